@@ -1,4 +1,4 @@
-"""The log as the core reads it. Reads are synchronous and must be quick: the tail since the last snapshot stays in memory.
+"""The log as the core reads it. Reads are synchronous and quick: the tail since the last snapshot stays in memory.
 
 `MemoryLog` is what runs; the SQLite log is its durable copy and passes the same contract tests (tests/contracts).
 """

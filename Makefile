@@ -1,0 +1,62 @@
+# Everything a newcomer types. Each target sets up what it needs: `make demo` and `make test` work on a fresh clone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LOCK   := .ci/requirements.lock
+# Two processes by default: the machines this runs on in CI have two cores.
+JOBS   ?= 2
+ENGINE ?= node
+# More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
+ARGS   ?=
+
+.PHONY: help venv etcd demo check test test-fast format proto lock clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP)  ## .venv with locked dependencies and an editable etcdops
+
+$(STAMP): $(LOCK) pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "etcdops needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+	    { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+etcd:  ## real etcd binaries under .cache/etcd/<version>/
+	@.ci/fetch-etcd
+
+demo: venv  ## a cluster dies and comes back (ENGINE=etcd tells it on real etcd)
+	@if [ "$(ENGINE)" = etcd ]; then .ci/fetch-etcd >/dev/null; fi
+	@$(BIN)/etcdops demo --engine $(ENGINE) $(ARGS)
+
+check: venv  ## format, lint, types, import rules, fast tests
+	$(BIN)/ruff format --check etcdops tests
+	$(BIN)/ruff check etcdops tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -n $(JOBS) -m 'not slow and not real'
+
+test: venv  ## all tests; what this machine cannot run is listed by name with the reason
+	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
+	$(BIN)/pytest -q -n $(JOBS)
+
+format: venv  ## rewrite the code as `make check` wants it
+	$(BIN)/ruff format etcdops tests
+	$(BIN)/ruff check --fix etcdops tests
+
+proto: venv  ## regenerate etcdops/proto/*_pb2.py from the .proto files
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --mypy_out=. \
+	    --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy etcdops/proto/*.proto
+
+lock: venv  ## renew the locked dependencies from pyproject.toml
+	$(BIN)/pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --extra dev --strip-extras --generate-hashes --allow-unsafe --no-emit-index-url \
+	    --no-emit-find-links --no-emit-trusted-host --no-header --output-file $(LOCK) pyproject.toml
+
+clean:  ## remove what the targets above made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build dist
