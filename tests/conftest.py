@@ -1,0 +1,94 @@
+"""What all tests share: golden files (`--rewrite`) and real etcd members."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.real_etcd import EtcdBinaries, RealCluster, find_etcd, new_cluster
+
+MakeCluster = Callable[..., RealCluster]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write golden files anew instead of comparing with them; then read the diff",
+    )
+
+
+@pytest.fixture
+def rewrite(request: pytest.FixtureRequest) -> bool:
+    """Whether golden files are to be written instead of compared."""
+    return bool(request.config.getoption("--rewrite"))
+
+
+class Golden:
+    """Files with the expected output of one test module, compared in bytes: `<folder>/golden/<module>/<name>`."""
+
+    def __init__(self, folder: Path, rewrite: bool) -> None:
+        self.folder = folder
+        self._rewrite = rewrite
+
+    def check(self, name: str, actual: str | bytes) -> None:
+        """Compare `actual` with the golden file `name`, or write it with --rewrite. A missing file is a failure."""
+        data = actual.encode() if isinstance(actual, str) else actual
+        path = self.folder / name
+        if self._rewrite:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            return
+        if not path.exists():
+            pytest.fail(f"{path} does not exist; run pytest --rewrite and read what it writes")
+        expected = path.read_bytes()
+        if data != expected:
+            was, now = (part.decode(errors="backslashreplace").splitlines() for part in (expected, data))
+            diff = "\n".join(difflib.unified_diff(was, now, str(path), "now", lineterm=""))
+            pytest.fail(f"output changed (pytest --rewrite accepts it):\n{diff or 'only line ends differ'}")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest, rewrite: bool) -> Golden:
+    module = Path(request.node.path)
+    return Golden(module.parent / "golden" / module.stem.removeprefix("test_"), rewrite)
+
+
+@pytest.fixture(params=["3.4", "3.5"])
+def etcd_binaries(request: pytest.FixtureRequest) -> EtcdBinaries:
+    """Real etcd of each minor version; `@pytest.mark.parametrize("etcd_binaries", ["3.5"], indirect=True)` picks one.
+
+    Missing binaries skip the test with the reason, or fail it where ETCDOPS_REQUIRE_ETCD says that they must be there.
+    """
+    found = find_etcd(request.param)
+    if found is None:
+        reason = f"no etcd {request.param} in .cache/etcd: `make etcd` fetches it"
+        if os.environ.get("ETCDOPS_REQUIRE_ETCD"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+@pytest.fixture
+def real_etcd(etcd_binaries: EtcdBinaries, tmp_path: Path) -> Iterator[MakeCluster]:
+    """Makes and starts real clusters: `real_etcd(size=3, tls=..., flags=[...], start=True)`; all are ended afterwards.
+
+    Options are those of `tests.support.real_etcd.new_cluster`.
+    """
+    made: list[RealCluster] = []
+
+    def make(*, start: bool = True, **options: object) -> RealCluster:
+        folder = tmp_path / f"etcd-{len(made)}"
+        cluster = new_cluster(etcd_binaries, folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
+        made.append(cluster)
+        if start:
+            cluster.start()
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.kill()
