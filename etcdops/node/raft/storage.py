@@ -27,6 +27,10 @@ class SnapshotTemporarilyUnavailable(LogError):
     """A snapshot is being made; ask again later."""
 
 
+class SnapshotOutOfDate(LogError):
+    """The log already holds a snapshot at or after this index."""
+
+
 class LogStorage(Protocol):
     """What the core needs of a stable log. Indexes are dense: [first_index, last_index].
 

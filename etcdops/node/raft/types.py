@@ -157,6 +157,29 @@ class Role(enum.Enum):
     LEADER = "leader"
 
 
+class NoteLevel(enum.IntEnum):
+    """How loud a note is; the values are those of the standard library's logging."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+class Note(str):
+    """What happened inside, in etcd's words ("8e9e05c52164694d became leader at term 2"), and how loud it is."""
+
+    __slots__ = ("level",)
+
+    level: NoteLevel
+
+    def __new__(cls, text: str, level: NoteLevel = NoteLevel.INFO) -> Note:
+        """The text with its level; it stays a plain string for whoever only prints it."""
+        note = super().__new__(cls, text)
+        note.level = level
+        return note
+
+
 class SoftState(NamedTuple):
     """What everybody may ask and nobody needs to save."""
 
@@ -207,5 +230,5 @@ class Ready:
     must_sync: bool
     """False when only the commit index moved, which needs no fsync."""
 
-    notes: tuple[str, ...] = ()
-    """What happened inside, in etcd's words ("8e9e05c52164694d became leader at term 2"): for log and golden files."""
+    notes: tuple[Note, ...] = ()
+    """What happened inside since the last Ready: for log and golden files."""
