@@ -1,0 +1,86 @@
+"""What the member counts, and how it shows it: etcd's names in Prometheus text format.
+
+Counting must cost next to nothing, so a counter is a plain attribute that its owner increments; everything that can be
+read from the running member is read when somebody asks for `/metrics`.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+DISK_BUCKETS_S = tuple(0.001 * 2**power for power in range(14))
+"""1 ms to 8 s. Source: etcd server/wal/metrics.go, prometheus.ExponentialBuckets(0.001, 2, 14)."""
+
+SNAPSHOT_BUCKETS_S = tuple(0.1 * 2**power for power in range(13))
+"""Defragmentations and snapshots: 100 ms to 7 minutes."""
+
+
+class Histogram:
+    """Counts of observations by upper bound, as Prometheus wants them."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        """`bounds` ascending; one bucket above all of them is added."""
+        self._bounds = list(bounds)
+        self._counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, observations at or below it), the last for "+Inf"."""
+        bounds = [repr(bound) for bound in self._bounds] + ["+Inf"]
+        return list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
+
+
+def _disk() -> Histogram:
+    return Histogram(DISK_BUCKETS_S)
+
+
+def _long() -> Histogram:
+    return Histogram(SNAPSHOT_BUCKETS_S)
+
+
+@dataclass(slots=True)
+class NodeMetrics:
+    """One member's counters since it started. Whoever does the thing increments the number."""
+
+    # The driver's.
+    leader_changes_seen: int = 0
+    proposals_pending: int = 0
+    proposals_failed: int = 0
+    slow_applies: int = 0
+    slow_read_indexes: int = 0
+    read_indexes_failed: int = 0
+    heartbeat_send_failures: int = 0
+    wal_fsync_s: Histogram = field(default_factory=_disk)
+    backend_commit_s: Histogram = field(default_factory=_disk)
+    snapshot_save_s: Histogram = field(default_factory=_long)
+
+    # The applier's and the services'.
+    puts: int = 0
+    put_bytes: int = 0
+    deletes: int = 0
+    txns: int = 0
+    ranges: int = 0
+    events: int = 0
+    compacted_keys: int = 0
+    watch_streams: int = 0
+    leases_granted: int = 0
+    leases_revoked: int = 0
+    leases_renewed: int = 0
+    leases_expired: int = 0
+    learner_promotions: int = 0
+    health_successes: int = 0
+    health_failures: int = 0
+    defragment_s: Histogram = field(default_factory=_long)
+
+    rpc_started: dict[str, int] = field(default_factory=dict)
+    """By path, "/etcdserverpb.KV/Put"."""
+
+    rpc_handled: dict[tuple[str, int], int] = field(default_factory=dict)
+    """By path and gRPC code."""

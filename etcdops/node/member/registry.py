@@ -1,0 +1,146 @@
+"""Who belongs to the cluster: changed by applied log entries only, the same on every member.
+
+Source of all rules: etcd server/etcdserver/api/membership/cluster.go, RaftCluster.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Protocol
+
+from etcdops.ids import ClusterID, MemberID
+from etcdops.node.api.errors import (
+    MEMBER_EXISTS,
+    MEMBER_NOT_FOUND,
+    MEMBER_NOT_LEARNER,
+    PEER_URL_EXISTS,
+    EtcdError,
+)
+from etcdops.node.member.member import BadMember, Member, parse_addition, parse_member
+from etcdops.node.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
+
+
+class MemberTable(Protocol):
+    """Where members are kept: rows of the state database, written in the transaction of the entry being applied."""
+
+    def put(self, member: MemberID, attributes: bytes) -> None: ...
+
+    def delete(self, member: MemberID) -> None: ...
+
+    def mark_removed(self, member: MemberID) -> None: ...
+
+
+class MemberRegistry:
+    """The members by ID, and the IDs that may never come back."""
+
+    def __init__(self, cluster_id: ClusterID, table: MemberTable) -> None:
+        self.cluster_id = cluster_id
+        self._table = table
+        self._members: dict[MemberID, Member] = {}
+        self._removed: set[MemberID] = set()
+
+    def recover(self, members: Iterable[Member], removed: Iterable[MemberID]) -> None:
+        """Take what is stored, instead of everything known so far; nothing is written."""
+        self._members = {member.id: member for member in members}
+        self._removed = set(removed)
+
+    def bootstrap(self, members: Iterable[Member]) -> None:
+        """Forget everything and write `members`: a new cluster, or a snapshot restored under a new identity."""
+        for gone in list(self._members):
+            self._table.delete(gone)
+        self._members.clear()
+        self._removed.clear()
+        for member in members:
+            self._put(member)
+
+    def get(self, member: MemberID) -> Member | None:
+        return self._members.get(member)
+
+    def members(self) -> list[Member]:
+        """All of them, by ID."""
+        return sorted(self._members.values(), key=lambda member: member.id)
+
+    def voters(self) -> list[Member]:
+        """Members that count for the quorum, by ID."""
+        return [member for member in self.members() if not member.is_learner]
+
+    def learners(self) -> list[Member]:
+        return [member for member in self.members() if member.is_learner]
+
+    def is_removed(self, member: MemberID) -> bool:
+        """Whether this ID was a member once; it cannot be used again."""
+        return member in self._removed
+
+    @property
+    def removed(self) -> frozenset[MemberID]:
+        return frozenset(self._removed)
+
+    def validate(self, change: ConfChange) -> EtcdError | None:
+        """Whether a committed change can be applied; if not, every member ignores it in the same way.
+
+        An unreadable change is MEMBER_NOT_FOUND: etcd stops the process there, we must not.
+        """
+        if len(change.changes) != 1:
+            return MEMBER_NOT_FOUND
+        single = change.changes[0]
+        if self.is_removed(single.node_id):
+            return MEMBER_NOT_FOUND
+        try:
+            return self._validate(single, change.context)
+        except BadMember:
+            return MEMBER_NOT_FOUND
+
+    def _validate(self, single: ConfChangeSingle, context: bytes) -> EtcdError | None:
+        known = self._members.get(single.node_id)
+        if single.type is ConfChangeType.REMOVE_NODE:
+            return None if known else MEMBER_NOT_FOUND
+        if single.type is ConfChangeType.UPDATE_NODE:
+            if known is None:
+                return MEMBER_NOT_FOUND
+            return self._validate_urls(parse_member(context), single.node_id)
+        member, promotes = parse_addition(context)
+        if promotes:
+            if known is None:
+                return MEMBER_NOT_FOUND
+            return None if known.is_learner else MEMBER_NOT_LEARNER
+        return MEMBER_EXISTS if known else self._validate_urls(member, single.node_id)
+
+    def _validate_urls(self, changed: Member, node_id: MemberID) -> EtcdError | None:
+        if changed.id != node_id:
+            return MEMBER_NOT_FOUND
+        taken = {url for member in self._members.values() if member.id != node_id for url in member.peer_urls}
+        return PEER_URL_EXISTS if taken.intersection(changed.peer_urls) else None
+
+    def apply(self, change: ConfChange) -> EtcdError | None:
+        """Apply a committed change of one member, or say why nothing changed."""
+        error = self.validate(change)
+        if error is not None:
+            return error
+        single = change.changes[0]
+        if single.type is ConfChangeType.REMOVE_NODE:
+            self._members.pop(single.node_id)
+            self._removed.add(single.node_id)
+            self._table.delete(single.node_id)
+            self._table.mark_removed(single.node_id)
+        elif single.type is ConfChangeType.UPDATE_NODE:
+            # Only the URLs: an update must not turn a learner into a voter behind raft's back.
+            peer_urls = parse_member(change.context).peer_urls
+            self._put(dataclasses.replace(self._members[single.node_id], peer_urls=peer_urls))
+        else:
+            member, promotes = parse_addition(change.context)
+            if promotes:
+                self._put(dataclasses.replace(self._members[single.node_id], is_learner=False))
+            else:
+                self._put(dataclasses.replace(member, is_learner=single.type is ConfChangeType.ADD_LEARNER_NODE))
+        return None
+
+    def set_attributes(self, member: MemberID, name: str, client_urls: Iterable[str]) -> None:
+        """A member has published its name and client URLs; unknown and removed members are ignored."""
+        known = self._members.get(member)
+        if known is not None:
+            self._put(dataclasses.replace(known, name=name, client_urls=tuple(client_urls)))
+
+    def _put(self, member: Member) -> None:
+        self._members[member.id] = member
+        self._table.put(member.id, member.to_json())

@@ -1,0 +1,169 @@
+"""The watch hub: from what the store did to who wants to know.
+
+A watcher is *synced* when it has seen everything up to the newest revision: it hears of the next change from
+`notify`. All others are *unsynced*: their events are read from the store's history, a bounded slice per turn of the
+event loop. A synced watcher whose stream is full becomes unsynced at the revision it missed, so nothing is ever
+buffered here, lost, repeated or out of order; and a slow client costs the store's history, not memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from etcdops.ids import Revision
+from etcdops.node.storage.mvcc import Event
+from etcdops.node.watch.watcher import Watcher, WatcherGroup, WatchStream
+
+EVENTS_PER_SLICE = 1000
+"""How much history one turn of the loop reads; a revision is never split. Source: etcd's watchBatchMaxRevs."""
+
+
+class History(Protocol):
+    """What the hub needs from the store."""
+
+    @property
+    def revision(self) -> Revision: ...
+    @property
+    def compact_revision(self) -> Revision: ...
+    def events(self, low: Revision, high: Revision, *, limit: int) -> list[Event]: ...
+
+
+class WatchHub:
+    """All watchers of one member."""
+
+    def __init__(self, history: History, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """`call_soon` runs a function in the next turn of the event loop."""
+        self._history = history
+        self._call_soon = call_soon
+        self._synced = WatcherGroup()
+        self._unsynced = WatcherGroup()
+        self._notified = history.revision
+        # Invariant: True iff `_run_slice` is waiting in the loop.
+        self._scheduled = False
+
+    @property
+    def revision(self) -> Revision:
+        """Of the store, now."""
+        return self._history.revision
+
+    @property
+    def watchers_count(self) -> int:
+        return len(self._synced) + len(self._unsynced)
+
+    @property
+    def slow_watchers_count(self) -> int:
+        """Those behind the newest revision."""
+        return len(self._unsynced)
+
+    def add(self, watcher: Watcher, start_revision: Revision) -> None:
+        """Start watching from `start_revision` (>= 0; above the current one = not before it is reached).
+
+        History is delivered from the next turn of the loop on, so the caller can answer "created" first.
+        """
+        watcher.min_revision = start_revision
+        if start_revision > self._history.revision:
+            watcher.synced = True
+            self._synced.add(watcher)
+        else:
+            watcher.synced = False
+            self._unsynced.add(watcher)
+            self._schedule()
+
+    def remove(self, watcher: Watcher) -> None:
+        """Stop a watcher; unknown ones (cancelled by a compaction) are ignored."""
+        if watcher in self._synced:
+            self._synced.remove(watcher)
+        elif watcher in self._unsynced:
+            self._unsynced.remove(watcher)
+
+    def notify(self, revision: Revision, events: Sequence[Event]) -> None:
+        """The store has just reached `revision` with `events`. Called once per revision, in order."""
+        self._notified = revision
+        if not len(self._synced):
+            return
+        for watcher, wanted in self._synced.matching(events).items():
+            if revision < watcher.min_revision:
+                continue
+            if watcher.stream.writable:
+                watcher.min_revision = Revision(revision + 1)
+                watcher.stream.deliver(watcher, revision, wanted)
+            else:
+                watcher.min_revision = revision
+                self._desync(watcher)
+
+    def _desync(self, watcher: Watcher) -> None:
+        self._synced.remove(watcher)
+        watcher.synced = False
+        self._unsynced.add(watcher)
+
+    def restored(self) -> None:
+        """The store was replaced by a snapshot from the leader: everybody reads on from what they last saw."""
+        for watcher in self._synced.watchers():
+            watcher.min_revision = max(watcher.min_revision, Revision(self._notified + 1))
+            self._desync(watcher)
+        self._notified = self._history.revision
+        self._schedule()
+
+    def is_caught_up(self, watcher: Watcher) -> bool:
+        """It has seen everything up to the current revision: a progress message would be true."""
+        return watcher.synced and watcher.min_revision <= self._history.revision + 1
+
+    def stream_writable(self) -> None:
+        """A stream that was full can take more."""
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled and len(self._unsynced):
+            self._scheduled = True
+            self._call_soon(self._run_slice)
+
+    def _run_slice(self) -> None:
+        self._scheduled = False
+        if self.catch_up():
+            self._schedule()
+
+    def catch_up(self, events_max: int = EVENTS_PER_SLICE) -> bool:
+        """One slice of history to the unsynced watchers whose streams can take it.
+
+        The one waiting longest decides where the slice starts, whoever needs the same stretch comes along.
+        Returns: whether somebody could take more right away.
+        """
+        self._cancel_compacted()
+        ready = [watcher for watcher in self._unsynced.watchers() if watcher.stream.writable]
+        if not ready:
+            return False
+        current = self._history.revision
+        low = ready[0].min_revision
+        events: list[Event] = []
+        if low <= current:
+            events = self._history.events(low, Revision(current + 1), limit=events_max)
+        covered = events[-1].revision if len(events) >= events_max else current
+        wanted = self._unsynced.matching(events)
+        for watcher in ready:
+            if low <= watcher.min_revision and watcher.stream.writable:
+                self._advance(watcher, covered, wanted.get(watcher, ()), current)
+        return any(watcher.stream.writable for watcher in self._unsynced.watchers())
+
+    def _advance(self, watcher: Watcher, covered: Revision, wanted: Sequence[Event], current: Revision) -> None:
+        """Bring one watcher to `covered`, delivering what it has not seen of `wanted`."""
+        since = watcher.min_revision
+        if since <= covered:
+            watcher.min_revision = Revision(covered + 1)
+        self._unsynced.remove(watcher)
+        if watcher.min_revision > current:
+            watcher.synced = True
+            self._synced.add(watcher)
+        else:
+            self._unsynced.add(watcher)  # At the end: the next slice starts with somebody else.
+        if wanted and wanted[0].revision < since:
+            wanted = [event for event in wanted if event.revision >= since]
+        if wanted:
+            watcher.stream.deliver(watcher, covered, wanted)
+
+    def _cancel_compacted(self) -> None:
+        compact_revision = self._history.compact_revision
+        for watcher in self._unsynced.watchers():
+            if watcher.min_revision < compact_revision and watcher.stream.writable:
+                self._unsynced.remove(watcher)
+                watcher.stream.compacted(watcher, compact_revision)

@@ -1,0 +1,122 @@
+"""One watcher, the stream it belongs to, and finding the watchers of a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from etcdops.ids import Revision
+from etcdops.node.storage.mvcc import Event
+from etcdops.node.watch.intervals import Intervals
+
+
+class WatchStream(Protocol):
+    """Where a watcher's events go; many watchers share one. Implemented by the Watch service."""
+
+    @property
+    def writable(self) -> bool:
+        """False while what was sent before waits to be read: the hub then holds events back (in the store)."""
+
+    def deliver(self, watcher: Watcher, revision: Revision, events: Sequence[Event]) -> None:
+        """Send events, never none; `watcher` has then seen everything up to `revision`."""
+
+    def compacted(self, watcher: Watcher, compact_revision: Revision) -> None:
+        """The history `watcher` still needs is gone; it has been removed from the hub."""
+
+
+class Watcher:
+    """What somebody wants to see. `end` is b"" for one key, None for every key from `key` on, else exclusive."""
+
+    __slots__ = ("end", "id", "key", "min_revision", "no_delete", "no_put", "stream", "synced")
+
+    def __init__(
+        self,
+        stream: WatchStream,
+        watch_id: int,
+        key: bytes,
+        end: bytes | None,
+        *,
+        no_put: bool = False,
+        no_delete: bool = False,
+    ) -> None:
+        self.stream = stream
+        self.id = watch_id
+        self.key = key
+        self.end = end
+        self.no_put = no_put
+        self.no_delete = no_delete
+        self.min_revision = Revision(0)
+        """Invariant: every matching event below it was delivered, none at or above it (unless `synced`, see hub)."""
+        self.synced = False
+
+
+class WatcherGroup:
+    """Watchers by what they watch, so that an event finds its watchers without asking the others."""
+
+    def __init__(self) -> None:
+        # Dicts are ordered sets here: equal histories deliver in equal order.
+        self._members: dict[Watcher, None] = {}
+        self._keys: dict[bytes, dict[Watcher, None]] = {}
+        self._ranges: Intervals[dict[Watcher, None]] = Intervals()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def __contains__(self, watcher: Watcher) -> bool:
+        return watcher in self._members
+
+    def watchers(self) -> list[Watcher]:
+        """All of them, in the order they were added."""
+        return list(self._members)
+
+    def add(self, watcher: Watcher) -> None:
+        self._members[watcher] = None
+        if watcher.end == b"":
+            self._keys.setdefault(watcher.key, {})[watcher] = None
+            return
+        covered = (watcher.key, watcher.end)
+        group = self._ranges.get(covered)
+        if group is None:
+            self._ranges.add(covered, {watcher: None})
+        else:
+            group[watcher] = None
+
+    def remove(self, watcher: Watcher) -> None:
+        """Take out a watcher that is in."""
+        del self._members[watcher]
+        if watcher.end == b"":
+            group = self._keys[watcher.key]
+            del group[watcher]
+            if not group:
+                del self._keys[watcher.key]
+            return
+        covered = (watcher.key, watcher.end)
+        of_range = self._ranges.get(covered)
+        if of_range is not None:
+            del of_range[watcher]
+            if not of_range:
+                self._ranges.remove(covered)
+
+    def matching(self, events: Sequence[Event]) -> dict[Watcher, list[Event]]:
+        """The events each watcher wants by key and filters, in their order; watchers without any are left out."""
+        wanted: dict[Watcher, list[Event]] = {}
+        for event in events:
+            single = self._keys.get(event.key)
+            if single:
+                _collect(single, event, wanted)
+            if self._ranges:
+                for group in self._ranges.covering(event.key):
+                    _collect(group, event, wanted)
+        return wanted
+
+
+def _collect(group: dict[Watcher, None], event: Event, wanted: dict[Watcher, list[Event]]) -> None:
+    is_delete = event.is_delete
+    for watcher in group:
+        if watcher.no_delete if is_delete else watcher.no_put:
+            continue
+        events = wanted.get(watcher)
+        if events is None:
+            wanted[watcher] = [event]
+        else:
+            events.append(event)
