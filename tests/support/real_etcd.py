@@ -133,7 +133,8 @@ class RealMember:
         """Wait until the member serves clients, which takes a quorum."""
 
         def ready() -> bool:
-            assert self.process is not None and self.process.poll() is None, self._not_ready()
+            if self.process is None or self.process.poll() is not None:
+                raise AssertionError(self._not_ready())
             return self._count_ready_marks() > self._ready_marks
 
         poll_until(ready, timeout_s, self._not_ready)

@@ -1,0 +1,79 @@
+"""The `etcdops` command: which commands there are, and the process's one way in and out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from etcdops import __version__
+from etcdops.cli import diagnostics
+from etcdops.cli.lazy import Entry, LazyGroup
+from etcdops.cli.options import connection_options, general_options
+
+_SEE, _SAVE, _RUN = "See", "Save and bring back", "Run members"
+ENTRIES = (
+    Entry("status", "Who answers, quorum, leader, lag, sizes, alarms; what to do next.", "etcdops.cli.status", _SEE),
+    Entry("tui", "The dashboard: members, keys, events, as they happen.", "etcdops.cli.tui", _SEE),
+    Entry("snapshot", "Save, check and restore snapshots of the whole store.", "etcdops.cli.snapshot", _SAVE),
+    Entry("recover", "Bring back a cluster that lost its quorum.", "etcdops.cli.recover", _SAVE),
+    Entry("demo", "A cluster dies and comes back, before your eyes.", "etcdops.cli.demo", _RUN),
+    Entry("node", "The bundled member: etcd's flags, API and logs.", "etcdops.cli.node", _RUN),
+    Entry("version", "Versions of etcdops and of what it stands on.", "etcdops.cli.version", _RUN),
+)
+
+EPILOG = """\b
+Exit codes: 0 done or healthy, 1 failed and nothing changed, 2 usage,
+3 nobody reachable, 4 access denied, 5 unhealthy, 6 refused as unsafe,
+8 not confirmed, 9 partly done, 10 done but not verified,
+11 result unknown, 124 --timeout, 130 interrupted.
+"""
+
+SUGGESTIONS = """
+Try next:
+  etcdops status --watch     keep looking
+  etcdops snapshot save F    a verified backup, now
+  etcdops tui                the dashboard
+  etcdops --help             everything else"""
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=ENTRIES,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    examples=[
+        ("is the cluster healthy? who answers? what next?", "etcdops --endpoints http://10.0.0.1:2379 status"),
+        ("take a snapshot and check it", "etcdops snapshot save backup.db"),
+        ("the quorum is gone for good: bring the cluster back", "etcdops recover --from-snapshot backup.db"),
+    ],
+    epilog=EPILOG,
+)
+@click.version_option(__version__, prog_name="etcdops", message="%(prog)s %(version)s")
+@connection_options
+@general_options
+@click.pass_context
+def root(ctx: click.Context) -> object:
+    """The operator's console for etcd clusters: see them, break them safely, bring them back.
+
+    Without a command: `etcdops status`.
+    """
+    if ctx.invoked_subcommand is not None:
+        return None
+    status = root.get_command(ctx, "status")
+    assert status is not None
+    code = ctx.invoke(status)
+    diagnostics.note(SUGGESTIONS)
+    return code
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line (without the program's name) and return its exit code."""
+    return diagnostics.run(lambda: root.main(list(arguments), prog_name="etcdops", standalone_mode=False))
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
