@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from etcdops.node.go_text import quote
+
 
 class StatusCode(enum.IntEnum):
     """How a call ended. Source: grpc doc/statuscodes.md."""
@@ -178,36 +180,8 @@ class Methods(Mapping[str, Method]):
         if method is not None:
             return method
         if not path.startswith("/") or "/" not in path[1:]:
-            raise RpcError(StatusCode.UNIMPLEMENTED, f"malformed method name: {go_quote(path)}")
+            raise RpcError(StatusCode.UNIMPLEMENTED, f"malformed method name: {quote(path)}")
         service, _, name = path[1:].rpartition("/")
         if service not in self._services:
             raise RpcError(StatusCode.UNIMPLEMENTED, f"unknown service {service}")
         raise RpcError(StatusCode.UNIMPLEMENTED, f"unknown method {name} for service {service}")
-
-
-def go_quote(text: str) -> str:
-    """`text` as Go's %q prints it, for messages that must read like etcd's."""
-    quoted = "".join(_GO_ESCAPES.get(char) or (char if char.isprintable() else _go_escape(char)) for char in text)
-    return f'"{quoted}"'
-
-
-_GO_ESCAPES = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
-
-
-def _go_escape(char: str) -> str:
-    point = ord(char)
-    if 0xDC80 <= point <= 0xDCFF:  # a byte that was not UTF-8, kept by surrogateescape
-        return f"\\x{point - 0xDC00:02x}"
-    if point < 0x80:
-        return f"\\x{point:02x}"
-    return f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}"
