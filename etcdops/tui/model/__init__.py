@@ -1,0 +1,1 @@
+"""Pure view models: values in, lines of text out. Nothing here imports Textual, grpc or asyncio."""
