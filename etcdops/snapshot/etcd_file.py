@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-import crc32c
-
 from etcdops.errors import SnapshotCorrupt
-from etcdops.snapshot import etcd_buckets
+from etcdops.snapshot import buckets
 from etcdops.snapshot.bbolt_reader import BboltFile
 from etcdops.snapshot.checksum import database_size
-from etcdops.snapshot.facts import SnapshotFacts, SnapshotFormat
-from etcdops.snapshot.records import Record, decode_revision
+from etcdops.snapshot.facts import SnapshotFormat
 
 
 class EtcdSnapshot:
@@ -37,32 +34,17 @@ class EtcdSnapshot:
     def size_bytes(self) -> int:
         return self._file.size_bytes
 
+    @property
+    def bucket_names(self) -> Sequence[bytes]:
+        return self._file.bucket_names
+
+    def items(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
+        return self._file.items(bucket)
+
     def check(self) -> None:
-        if etcd_buckets.KEY not in self._file.bucket_names:
+        if buckets.KEY not in self._file.bucket_names:
             raise SnapshotCorrupt(
                 f"{self.path} is a bbolt file without etcd's `key` bucket",
                 hint="check that this is a file written by a snapshot of etcd",
             )
         self._file.check()
-
-    def records(self) -> Iterator[Record]:
-        for key, value in self._file.items(etcd_buckets.KEY):
-            yield Record(*decode_revision(key), value)
-
-    def facts(self) -> SnapshotFacts:
-        return etcd_buckets.read_facts(self._file)
-
-    def status_hash(self) -> tuple[int, int]:
-        """Source: etcd etcdutl/snapshot/v3_snapshot.go, v3Manager.Status."""
-        checksum, count = 0, 0
-        for bucket in self._file.bucket_names:
-            checksum = crc32c.crc32c(bucket, checksum)
-            for key, value in self._file.items(bucket):
-                checksum = crc32c.crc32c(value, crc32c.crc32c(key, checksum))
-                count += 1
-        return checksum, count
-
-    def buckets(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, bytes]]]]:
-        """Every bucket with its items, both ascending: what a rewrite copies."""
-        for name in self._file.bucket_names:
-            yield name, self._file.items(name)

@@ -13,10 +13,11 @@ from itertools import chain
 from pathlib import Path
 
 from etcdops.errors import UsageError
-from etcdops.snapshot import etcd_buckets
+from etcdops.snapshot import buckets
 from etcdops.snapshot.bbolt_writer import write_bbolt
 from etcdops.snapshot.checksum import append_checksum
 from etcdops.snapshot.etcd_file import EtcdSnapshot
+from etcdops.snapshot.file import records
 from etcdops.snapshot.records import encode_revision
 
 Item = tuple[bytes, bytes]
@@ -32,32 +33,32 @@ def rewrite_bumped(source: Path, target: Path, *, revision: int) -> None:
     with EtcdSnapshot(source) as file:
         file.check()
         last = 0
-        for record in file.records():
+        for record in records(file):
             last = record.main
-        if revision <= max(last, file.facts().compact_revision):
+        if revision <= max(last, buckets.read_facts(file).compact_revision):
             raise UsageError(f"cannot raise the revision of {source} to {revision}: it is at {last}")
         write_bbolt(target, _with_mark(file, revision))
     append_checksum(target)
 
 
 def _with_mark(file: EtcdSnapshot, revision: int) -> Iterator[tuple[bytes, Iterator[Item]]]:
-    for name, items in _with_bucket(file.buckets(), etcd_buckets.META):
-        if name == etcd_buckets.KEY:
+    for name, items in _with_bucket(((name, file.items(name)) for name in file.bucket_names), buckets.META):
+        if name == buckets.KEY:
             # A record without content: it belongs to the empty key, which no request can name.
             yield name, chain(items, [(encode_revision(revision), b"")])
-        elif name == etcd_buckets.META:
-            mark = {etcd_buckets.SCHEDULED_COMPACT: encode_revision(revision)}
+        elif name == buckets.META:
+            mark = {buckets.SCHEDULED_COMPACT: encode_revision(revision)}
             yield name, iter(sorted((dict(items) | mark).items()))
         else:
             yield name, items
 
 
 def _with_bucket(
-    buckets: Iterator[tuple[bytes, Iterator[Item]]], wanted: bytes
+    existing: Iterator[tuple[bytes, Iterator[Item]]], wanted: bytes
 ) -> Iterator[tuple[bytes, Iterator[Item]]]:
     """The buckets in order, with an empty one put in when `wanted` is not among them."""
     seen = False
-    for name, items in buckets:
+    for name, items in existing:
         if not seen and name > wanted:
             yield wanted, iter(())
         seen = seen or name >= wanted

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import crc32c
+
 from etcdops.errors import SnapshotCorrupt, UsageError
-from etcdops.snapshot.facts import SnapshotFacts, SnapshotFormat
-from etcdops.snapshot.records import Record
+from etcdops.snapshot import buckets
+from etcdops.snapshot.facts import SnapshotFormat
+from etcdops.snapshot.records import Record, decode_revision
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 
 
 class SnapshotFile(Protocol):
-    """An open snapshot, read only. What it yields was checked; SnapshotCorrupt is all that can go wrong."""
+    """An open snapshot, read only, seen as etcd's buckets whatever its format (see `buckets`).
+
+    What it yields was checked; SnapshotCorrupt is all that can go wrong.
+    """
 
     path: Path
     format: SnapshotFormat
@@ -30,17 +36,35 @@ class SnapshotFile(Protocol):
     def size_bytes(self) -> int:
         """Size of the database, without unused space at the end and without the checksum."""
 
+    @property
+    def bucket_names(self) -> Sequence[bytes]:
+        """Names of the buckets, ascending."""
+
+    def items(self, bucket: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values of a bucket in key order; nothing when there is no such bucket."""
+
     def check(self) -> None:
         """Check the whole structure: pages, order of keys, free space, tables."""
 
-    def records(self) -> Iterator[Record]:
-        """Every record of the store in the order of (main, sub)."""
 
-    def facts(self) -> SnapshotFacts:
-        """Everything but the keys."""
+def records(file: SnapshotFile) -> Iterator[Record]:
+    """Every record of the store in the order of (main, sub)."""
+    for key, value in file.items(buckets.KEY):
+        yield Record(*decode_revision(key), value)
 
-    def status_hash(self) -> tuple[int, int]:
-        """(CRC-32C over everything in the file, number of entries it covers)."""
+
+def status_hash(file: SnapshotFile) -> tuple[int, int]:
+    """(CRC-32C over the whole content, number of entries it covers).
+
+    Source: etcd etcdutl/snapshot/v3_snapshot.go, v3Manager.Status.
+    """
+    checksum, count = 0, 0
+    for bucket in file.bucket_names:
+        checksum = crc32c.crc32c(bucket, checksum)
+        for key, value in file.items(bucket):
+            checksum = crc32c.crc32c(value, crc32c.crc32c(key, checksum))
+            count += 1
+    return checksum, count
 
 
 def open_snapshot(path: Path) -> SnapshotFile:

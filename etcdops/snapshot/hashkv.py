@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import crc32c
 
 from etcdops.errors import UsageError
-from etcdops.snapshot.file import SnapshotFile
+from etcdops.snapshot.buckets import read_facts
+from etcdops.snapshot.file import SnapshotFile, records
 from etcdops.snapshot.records import encode_revision
 
 
@@ -28,8 +29,7 @@ def hash_kv(file: SnapshotFile, revision: int = 0) -> OfflineHashKV:
     Raises: UsageError - the revision is compacted or not in the file yet.
     Source: etcd server/storage/mvcc/hash.go, kvHasher; index.go, treeIndex.Keep (at the *requested* revision).
     """
-    facts = file.facts()
-    compacted = facts.compact_revision
+    compacted = read_facts(file).compact_revision
     newest, current = newest_records(file, revision or None)
     current = max(current, compacted, 1)
     revision = revision or current
@@ -39,7 +39,7 @@ def hash_kv(file: SnapshotFile, revision: int = 0) -> OfflineHashKV:
         )
     keep = {place for place in newest.values() if place is not None}
     checksum = crc32c.crc32c(b"key")
-    for record in file.records():
+    for record in records(file):
         if record.main > revision:
             break
         if record.main <= compacted and keep and (record.main, record.sub) not in keep:
@@ -55,7 +55,7 @@ def newest_records(file: SnapshotFile, revision: int | None = None) -> tuple[dic
     """Where the newest record <= `revision` of every key is, None for a deleted key; and the last main revision."""
     newest: dict[bytes, tuple[int, int] | None] = {}
     last = 0
-    for record in file.records():
+    for record in records(file):
         last = record.main
         if revision is not None and record.main > revision:
             continue

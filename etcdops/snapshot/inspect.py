@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from etcdops.snapshot.buckets import read_facts
 from etcdops.snapshot.checksum import verify_checksum
 from etcdops.snapshot.facts import SnapshotFacts, SnapshotFormat
-from etcdops.snapshot.file import open_snapshot
+from etcdops.snapshot.file import open_snapshot, records, status_hash
 from etcdops.snapshot.hashkv import OfflineHashKV, hash_kv
 from etcdops.snapshot.keys import live_keys
 
@@ -49,10 +50,10 @@ def inspect_snapshot(path: Path) -> SnapshotReport:
     with open_snapshot(path) as file:
         digest, carried = verify_checksum(path)
         file.check()
-        facts = file.facts()
-        checksum, entries = file.status_hash()
+        facts = read_facts(file)
+        checksum, entries = status_hash(file)
         last = 0
-        for record in file.records():
+        for record in records(file):
             last = record.main
         living = leased = 0
         for kv in live_keys(file):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from etcdops.proto import mvccpb_pb2
-from etcdops.snapshot.file import SnapshotFile
+from etcdops.snapshot.file import SnapshotFile, records
 from etcdops.snapshot.hashkv import newest_records
 
 
@@ -32,7 +32,7 @@ def live_keys(file: SnapshotFile, revision: int | None = None) -> Iterator[mvccp
     A mark left by a bumped revision has an empty key, which no client can read; it is left out.
     """
     newest, _ = newest_records(file, revision)
-    for record in file.records():
+    for record in records(file):
         kv = record.parsed()
         if kv.key and newest.get(kv.key) == (record.main, record.sub):
             yield kv

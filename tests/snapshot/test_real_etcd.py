@@ -120,7 +120,7 @@ def test_a_rewritten_file_is_accepted_by_the_official_tool(
     path = save(cluster, tmp_path / "snap.db")
     copy = tmp_path / "copy.db"
     with EtcdSnapshot(path) as file:
-        write_bbolt(copy, file.buckets())
+        write_bbolt(copy, ((name, file.items(name)) for name in file.bucket_names))
     append_checksum(copy)
     ours, theirs = official_status(etcd_binaries, copy), official_status(etcd_binaries, path)
     assert ours["totalSize"] == database_size(copy)
