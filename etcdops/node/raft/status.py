@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from etcdops.ids import LogIndex, MemberID, Term
+from etcdops.node.raft.state import RaftState
+from etcdops.node.raft.tracker import Progress
 from etcdops.node.raft.types import ConfState, Role
 
 
@@ -52,3 +54,33 @@ class Status:
     conf_state: ConfState
     progress: Mapping[MemberID, PeerProgress]
     """On the leader: every member, itself included, in ID order. Empty elsewhere."""
+
+
+def status_of(raft: RaftState) -> Status:
+    """What `raft` is at this moment."""
+    shown = raft.tracker.progress if raft.role is Role.LEADER else {}
+    return Status(
+        id=raft.id,
+        term=raft.term,
+        vote=raft.vote,
+        commit=raft.log.committed,
+        applied=raft.log.applied,
+        leader=raft.leader,
+        role=raft.role,
+        transferee=raft.transferee,
+        conf_state=raft.tracker.config.conf_state(),
+        progress={member: _peer_progress(progress) for member, progress in shown.items()},
+    )
+
+
+def _peer_progress(progress: Progress) -> PeerProgress:
+    return PeerProgress(
+        match=progress.match,
+        next=progress.next,
+        state=progress.state.value,
+        recent_active=progress.recent_active,
+        is_learner=progress.is_learner,
+        paused=progress.paused,
+        pending_snapshot=progress.pending_snapshot,
+        inflight_messages=len(progress.inflights),
+    )
