@@ -1,0 +1,95 @@
+"""Requests on their way through the raft log: from the API's call to the answer that apply gives.
+
+All proposals of one loop turn become one batch. A proposal made while there is no leader waits for one until its
+deadline, as in etcd, where Propose blocks until the node has a leader.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from etcdops.node.api.errors import EtcdError
+from etcdops.node.apply.outcome import Outcome
+from etcdops.node.apply.wire import encode_internal
+
+Done = Callable[[Outcome], None]
+
+
+class Unsent(NamedTuple):
+    """A request that raft does not have yet, encoded as a log entry's data."""
+
+    request_id: int
+    data: bytes
+
+
+class Proposals:
+    """Waiters by request ID, and the encoded requests that were not given to raft yet.
+
+    Invariant: every `done` is called exactly once: by `resolve`, `expire` or `fail_all`.
+    """
+
+    def __init__(self, next_id: Callable[[], int], timeout_s: float) -> None:
+        self._next_id = next_id
+        self._timeout_s = timeout_s
+        self._waiting: dict[int, Done] = {}
+        # Ends are in order because every proposal gets the same time: the oldest is always on the left.
+        self._ends: deque[tuple[float, float, int]] = deque()
+        self._unsent: list[Unsent] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, field: int, request: bytes, now: float, done: Done) -> int:
+        """Queue one request; returns the encoded size in bytes.
+
+        Args: field is the request's number in etcdserverpb.InternalRaftRequest; now is monotonic seconds.
+        """
+        request_id = self._next_id()
+        data = encode_internal(field, request, request_id)
+        self._waiting[request_id] = done
+        self._ends.append((now + self._timeout_s, now, request_id))
+        self._unsent.append(Unsent(request_id, data))
+        return len(data)
+
+    def take_unsent(self) -> list[Unsent]:
+        """What to propose now, in order. Requests whose caller was already answered are left out."""
+        unsent, self._unsent = self._unsent, []
+        waiting = self._waiting
+        return [one for one in unsent if one.request_id in waiting]
+
+    def put_back(self, batch: list[Unsent]) -> None:
+        """Undo `take_unsent` for a batch that raft did not take: it goes first the next time."""
+        self._unsent = [*batch, *self._unsent]
+
+    @property
+    def has_unsent(self) -> bool:
+        return bool(self._unsent)
+
+    def resolve(self, request_id: int, outcome: Outcome) -> None:
+        """Apply has the answer. A request of another member, or one that expired, has no waiter here."""
+        done = self._waiting.pop(request_id, None)
+        if done is not None:
+            done(outcome)
+
+    def expire(self, now: float, error: Callable[[float], EtcdError]) -> None:
+        """Answer those whose time is over. `error(started)` gives the reason for one that started then."""
+        ends = self._ends
+        while ends and ends[0][0] <= now:
+            _, started, request_id = ends.popleft()
+            done = self._waiting.pop(request_id, None)
+            if done is not None:
+                done(Outcome(error=error(started)))
+
+    def fail_all(self, error: EtcdError) -> None:
+        """Answer everybody: the member stops."""
+        waiting, self._waiting = self._waiting, {}
+        self._ends.clear()
+        self._unsent.clear()
+        _fail(waiting.values(), error)
+
+
+def _fail(waiters: Iterable[Done], error: EtcdError) -> None:
+    for done in waiters:
+        done(Outcome(error=error))
