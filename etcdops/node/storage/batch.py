@@ -1,0 +1,101 @@
+"""The open transaction of the state: many applied entries, one commit, and no loss when that commit fails.
+
+SQLite rolls a whole transaction back when the disk is full. The entries in it were acknowledged, so reads must go on
+seeing them: the batch remembers its statements and runs them again in a new transaction, and the commit can be tried
+later. The raft log has the entries too, so a crash in between loses nothing either.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from etcdops.node.storage.database import failure
+from etcdops.node.storage.errors import StorageFailed
+
+Bindings = tuple[int | str | bytes | None, ...]
+
+
+class Batch:
+    """Every write to a state goes through here. The transaction begins with the first write after a commit."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._cursor = connection.cursor()
+        self._execute = self._cursor.execute
+        self._written: list[tuple[str, Bindings | list[Bindings]]] = []
+
+    def __len__(self) -> int:
+        """Statements since the last commit; 0 = nothing to commit."""
+        return len(self._written)
+
+    def write(self, sql: str, bindings: Bindings) -> None:
+        """Run one statement that returns nothing. Raises: StorageFailed, and then the statement had no effect."""
+        try:
+            if not self._written:
+                self._execute("BEGIN IMMEDIATE")
+            self._execute(sql, bindings)
+        except apsw.Error as error:
+            raise self._recovered(error, "writing") from error
+        self._written.append((sql, bindings))
+
+    def write_many(self, sql: str, rows: list[Bindings]) -> None:
+        """Run one statement for each of `rows`, which belong to the batch from now on. Raises: as `write`, but some of
+        the rows may have been written: `rewind` to a mark taken before."""
+        if not rows:
+            return
+        try:
+            if not self._written:
+                self._execute("BEGIN IMMEDIATE")
+            self._cursor.executemany(sql, rows)
+        except apsw.Error as error:
+            raise self._recovered(error, "writing") from error
+        self._written.append((sql, rows))
+
+    def mark(self) -> int:
+        """A point to `rewind` to; it is good until the next commit."""
+        return len(self._written)
+
+    def rewind(self, mark: int) -> None:
+        """Undo everything written since `mark`. Raises: StorageFailed, and then the connection is closed."""
+        if mark == len(self._written) and self._connection.in_transaction == bool(mark):
+            return
+        del self._written[mark:]
+        self._again()
+
+    def commit(self) -> None:
+        """End the transaction, without fsync. Raises: StorageFailed, NoSpace; the transaction stays open."""
+        if not self._written:
+            return
+        try:
+            self._execute("COMMIT")
+        except apsw.Error as error:
+            raise self._recovered(error, "committing") from error
+        self._written = []
+
+    def _recovered(self, error: apsw.Error, doing: str) -> StorageFailed:
+        """The error to raise, after making sure that what was written before still stands."""
+        if self._written and not self._connection.in_transaction:
+            self._again()
+        elif not self._written and self._connection.in_transaction:
+            self._execute("ROLLBACK")
+        return failure(error, self._path, doing)
+
+    def _again(self) -> None:
+        """Start over and run all remembered statements: they changed memory only, so this needs no disk space."""
+        try:
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+            if not self._written:
+                return
+            self._execute("BEGIN IMMEDIATE")
+            for sql, bindings in self._written:
+                if isinstance(bindings, list):
+                    self._cursor.executemany(sql, bindings)
+                else:
+                    self._execute(sql, bindings)
+        except apsw.Error as error:
+            self._connection.close(True)  # reading on would show a past that was already answered from
+            raise failure(error, self._path, "repeating the open transaction") from error

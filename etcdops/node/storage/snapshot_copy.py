@@ -1,0 +1,191 @@
+"""Whole-file work on a state: images taken while it is written to, putting one in place, defragmentation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from etcdops.errors import StartRefused
+from etcdops.ids import LogIndex, Revision, Term
+from etcdops.node.storage.compaction import read_mark
+from etcdops.node.storage.database import Mode, failure, open_database, refusal, sync_directory
+from etcdops.node.storage.mvcc import last_revision
+from etcdops.snapshot.sqlite_schema import FileKind, Meta
+
+_PAGES_A_STEP = 1_024
+_UNFINISHED = ".part"
+_DEFRAGMENTED = ".defrag"
+
+
+class SnapshotInfo(NamedTuple):
+    """What an image of a state holds."""
+
+    revision: Revision
+    compact_revision: Revision
+    consistent_index: LogIndex
+    consistent_term: Term
+    live_keys: int
+    """Keys a client would see at `revision`."""
+    changes: int
+    """Stored revisions of keys, what etcdutl counts under TOTAL KEYS (without its other buckets)."""
+    size_bytes: int
+
+
+def write(state: Path, target: Path, progress: Callable[[int, int], None] | None) -> SnapshotInfo:
+    """See StateStore.write_snapshot. One read transaction is held for the whole copy, so it is of one moment."""
+    unfinished = target.with_name(target.name + _UNFINISHED)
+    try:
+        source = open_database(state, FileKind.STATE, Mode.READER)
+        try:
+            source.execute("BEGIN")
+            info = read_info(source)
+            unfinished.unlink(missing_ok=True)
+            _copy(source, unfinished, progress)
+        finally:
+            source.close(True)
+        _sync(unfinished)
+        unfinished.replace(target)
+        sync_directory(target.parent)
+    except (apsw.Error, OSError, StartRefused) as error:
+        unfinished.unlink(missing_ok=True)
+        raise failure(_as_sqlite(error), target, "writing a snapshot") from error
+    return info
+
+
+def install(snapshot: Path, state: Path) -> SnapshotInfo:
+    """See StateStore.install."""
+    info = verify(snapshot)
+    _fold(state)
+    try:
+        _sync(snapshot)
+        snapshot.replace(state)
+        sync_directory(state.parent)
+        sync_directory(snapshot.parent) if snapshot.parent.exists() else None
+    except OSError as error:
+        raise refusal(error, state, FileKind.STATE) from error
+    return info
+
+
+def verify(snapshot: Path) -> SnapshotInfo:
+    """What a snapshot file holds, after SQLite checked its structure. Raises: StartRefused - damaged or no state."""
+    connection = open_database(snapshot, FileKind.STATE, Mode.READER)
+    try:
+        rows: list[tuple[str]] = list(connection.execute("PRAGMA quick_check(1)"))
+        if rows != [("ok",)]:
+            raise apsw.CorruptError(rows[0][0] if rows else "no answer from the check")
+        return read_info(connection)
+    except apsw.Error as error:
+        raise refusal(error, snapshot, FileKind.STATE) from error
+    finally:
+        connection.close(True)
+
+
+def defragment(connection: apsw.Connection, path: Path) -> None:
+    """See StateStore.defragment. The compact copy is made beside the file, then written back in one transaction.
+
+    As VACUUM does it, but VACUUM puts its copy under /tmp, which may be small.
+    """
+    compact = path.with_name(path.name + _DEFRAGMENTED)
+    try:
+        compact.unlink(missing_ok=True)
+        connection.execute("VACUUM INTO ?", (os.fspath(compact),))
+        source = apsw.Connection(os.fspath(compact), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            with connection.backup("main", source, "main") as backup:
+                backup.step(-1)
+        finally:
+            source.close(True)
+        try:
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.BusyError:
+            pass  # a snapshot is being written: the file shrinks with a later checkpoint
+    except (apsw.Error, OSError) as error:
+        raise failure(_as_sqlite(error), path, "defragmenting") from error
+    finally:
+        compact.unlink(missing_ok=True)
+
+
+def remove_leftovers(state: Path) -> None:
+    """Delete what a crash in the middle of `defragment` left."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        state.with_name(state.name + _DEFRAGMENTED + suffix).unlink(missing_ok=True)
+
+
+def read_info(connection: apsw.Connection) -> SnapshotInfo:
+    """What the state behind a connection holds."""
+    compacted = max(read_mark(connection, Meta.SCHEDULED_COMPACTION), read_mark(connection, Meta.FINISHED_COMPACTION))
+    meta: dict[str, int] = dict(list(connection.execute("SELECT name, value FROM meta")))
+    sizes = [connection.pragma("page_count"), connection.pragma("page_size")]
+    return SnapshotInfo(
+        revision=last_revision(connection, compacted),
+        compact_revision=compacted,
+        consistent_index=LogIndex(meta.get(Meta.CONSISTENT_INDEX, 0)),
+        consistent_term=Term(meta.get(Meta.TERM, 0)),
+        live_keys=_count(connection, "SELECT count(*) FROM current WHERE version > 0"),
+        changes=_count(connection, "SELECT count(*) FROM revision"),
+        size_bytes=int(str(sizes[0])) * int(str(sizes[1])),
+    )
+
+
+def _copy(source: apsw.Connection, target: Path, progress: Callable[[int, int], None] | None) -> None:
+    image = apsw.Connection(os.fspath(target))
+    try:
+        image.pragma("synchronous", "OFF")  # synced once, when it is whole
+        with image.backup("main", source, "main") as backup:
+            while not backup.done:
+                backup.step(_PAGES_A_STEP)
+                if progress is not None:
+                    progress(backup.page_count - backup.remaining, backup.page_count)
+        image.pragma("journal_mode", "DELETE")  # one file, readable from a read-only place
+    finally:
+        image.close(True)
+
+
+def _fold(state: Path) -> None:
+    """Bring an old state into its one file, so that replacing that file replaces all of it.
+
+    A write-ahead log left beside the new file would be taken for its own.
+    """
+    log = state.with_name(state.name + "-wal")
+    if not state.exists():
+        log.unlink(missing_ok=True)
+        return
+    try:
+        old = open_database(state, FileKind.STATE, Mode.STATE_WRITER)
+    except StartRefused:
+        if not log.exists():
+            return  # damaged, and about to be replaced
+        raise
+    try:
+        old.pragma("locking_mode", "EXCLUSIVE")
+        old.pragma("journal_mode", "DELETE")
+    except apsw.Error as error:
+        raise refusal(error, state, FileKind.STATE) from error
+    finally:
+        old.close(True)
+
+
+def _count(connection: apsw.Connection, sql: str) -> int:
+    rows: list[tuple[int]] = list(connection.execute(sql))
+    return rows[0][0]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _as_sqlite(error: Exception) -> apsw.Error:
+    """An error of the file system, in SQLite's words."""
+    if isinstance(error, apsw.Error):
+        return error
+    found = apsw.IOError(str(error))
+    found.__cause__ = error
+    return found

@@ -1,0 +1,216 @@
+"""state.db: everything a member knows, in one file and one open transaction.
+
+    event loop          one connection that writes; reads on it see the open transaction
+    background thread   `checkpoint`, `write_snapshot`, `StateReader`: connections of their own, which see what was
+                        committed; call `commit` on the loop first when the newest state matters
+
+`mark_applied` and the data of the entry land in the same SQLite transaction, so a crash neither skips nor repeats an
+entry. Commits do not fsync: after a loss of power the raft log replays what was not checkpointed, therefore the raft
+log may only be shortened up to what `checkpoint` returned.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from etcdops.errors import StartRefused
+from etcdops.ids import LogIndex, Term
+from etcdops.node.storage import snapshot_copy
+from etcdops.node.storage.batch import Batch
+from etcdops.node.storage.database import Mode, create_database, failure, open_database, refusal
+from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.mvcc import Mvcc
+from etcdops.node.storage.snapshot_copy import SnapshotInfo
+from etcdops.node.storage.tables import AlarmTable, AuthTable, LeaseTable, MemberTable, ValueTable
+from etcdops.snapshot.sqlite_schema import FileKind, Meta
+
+WAL_BYTES_MAX = 128 << 20
+"""Above this the checkpoint makes the write-ahead log start over, for which writers wait a moment."""
+
+Progress = Callable[[int, int], None]
+
+
+class StateStore:
+    """The state of a member. Methods belong to the event loop's thread unless they say otherwise."""
+
+    def __init__(self, connection: apsw.Connection, path: Path, *, keep_hashes: bool) -> None:
+        self.path = path
+        self._connection = connection
+        self._batch = Batch(connection, path)
+        self.meta = ValueTable(connection, self._batch, "meta")
+        self.leases = LeaseTable(connection, self._batch)
+        self.alarms = AlarmTable(connection, self._batch)
+        self.members = MemberTable(connection, self._batch)
+        self.auth = AuthTable(connection, self._batch)
+        self.auth_meta = ValueTable(connection, self._batch, "auth")
+        self.mvcc = Mvcc(connection, self._batch, path, keep_hashes=keep_hashes)
+        self._index = LogIndex(self.meta.number(Meta.CONSISTENT_INDEX))
+        self._term = Term(self.meta.number(Meta.TERM))
+        self._marked = False
+        self._checkpoints = threading.Lock()
+        self._checkpoint_error: StorageFailed | None = None
+
+    @classmethod
+    def open(cls, path: Path, *, create: bool, keep_hashes: bool = True) -> StateStore:
+        """Open a member's state; with `create` an empty one is made first, and must not exist.
+
+        An interrupted compaction goes on with `mvcc.compact_step`.
+        Args: keep_hashes - hash the keys before each compaction (costs one pass over them) for the corruption check.
+        Raises: StartRefused - missing, damaged, in use, read-only, of another version or program; left untouched.
+        """
+        if create:
+            create_database(path, FileKind.STATE, lambda connection: None)
+        snapshot_copy.remove_leftovers(path)
+        connection = open_database(path, FileKind.STATE, Mode.STATE_WRITER)
+        try:
+            return cls(connection, path, keep_hashes=keep_hashes)
+        except apsw.Error as error:
+            connection.close(True)
+            raise refusal(error, path, FileKind.STATE) from error
+
+    # --- the open transaction ---
+
+    @property
+    def consistent_index(self) -> LogIndex:
+        """The last raft entry whose effects are in here, committed or not."""
+        return self._index
+
+    @property
+    def consistent_term(self) -> Term:
+        """The term of that entry."""
+        return self._term
+
+    def mark_applied(self, index: LogIndex, term: Term) -> None:
+        """An entry was applied: from the next commit on it is not applied again. Call it for every entry, in order."""
+        self._index, self._term, self._marked = index, term, True
+
+    @property
+    def pending(self) -> int:
+        """How much waits for a commit: statements, about two a put. 0 = nothing was written."""
+        return len(self._batch) + self._marked
+
+    def commit(self) -> None:
+        """End the open transaction. No fsync; the time is that of writing the changed pages to the page cache.
+
+        Raises: NoSpace - the disk is full; the transaction stays open, reads go on, call again later.
+            StorageFailed - the same, but the disk is at fault: stop the member.
+        """
+        if self._marked:
+            self.meta.put(Meta.CONSISTENT_INDEX, self._index)
+            self.meta.put(Meta.TERM, self._term)
+        self._batch.commit()
+        self._marked = False
+
+    def close(self) -> None:
+        """Commit and close. Raises: StorageFailed - not committed, but closed."""
+        try:
+            self.commit()
+        finally:
+            self._connection.close(True)
+
+    def abandon(self) -> None:
+        """Close without committing, as a crash would: what was not committed comes again from the raft log."""
+        self._connection.close(True)
+
+    # --- background threads ---
+
+    def checkpoint(self) -> LogIndex:
+        """Bring what was committed onto the disk; returns the last entry that now survives a loss of power.
+
+        For a background thread. Waits for fsync; writers wait only when the write-ahead log is over WAL_BYTES_MAX.
+        Raises: StorageFailed - and again at every later call: after a failed fsync nothing is known about the disk.
+        """
+        with self._checkpoints:
+            if self._checkpoint_error is not None:
+                raise self._checkpoint_error
+            try:
+                return self._checkpoint()
+            except (apsw.Error, OSError) as error:
+                cause = error if isinstance(error, apsw.Error) else apsw.IOError(str(error))
+                self._checkpoint_error = failure(cause, self.path, "checkpointing")
+                raise self._checkpoint_error from error
+
+    def write_snapshot(self, path: Path, progress: Progress | None = None) -> SnapshotInfo:
+        """Write a consistent image of what was committed to a new file, while others go on writing.
+
+        For a background thread. The file appears when it is complete and on disk; it is a state.db on its own.
+        Args: progress is called with (pages copied, pages in all).
+        Raises: StorageFailed, NoSpace - nothing is left behind.
+        """
+        return snapshot_copy.write(self.path, path, progress)
+
+    @staticmethod
+    def install(snapshot: Path, state: Path) -> SnapshotInfo:
+        """Make a snapshot file the state of a member whose store is closed. It is moved, not copied.
+
+        Atomic: after a crash there is the whole old state or the whole new one.
+        Raises: StartRefused - the file is damaged or no state, or the old state is still in use.
+        """
+        return snapshot_copy.install(snapshot, state)
+
+    # --- size ---
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file once the open transaction is in it (etcd's dbSize): only defragment makes it smaller."""
+        return self._number("page_count") * self._number("page_size")
+
+    @property
+    def size_in_use_bytes(self) -> int:
+        """The same without the pages that are free to be used again (etcd's dbSizeInUse)."""
+        return (self._number("page_count") - self._number("freelist_count")) * self._number("page_size")
+
+    def defragment(self) -> None:
+        """Rewrite the file without its free pages. Blocks the member, and needs room for a copy beside the file.
+
+        A crash in the middle leaves the old file as it was.
+        Raises: NoSpace, StorageFailed - the same, and the store goes on.
+        """
+        self.commit()
+        snapshot_copy.defragment(self._connection, self.path)
+
+    def _number(self, pragma: str) -> int:
+        value = self._connection.pragma(pragma)
+        assert isinstance(value, int)
+        return value
+
+    def _checkpoint(self) -> LogIndex:
+        connection = open_database(self.path, FileKind.STATE, Mode.STATE_CHECKPOINTER)
+        try:
+            rows: list[tuple[int]] = list(
+                connection.execute("SELECT value FROM meta WHERE name = ?", (Meta.CONSISTENT_INDEX,))
+            )
+            wal = self.path.with_name(self.path.name + "-wal")
+            _sync_file(wal)  # the checkpoint itself skips this when a reader keeps it from moving anything
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            if wal.exists() and wal.stat().st_size > WAL_BYTES_MAX:
+                _start_over(connection)
+            return LogIndex(rows[0][0] if rows else 0)
+        except StartRefused as refused:
+            raise apsw.CantOpenError(str(refused)) from refused
+        finally:
+            connection.close()
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return  # nothing was written since the last clean close
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _start_over(connection: apsw.Connection) -> None:
+    """Let the next writer begin the write-ahead log anew; not now if somebody is reading from it."""
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+    except apsw.BusyError:
+        return  # a snapshot is being written; the log grows until it is done
