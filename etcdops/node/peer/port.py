@@ -20,7 +20,7 @@ class PeerHandler(Protocol):
         """A message from a peer for raft to step. It was checked: meant for this member, from no removed member, of a
         kind that travels between members, its entries dense and its numbers within reason.
 
-        For MessageType.SNAP the database is saved at `snapshots.received_path(snapshot_dir, index)` already.
+        For MessageType.SNAP the database is saved at `snapshot_file.received_path(snapshot_dir, index)` already.
         Messages of one network read come in one loop turn: collect, and handle raft's Ready once per turn.
         """
 

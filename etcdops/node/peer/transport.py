@@ -6,23 +6,55 @@ messages into the endless answer, so a member behind a dead link costs its sende
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+from aiohttp import web
+
 from etcdops.clock import Clock, SystemClock
-from etcdops.ids import ClusterID, MemberID
+from etcdops.errors import StartRefused
+from etcdops.ids import ClusterID, MemberID, format_id
+from etcdops.node.peer.admission import Admission
+from etcdops.node.peer.answers import plain
+from etcdops.node.peer.environment import Environment
+from etcdops.node.peer.identity import Identity
+from etcdops.node.peer.listener import PeerListener
+from etcdops.node.peer.member_routes import MemberRoutes
+from etcdops.node.peer.peer import Peer, Remote
 from etcdops.node.peer.port import PeerHandler, PeerRoutes
+from etcdops.node.peer.raft_routes import PREFIX, RaftRoutes
+from etcdops.node.peer.status import PeerStats
+from etcdops.node.peer.tasks import Tasks
+from etcdops.node.peer.urls import parse_peer_urls
 from etcdops.node.raft.types import Message
+from etcdops.node.version import SERVER_VERSION
+from etcdops.node.zap_log import fields
+
+_logger = logging.getLogger(__name__)
+
+REMOTES_MAX = 64
+"""Strangers that are answered. Anybody who knows the cluster ID becomes one; beyond this the oldest is forgotten."""
+
+_IDLE_CONNECTION_S = 4.0
+"""How long a connection waits for its next request. etcd closes its end after 5 s, and a request that meets that is
+lost.
+"""
 
 
 class Transport:
     """Sends raft messages to the other members and hands theirs to `handler`.
 
-    Args: peer_urls are this member's advertised ones; version is the etcd version we speak as ("3.5.16");
-        snapshot_dir is where received databases are saved; dial_timeout_s is 1 s + election timeout in etcd;
+    Args: peer_urls are this member's advertised ones; version is the etcd version we speak as; snapshot_dir is where
+        received databases are saved (`snapshot_file.received_path`); dial_timeout_s is 1 s + election timeout in etcd;
         server_tls and client_tls serve `https` URLs.
-    Peers may be added before or after `start`. Source: etcd server/etcdserver/api/rafthttp/transport.go, Transport.
+    Members may be added before `start`; nothing is dialled until then.
+    Source: etcd server/etcdserver/api/rafthttp/transport.go, Transport.
     """
 
     def __init__(
@@ -31,61 +63,191 @@ class Transport:
         member_id: MemberID,
         cluster_id: ClusterID,
         peer_urls: Sequence[str],
-        version: str,
         handler: PeerHandler,
         snapshot_dir: Path,
+        version: str = SERVER_VERSION,
         routes: PeerRoutes | None = None,
         clock: Clock | None = None,
         dial_timeout_s: float = 2.0,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._identity = Identity(member_id, cluster_id, tuple(peer_urls), version)
         self._handler = handler
+        self._snapshot_dir = snapshot_dir
+        self._routes = routes or PeerRoutes()
         self._clock = clock or SystemClock()
+        self._dial_timeout_s = dial_timeout_s
+        self._client_tls = client_tls
+        self._listener = PeerListener(self._handle, server_tls)
+        self._urls: dict[MemberID, tuple[str, ...]] = {}
+        self._peers: dict[MemberID, Peer] = {}
+        self._remotes: dict[MemberID, Remote] = {}
+        self._running: _Running | None = None
 
     async def start(self, listen_urls: Sequence[str]) -> None:
         """Listen for peers and begin to dial them. Raises: StartRefused when an address cannot be listened on."""
-        raise NotImplementedError
+        self._running = running = self._run()
+        try:
+            await self._listener.start(listen_urls)
+        except StartRefused:
+            self._running = None
+            await running.stop()
+            raise
+        for member, urls in self._urls.items():
+            self._peers[member] = running.start_peer(member, urls)
 
     async def stop(self) -> None:
         """Close every connection and wait until nothing runs any more. Peers are forgotten."""
-        raise NotImplementedError
+        running, self._running = self._running, None
+        for member in list(self._urls):
+            self.remove_peer(member)
+        for remote in self._remotes.values():
+            remote.stop()
+        self._remotes.clear()
+        await self._listener.stop()
+        if running is not None:
+            await running.stop()
 
     def send(self, messages: Iterable[Message]) -> None:
         """Send each message to its `to`; never blocks and promises nothing.
 
-        What cannot be queued is dropped and reported unreachable. Everything given in one loop turn to one peer goes
-        out in one write. Messages to nobody or to strangers are ignored. SNAP goes through `send_snapshot` instead.
+        What cannot be queued is dropped and reported unreachable, possibly before this returns. Everything given in
+        one loop turn to one peer goes out in one write. Messages to nobody or to strangers are ignored. SNAP goes
+        through `send_snapshot` instead.
         """
-        raise NotImplementedError
+        peers = self._peers
+        for message in messages:
+            peer = peers.get(message.to)
+            if peer is not None:
+                peer.send(message)
+            elif (remote := self._remotes.get(message.to)) is not None:
+                remote.send(message)
+            elif message.to:
+                _logger.debug(
+                    "ignored message send request; unknown remote peer target",
+                    extra=fields(type=message.type.name, unknown_target_peer_id=format_id(message.to)),
+                )
 
     def send_snapshot(self, message: Message, path: Path) -> None:
         """Send a SNAP message and the database at `path`, then call `handler.report_snapshot` exactly once.
 
         The file must stay unchanged until then.
         """
-        raise NotImplementedError
+        peer = self._peers.get(message.to)
+        if peer is None:
+            self._handler.report_snapshot(message.to, False)
+        else:
+            peer.send_snapshot(message, path)
 
     def add_peer(self, member: MemberID, urls: Sequence[str]) -> None:
         """Begin to talk with `member`. A known one is left as it is. Raises: ValueError for an unusable URL."""
-        raise NotImplementedError
+        if member in self._urls:
+            return
+        self._urls[member] = parse_peer_urls(urls)
+        if remote := self._remotes.pop(member, None):
+            remote.stop()
+        if self._running is not None:
+            self._peers[member] = self._running.start_peer(member, self._urls[member])
+        self._log("added remote peer", remote_peer_id=format_id(member), remote_peer_urls=list(urls))
 
     def update_peer(self, member: MemberID, urls: Sequence[str]) -> None:
         """Use other URLs for `member` from the next dial on. An unknown one is ignored. Raises: ValueError."""
-        raise NotImplementedError
+        if member not in self._urls:
+            return
+        self._urls[member] = parse_peer_urls(urls)
+        if peer := self._peers.get(member):
+            peer.update(urls)
+        self._log("updated remote peer", updated_remote_peer_id=format_id(member), updated_remote_peer_urls=list(urls))
 
     def remove_peer(self, member: MemberID) -> None:
         """Stop talking with `member`. An unknown one is ignored."""
-        raise NotImplementedError
+        if self._urls.pop(member, None) is None:
+            return
+        if peer := self._peers.pop(member, None):
+            peer.stop()
+        self._log("removed remote peer", removed_remote_peer_id=format_id(member))
 
     def add_remote(self, member: MemberID, urls: Sequence[str]) -> None:
-        """Answer `member`, who knows us before we know it: a new member that must catch up. Only for answers."""
-        raise NotImplementedError
+        """Answer `member`, who knows us before we know it: a new member that must catch up. Only for answers.
+
+        A known, removed or our own ID is ignored. Raises: ValueError for an unusable URL.
+        """
+        known = member in self._urls or member in self._remotes or member == self._identity.member_id
+        if known or self._running is None or self._handler.is_removed(member):
+            return
+        remote = Remote(self._running.environment, member, urls)
+        if len(self._remotes) >= REMOTES_MAX:
+            self._remotes.pop(next(iter(self._remotes))).stop()
+        self._remotes[member] = remote
+        self._log("added new remote peer", remote_peer_id=format_id(member), remote_peer_urls=list(urls))
+
+    def find_peer(self, member: MemberID) -> Peer | None:
+        """The running peer of that ID."""
+        return self._peers.get(member)
 
     def active_since(self, member: MemberID) -> float | None:
         """Monotonic time since when the link to `member` works; None while it does not, or for a stranger."""
-        raise NotImplementedError
+        peer = self._peers.get(member)
+        return peer.status.active_since if peer is not None else None
 
     def active_peers(self) -> int:
         """How many peers have a working link."""
-        raise NotImplementedError
+        return sum(peer.status.active for peer in self._peers.values())
+
+    def stats(self) -> Mapping[MemberID, PeerStats]:
+        """Counters of every peer, for /metrics. They are live: read, do not keep."""
+        return {member: peer.status.stats for member, peer in self._peers.items()}
+
+    def _run(self) -> _Running:
+        connector = aiohttp.TCPConnector(
+            limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ssl=self._client_tls if self._client_tls else True
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding",),
+        )
+        environment = Environment(
+            identity=self._identity,
+            handler=self._handler,
+            admission=Admission(self._identity, self._handler),
+            session=session,
+            tasks=Tasks(),
+            clock=self._clock,
+            dial_timeout_s=self._dial_timeout_s,
+        )
+        # One thread, as snapshot_file wants it: a file is closed only after its last write.
+        executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="peer-snapshot")
+        raft = RaftRoutes(environment, self, self._snapshot_dir, executor)
+        return _Running(environment, executor, raft, MemberRoutes(environment, self._routes))
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        running = self._running
+        if running is None:
+            return plain(503, "this member is stopping")
+        if request.path == PREFIX or request.path.startswith(PREFIX + "/"):
+            return await running.raft.handle(request)
+        return await running.members.handle(request)
+
+    def _log(self, text: str, **more: object) -> None:
+        _logger.info(text, extra=fields({"local-member-id": self._identity.name}, **more))
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists between start and stop, because it needs the event loop."""
+
+    environment: Environment
+    executor: ThreadPoolExecutor
+    raft: RaftRoutes
+    members: MemberRoutes
+
+    def start_peer(self, member: MemberID, urls: Sequence[str]) -> Peer:
+        return Peer(self.environment, member, urls, self.executor)
+
+    async def stop(self) -> None:
+        await self.environment.tasks.cancel_and_wait()
+        await self.environment.session.close()
+        await asyncio.to_thread(self.executor.shutdown)

@@ -1,0 +1,46 @@
+"""What every part of the transport shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import aiohttp
+
+from etcdops.clock import Clock
+from etcdops.node.peer.admission import Admission
+from etcdops.node.peer.identity import Identity
+from etcdops.node.peer.port import PeerHandler
+from etcdops.node.peer.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """One transport's identity, connections and way into raft. Made when it starts."""
+
+    identity: Identity
+    handler: PeerHandler
+    admission: Admission
+    session: aiohttp.ClientSession
+    tasks: Tasks
+    clock: Clock
+    dial_timeout_s: float
+
+
+def error_words(error: BaseException) -> str:
+    """An I/O error in few words, as Go would put them where the console looks for them."""
+    if isinstance(error, TimeoutError):
+        return "i/o timeout"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
+    if isinstance(error, OSError) and error.errno:
+        return _os_words(error)
+    return str(error) or type(error).__name__
+
+
+def _os_words(error: OSError) -> str:
+    # asyncio wraps what the system said into a sentence of its own that ends in the address
+    if isinstance(error, ConnectionRefusedError):
+        return "connect: connection refused"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset by peer"
+    return error.strerror or str(error)

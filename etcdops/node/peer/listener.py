@@ -1,0 +1,110 @@
+"""The peer port's sockets: HTTP/1.1 by aiohttp, with limits that keep strangers from holding connections."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import weakref
+from collections.abc import Awaitable, Callable, Sequence
+
+from aiohttp import web
+
+from etcdops.errors import StartRefused
+from etcdops.node.config.urls import host_and_port
+from etcdops.node.peer.urls import parse_peer_urls
+
+FIRST_REQUEST_TIMEOUT_S = 10.0
+"""How long a new connection may take to say what it wants, TLS handshake included."""
+
+IDLE_TIMEOUT_S = 30.0
+"""How long a connection is kept for a next request. Longer than any member waits between two probes."""
+
+STOP_TIMEOUT_S = 1.0
+
+Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class PeerListener:
+    """Listens on every peer URL and gives requests to `handle`, whose task is cancelled when the requester is gone."""
+
+    def __init__(self, handle: Handle, tls: ssl.SSLContext | None) -> None:
+        self._handle = handle
+        self._tls = tls
+        self._web = _Server(handle)
+        self._sockets: list[asyncio.Server] = []
+
+    async def start(self, listen_urls: Sequence[str]) -> None:
+        """Bind every URL, or none. Raises: StartRefused."""
+        try:
+            for url in listen_urls:
+                await self._listen(url)
+        except StartRefused:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Close the ports and end every request."""
+        for listening in self._sockets:
+            listening.close()
+        await self._web.shutdown(STOP_TIMEOUT_S)
+        for listening in self._sockets:
+            await listening.wait_closed()
+        self._sockets.clear()
+
+    async def _listen(self, url: str) -> None:
+        tls: ssl.SSLContext | None = None
+        try:
+            (parsed,) = parse_peer_urls([url])
+            host, port = host_and_port(parsed)
+        except ValueError as error:
+            raise StartRefused(
+                f"cannot listen for peers on {url}", cause=str(error), hint="use http://IP:PORT in --listen-peer-urls"
+            ) from error
+        if parsed.startswith("https://"):
+            if self._tls is None:
+                raise StartRefused(
+                    f"cannot listen for peers on {url}",
+                    cause="the URL is https and no certificate is configured",
+                    hint="give --peer-cert-file and --peer-key-file, or use http in --listen-peer-urls",
+                )
+            tls = self._tls
+        handshake = FIRST_REQUEST_TIMEOUT_S if tls else None
+        try:
+            listening = await asyncio.get_running_loop().create_server(
+                self._web, host or None, port, ssl=tls, ssl_handshake_timeout=handshake, reuse_address=True
+            )
+        except OSError as error:
+            raise StartRefused(
+                f"cannot listen for peers on {url}",
+                cause=error.strerror or str(error),
+                hint="stop what uses the address (`ss -ltnp` shows it), or change --listen-peer-urls",
+            ) from error
+        self._sockets.append(listening)
+
+
+class _Server(web.Server):
+    """aiohttp's server, which by itself lets a connection that never asks anything stay for ever."""
+
+    def __init__(self, handle: Handle) -> None:
+        super().__init__(
+            self._serve,
+            handler_cancellation=True,
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=IDLE_TIMEOUT_S,
+            lingering_time=2.0,
+        )
+        self._handle = handle
+        self._asked: weakref.WeakSet[web.RequestHandler] = weakref.WeakSet()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._asked.add(request.protocol)
+        return await self._handle(request)
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        super().connection_made(handler, transport)
+        asyncio.get_running_loop().call_later(FIRST_REQUEST_TIMEOUT_S, self._close_silent, handler, transport)
+
+    def _close_silent(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        if handler not in self._asked:
+            transport.abort()

@@ -1,0 +1,65 @@
+"""What is known about the link to one peer."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from etcdops.clock import Clock
+from etcdops.ids import MemberID, format_id
+from etcdops.node.zap_log import fields
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class PeerStats:
+    """Counters behind etcd's etcd_network_* metrics, per peer. They only grow, except those that say otherwise."""
+
+    sent_bytes: int = 0
+    received_bytes: int = 0
+    sent_failures: int = 0
+    received_failures: int = 0
+    disconnected: int = 0
+    snapshots_sent: int = 0
+    snapshot_send_failures: int = 0
+    snapshots_received: int = 0
+    snapshot_receive_failures: int = 0
+    snapshots_in_flight: int = 0
+    """Being sent now: goes up and down."""
+    round_trip_s: float = 0.0
+    """Smoothed round trip of the probes; 0 before the first answer."""
+
+
+class PeerStatus:
+    """Whether a peer is active: the last thing tried with it worked.
+
+    Source: etcd server/etcdserver/api/rafthttp/peer_status.go.
+    """
+
+    def __init__(self, member: MemberID, clock: Clock) -> None:
+        self.stats = PeerStats()
+        self.active_since: float | None = None
+        self._member = member
+        self._clock = clock
+
+    @property
+    def active(self) -> bool:
+        return self.active_since is not None
+
+    def activate(self) -> None:
+        """Something worked."""
+        if self.active_since is None:
+            _logger.info("peer became active", extra=fields(peer_id=format_id(self._member)))
+            self.active_since = self._clock.monotonic()
+
+    def deactivate(self, source: str, action: str, reason: object) -> None:
+        """Something failed: `action` ("dial", "read", "write", ...) on `source` ("stream Message", "pipeline", ...)."""
+        peer = format_id(self._member)
+        failure = fields(peer_id=peer, error=f"failed to {action} {peer} on {source} ({reason})")
+        if self.active_since is None:
+            _logger.debug("peer deactivated again", extra=failure)
+            return
+        _logger.warning("peer became inactive (message send to peer failed)", extra=failure)
+        self.active_since = None
+        self.stats.disconnected += 1
