@@ -53,7 +53,7 @@ def parse_answer(body: bytes) -> float:
         if parsed["OK"] is not True:
             raise ProbeFailed("the peer says that it is not well")
         return datetime.fromisoformat(parsed["Now"]).timestamp()
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ProbeFailed(f"not an answer to a probe: {body[:80]!r}") from error
 
 

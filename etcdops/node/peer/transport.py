@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,12 @@ from etcdops.ids import ClusterID, MemberID, format_id
 from etcdops.node.peer.admission import Admission
 from etcdops.node.peer.answers import plain
 from etcdops.node.peer.environment import Environment
+from etcdops.node.peer.forward import ForwardTimeout, Question, ask_leader
 from etcdops.node.peer.identity import Identity
 from etcdops.node.peer.listener import PeerListener
 from etcdops.node.peer.member_routes import MemberRoutes
 from etcdops.node.peer.peer import Peer, Remote
-from etcdops.node.peer.port import PeerHandler, PeerRoutes
+from etcdops.node.peer.port import Answer, PeerHandler, PeerRoutes
 from etcdops.node.peer.raft_routes import PREFIX, RaftRoutes
 from etcdops.node.peer.status import PeerStats
 from etcdops.node.peer.tasks import Tasks
@@ -181,6 +182,21 @@ class Transport:
             self._remotes.pop(next(iter(self._remotes))).stop()
         self._remotes[member] = remote
         self._log("added new remote peer", remote_peer_id=format_id(member), remote_peer_urls=list(urls))
+
+    async def ask_leader(
+        self,
+        question: Question,
+        body: bytes,
+        leader_urls: Callable[[], Sequence[str]],
+        *,
+        timeout_s: float,
+        authorization: str = "",
+    ) -> Answer:
+        """See forward.ask_leader. Raises: ForwardTimeout, also when the transport does not run."""
+        if self._running is None:
+            raise ForwardTimeout("this member is stopping")
+        session = self._running.environment.session
+        return await ask_leader(session, question, body, leader_urls, timeout_s=timeout_s, authorization=authorization)
 
     def find_peer(self, member: MemberID) -> Peer | None:
         """The running peer of that ID."""

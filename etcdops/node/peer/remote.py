@@ -1,0 +1,230 @@
+"""Questions to members of a running cluster, asked by one that wants to join it or is not part of it yet.
+
+Source: etcd server/etcdserver/cluster_util.go, GetClusterFromRemotePeers and getVersions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+
+from etcdops.ids import ClusterID, MemberID, format_id
+from etcdops.node.peer.environment import error_words
+from etcdops.node.peer.forward import read_bounded
+from etcdops.node.peer.identity import parse_id
+from etcdops.node.zap_log import fields
+
+_logger = logging.getLogger(__name__)
+
+_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+_GRACE_S = 1.0
+"""How long the others are waited for once one has answered: only to see whether they agree."""
+
+
+class FetchFailed(Exception):
+    """No member could be asked; the text says what each one answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteMember:
+    """A member as another one lists it. `name` and `client_urls` are empty until it has started once."""
+
+    id: MemberID
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...]
+    is_learner: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCluster:
+    """A cluster as one of its members describes it."""
+
+    cluster_id: ClusterID
+    members: tuple[RemoteMember, ...]
+    source: str
+    """The URL that said so."""
+
+    disagreements: tuple[str, ...] = ()
+    """What other URLs say differently: a stale member, or one of another cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """What a member answers to GET /version. `cluster` is "not_decided" until a leader has set it."""
+
+    server: str
+    cluster: str
+
+
+async def fetch_cluster(
+    urls: Sequence[str], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
+) -> RemoteCluster:
+    """The cluster that the members at `urls` belong to, in the words of the first of them that answered.
+
+    All are asked at once. Raises: FetchFailed - none answered with a member list within `timeout_s`.
+    """
+    async with _session(timeout_s, tls) as session:
+        answers, failures = await _gather(session, urls)
+    if not answers:
+        tried = "; ".join(f"{url}: {reason}" for url, reason in failures.items()) or "no URLs were given"
+        raise FetchFailed(f"could not retrieve cluster information from the given URLs ({tried})")
+    first = answers[0]
+    disagreements = tuple(filter(None, (_difference(first, other) for other in answers[1:])))
+    return RemoteCluster(first.cluster_id, first.members, first.source, disagreements)
+
+
+async def fetch_versions(
+    members: Iterable[RemoteMember], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
+) -> dict[MemberID, Versions | None]:
+    """The versions of `members`, all asked at once; None for one that did not answer."""
+    async with _session(timeout_s, tls) as session:
+        asked = {member.id: member for member in members}
+        found = await asyncio.gather(*(_version(session, member) for member in asked.values()))
+    return dict(zip(asked, found, strict=True))
+
+
+def parse_members(body: bytes) -> tuple[RemoteMember, ...]:
+    """The answer to GET /members. Raises: ValueError. Source: etcd api/membership/member.go, Member."""
+    parsed = _load(body)
+    if not isinstance(parsed, list):
+        raise ValueError("not a list of members")
+    return tuple(_parse_member(item) for item in parsed)
+
+
+def _parse_member(item: object) -> RemoteMember:
+    if not isinstance(item, dict):
+        raise ValueError("not a member")
+    number, name, learner = item.get("id"), item.get("name", ""), item.get("isLearner", False)
+    if not isinstance(number, int) or not 0 < number < 1 << 64:
+        raise ValueError("not a member: it has no ID")
+    if not isinstance(name, str) or not isinstance(learner, bool):
+        raise ValueError("not a member")
+    return RemoteMember(MemberID(number), name, _texts(item.get("peerURLs")), _texts(item.get("clientURLs")), learner)
+
+
+def parse_version_answer(body: bytes) -> Versions:
+    """The answer to GET /version. Raises: ValueError. Source: etcd api/version/version.go, Versions."""
+    parsed = _load(body)
+    server, cluster = (
+        (parsed.get("etcdserver"), parsed.get("etcdcluster")) if isinstance(parsed, dict) else (None, None)
+    )
+    if not isinstance(server, str) or not isinstance(cluster, str):
+        raise ValueError("not a version")
+    return Versions(server, cluster)
+
+
+def _load(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("JSON nested too deeply") from error
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ValueError("not a list of URLs")
+    return tuple(value)
+
+
+def _session(timeout_s: float, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(ssl=tls if tls else True),
+        timeout=aiohttp.ClientTimeout(total=timeout_s),
+        auto_decompress=False,
+        skip_auto_headers=("Accept-Encoding",),
+    )
+
+
+async def _gather(session: aiohttp.ClientSession, urls: Sequence[str]) -> tuple[list[RemoteCluster], dict[str, str]]:
+    """Answers in the order in which they came, and why the other URLs gave none."""
+    answers: list[RemoteCluster] = []
+    failures: dict[str, str] = {}
+    tasks = {asyncio.create_task(_cluster(session, url)): url for url in dict.fromkeys(urls)}
+    waiting = set(tasks)
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=_GRACE_S if answers else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            for task in sorted(done, key=lambda ended: urls.index(tasks[ended])):
+                outcome = task.result()
+                if isinstance(outcome, RemoteCluster):
+                    answers.append(outcome)
+                else:
+                    failures[tasks[task]] = outcome
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return answers, failures
+
+
+async def _cluster(session: aiohttp.ClientSession, url: str) -> RemoteCluster | str:
+    """What the member at `url` says, or why it says nothing."""
+    address = url + "/members"
+    try:
+        async with session.get(address, allow_redirects=False) as response:
+            body = await read_bounded(response, _ANSWER_BYTES_MAX)
+    except (aiohttp.ClientError, OSError) as error:
+        return _no_answer("failed to get cluster response", address, error)
+    try:
+        members = parse_members(body)
+    except ValueError as error:
+        return _no_answer("failed to unmarshal cluster response", address, error)
+    try:
+        cluster = ClusterID(parse_id(response.headers.get("X-Etcd-Cluster-ID", "")))
+    except ValueError as error:
+        return _no_answer("failed to parse cluster ID", address, error)
+    if not members:
+        return "it lists no members"
+    return RemoteCluster(cluster, members, url)
+
+
+def _no_answer(text: str, address: str, error: Exception) -> str:
+    _logger.warning(text, extra=fields(address=address, error=error_words(error)))
+    return error_words(error)
+
+
+def _difference(first: RemoteCluster, other: RemoteCluster) -> str:
+    if first.cluster_id != other.cluster_id:
+        return (
+            f"{other.source} belongs to cluster {format_id(other.cluster_id)}, "
+            f"{first.source} to {format_id(first.cluster_id)}"
+        )
+    one, two = ({(member.id, member.peer_urls) for member in side.members} for side in (first, other))
+    if one == two:
+        return ""
+    unknown = ", ".join(sorted(format_id(member) for member, _ in one ^ two))
+    return f"{other.source} and {first.source} list different members or peer URLs: {unknown}"
+
+
+async def _version(session: aiohttp.ClientSession, member: RemoteMember) -> Versions | None:
+    name, reason = format_id(member.id), "it has no peer URLs"
+    for url in member.peer_urls:
+        address = url + "/version"
+        try:
+            async with session.get(address, allow_redirects=False) as response:
+                return parse_version_answer(await read_bounded(response, _ANSWER_BYTES_MAX))
+        except (aiohttp.ClientError, OSError) as error:
+            reason = error_words(error)
+            _logger.warning(
+                "failed to reach the peer URL", extra=fields(address=address, remote_member_id=name, error=reason)
+            )
+        except ValueError as error:
+            reason = str(error)
+            _logger.warning(
+                "failed to unmarshal response", extra=fields(address=address, remote_member_id=name, error=reason)
+            )
+    _logger.warning("failed to get version", extra=fields(remote_member_id=name, error=reason))
+    return None
