@@ -98,6 +98,8 @@ class Meta:
     TERM: Final = "term"
     SCHEDULED_COMPACTION: Final = "scheduled_compaction"
     FINISHED_COMPACTION: Final = "finished_compaction"
+    CLUSTER_VERSION: Final = "cluster_version"  # text, "3.5.0"
+    DOWNGRADE_TARGET: Final = "downgrade_target"  # text, while a downgrade is under way
     LOCAL: Final = frozenset({CONSISTENT_INDEX, TERM, FINISHED_COMPACTION})
     """What may differ between members with the same keys, and so stays out of the content hash."""
 

@@ -143,14 +143,10 @@ DEADLINE_EXCEEDED = EtcdError(StatusCode.DEADLINE_EXCEEDED, "etcdserver: context
 
 # Errors that etcd does not map: Unknown, with the raw text of the Go error.
 NOT_PRIMARY = EtcdError(StatusCode.UNKNOWN, "not a primary lessor")
-TIMEOUT_LEADER_TRANSFER = EtcdError(
-    StatusCode.UNKNOWN, "etcdserver: request timed out, leader transfer took too long"
-)
+TIMEOUT_LEADER_TRANSFER = EtcdError(StatusCode.UNKNOWN, "etcdserver: request timed out, leader transfer took too long")
 UNKNOWN_METHOD = EtcdError(StatusCode.UNKNOWN, "etcdserver: unknown method")
 CANCELED_UNMAPPED = EtcdError(StatusCode.UNKNOWN, "etcdserver: request cancelled")
-NO_PASSWORD_USER = EtcdError(
-    StatusCode.UNKNOWN, "auth: authentication failed, password was given for no password user"
-)
+NO_PASSWORD_USER = EtcdError(StatusCode.UNKNOWN, "auth: authentication failed, password was given for no password user")
 
 # Our own, where etcd has none because it crashes, drops the connection or has the feature and we do not yet.
 MALFORMED_REQUEST = EtcdError(

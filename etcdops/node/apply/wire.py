@@ -9,25 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from etcdops.proto.wire import varint
+
 _MASK64 = 0xFFFF_FFFF_FFFF_FFFF
 _SHORT = [bytes((number,)) for number in range(0x80)]
 
 
 class Malformed(ValueError):
     """Bytes that are no protobuf message, or not in the plain form a scanner understands."""
-
-
-def varint(number: int) -> bytes:
-    """`number` as a varint; negative ones as their 64-bit two's complement."""
-    if 0 <= number < 0x80:
-        return _SHORT[number]
-    number &= _MASK64
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def read_varint(data: bytes, at: int) -> tuple[int, int]:
@@ -234,12 +223,6 @@ _FIELD_HEADER = 100
 _FIELD_HEADER_ID = 1
 _SET_FIRST = (FIELD_CLUSTER_VERSION_SET, FIELD_CLUSTER_MEMBER_ATTR_SET, FIELD_DOWNGRADE_INFO_SET)
 _HEADER_TAG = varint(_FIELD_HEADER << 3 | 2)
-
-
-def encode_internal(field: int, request: bytes, request_id: int) -> bytes:
-    """An InternalRaftRequest with a header, as etcd would encode it: this is what a log entry holds."""
-    header = b"\x08" + varint(request_id)
-    return varint(field << 3 | 2) + varint(len(request)) + request + _HEADER_TAG + _SHORT[len(header)] + header
 
 
 def decode_internal(data: bytes) -> InternalRequest:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from etcdops.clock import Clock
 from etcdops.ids import LeaseID
 from etcdops.node.api.errors import LEASE_EXISTS, LEASE_NOT_FOUND, LEASE_TTL_TOO_LARGE, NOT_PRIMARY, EtcdError
 from etcdops.node.lease.lease import FOREVER, Lease
+from etcdops.node.storage.tables import LeaseTable, StoredLease
 
 NO_LEASE = LeaseID(0)
 TTL_S_MAX = 9_000_000_000
@@ -27,14 +27,6 @@ EXPIRED_RETRY_S = 3.0
 """A lease found expired is looked at again after this time, in case its revocation got lost."""
 
 RenewDone = Callable[[int, EtcdError | None], None]
-
-
-class LeaseTable(Protocol):
-    """Where leases are kept: rows of the state database, written in the transaction of the entry being applied."""
-
-    def put(self, lease: LeaseID, granted_ttl_s: int, remaining_ttl_s: int) -> None: ...
-
-    def delete(self, lease: LeaseID) -> None: ...
 
 
 def minimum_ttl_s(election_timeout_s: float) -> int:
@@ -60,14 +52,14 @@ class Lessor:
         self._checkpoint_scheduled: set[LeaseID] = set()  # Invariant: exactly the leases in `_checkpoints`, once each.
         self._waiting_for_end: dict[LeaseID, list[RenewDone]] = {}
 
-    def recover(
-        self, leases: Iterable[tuple[LeaseID, int, int]], attachments: Iterable[tuple[bytes, LeaseID]]
-    ) -> None:
-        """Start over from stored (ID, granted TTL, remaining TTL) and the current (key, lease) pairs.
+    def recover(self, table: LeaseTable, attachments: Iterable[tuple[bytes, LeaseID]]) -> None:
+        """Start over from the stored leases and the current (key, lease) pairs.
 
         After opening the store and after installing a snapshot. A primary stays one, with full TTLs.
         """
-        self._leases = {lease: Lease(lease, ttl, remaining) for lease, ttl, remaining in leases}
+        self._table = table
+        leases = table.all()
+        self._leases = {stored.id: Lease(stored.id, stored.ttl, stored.remaining_ttl) for stored in leases}
         self._lease_of = {}
         for key, lease in attachments:
             self.attach(key, lease)
@@ -80,7 +72,7 @@ class Lessor:
     def __len__(self) -> int:
         return len(self._leases)
 
-    def __contains__(self, lease: LeaseID) -> bool:
+    def __contains__(self, lease: object) -> bool:
         return lease in self._leases
 
     def get(self, lease: LeaseID) -> Lease | None:
@@ -103,25 +95,20 @@ class Lessor:
         if lease in self._leases:
             return LEASE_EXISTS
         granted = self._leases[lease] = Lease(lease, max(ttl_s, 1))
-        self._table.put(lease, granted.ttl_s, 0)
+        self._table.put(StoredLease(lease, granted.ttl_s, 0))
         if self._primary:
             self._refresh(granted, 0.0)
             self._schedule_checkpoint(granted)
         return None
 
-    def revoke(self, lease: LeaseID) -> list[bytes] | None:
-        """Forget a lease. Returns: the keys to delete, sorted so that every member deletes in the same order;
-        None when there is no such lease. The caller deletes them in the same transaction.
-        """
-        revoked = self._leases.pop(lease, None)
-        if revoked is None:
-            return None
+    def revoke(self, lease: LeaseID) -> None:
+        """Forget a lease that exists; the caller deletes its keys in the same transaction."""
+        revoked = self._leases.pop(lease)
         self._table.delete(lease)
         for key in revoked.keys:
             self._lease_of.pop(key, None)
         for done in self._waiting_for_end.pop(lease, ()):
             done(0, LEASE_NOT_FOUND)
-        return sorted(revoked.keys)
 
     def checkpoint(self, lease: LeaseID, remaining_ttl_s: int) -> None:
         """Remember how long a lease has left; an unknown one is ignored. It counts from the next `promote` on."""
@@ -129,7 +116,7 @@ class Lessor:
         if found is None:
             return
         found.remaining_ttl_s = remaining_ttl_s
-        self._table.put(lease, found.ttl_s, remaining_ttl_s)
+        self._table.put(StoredLease(lease, found.ttl_s, remaining_ttl_s))
         if self._primary:
             self._schedule_checkpoint(found)
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from etcdops.ids import MemberID
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 """What `json.loads` can return."""
 
 

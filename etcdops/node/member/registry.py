@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Protocol
 
 from etcdops.ids import ClusterID, MemberID
 from etcdops.node.api.errors import (
@@ -19,16 +18,7 @@ from etcdops.node.api.errors import (
 )
 from etcdops.node.member.member import BadMember, Member, parse_addition, parse_member
 from etcdops.node.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
-
-
-class MemberTable(Protocol):
-    """Where members are kept: rows of the state database, written in the transaction of the entry being applied."""
-
-    def put(self, member: MemberID, attributes: bytes) -> None: ...
-
-    def delete(self, member: MemberID) -> None: ...
-
-    def mark_removed(self, member: MemberID) -> None: ...
+from etcdops.node.storage.tables import MemberTable
 
 
 class MemberRegistry:
@@ -40,15 +30,15 @@ class MemberRegistry:
         self._members: dict[MemberID, Member] = {}
         self._removed: set[MemberID] = set()
 
-    def recover(self, members: Iterable[Member], removed: Iterable[MemberID]) -> None:
-        """Take what is stored, instead of everything known so far; nothing is written."""
-        self._members = {member.id: member for member in members}
-        self._removed = set(removed)
+    def recover(self, table: MemberTable) -> None:
+        """Take what is stored, instead of everything known so far. Raises: BadMember - a stored row is damaged."""
+        self._table = table
+        self._members = {member: parse_member(text) for member, text in table.all().items()}
+        self._removed = table.removed()
 
     def bootstrap(self, members: Iterable[Member]) -> None:
         """Forget everything and write `members`: a new cluster, or a snapshot restored under a new identity."""
-        for gone in list(self._members):
-            self._table.delete(gone)
+        self._table.clear()
         self._members.clear()
         self._removed.clear()
         for member in members:
@@ -121,8 +111,7 @@ class MemberRegistry:
         if single.type is ConfChangeType.REMOVE_NODE:
             self._members.pop(single.node_id)
             self._removed.add(single.node_id)
-            self._table.delete(single.node_id)
-            self._table.mark_removed(single.node_id)
+            self._table.remove(single.node_id)
         elif single.type is ConfChangeType.UPDATE_NODE:
             # Only the URLs: an update must not turn a learner into a voter behind raft's back.
             peer_urls = parse_member(change.context).peer_urls
@@ -143,4 +132,4 @@ class MemberRegistry:
 
     def _put(self, member: Member) -> None:
         self._members[member.id] = member
-        self._table.put(member.id, member.to_json())
+        self._table.put(member.id, member.to_json().decode())

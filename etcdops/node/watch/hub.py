@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from etcdops.ids import Revision
-from etcdops.node.storage.mvcc import Event
-from etcdops.node.watch.watcher import Watcher, WatcherGroup, WatchStream
+from etcdops.node.storage.reading import Event
+from etcdops.node.watch.watcher import Watcher, WatcherGroup
 
 EVENTS_PER_SLICE = 1000
 """How much history one turn of the loop reads; a revision is never split. Source: etcd's watchBatchMaxRevs."""
@@ -97,12 +97,13 @@ class WatchHub:
         watcher.synced = False
         self._unsynced.add(watcher)
 
-    def restored(self) -> None:
+    def restored(self, history: History) -> None:
         """The store was replaced by a snapshot from the leader: everybody reads on from what they last saw."""
+        self._history = history
         for watcher in self._synced.watchers():
             watcher.min_revision = max(watcher.min_revision, Revision(self._notified + 1))
             self._desync(watcher)
-        self._notified = self._history.revision
+        self._notified = history.revision
         self._schedule()
 
     def is_caught_up(self, watcher: Watcher) -> bool:
@@ -137,8 +138,9 @@ class WatchHub:
         low = ready[0].min_revision
         events: list[Event] = []
         if low <= current:
-            events = self._history.events(low, Revision(current + 1), limit=events_max)
-        covered = events[-1].revision if len(events) >= events_max else current
+            events = self._history.events(max(low, Revision(1)), Revision(current + 1), limit=events_max)
+        # A slice may end early; only an empty one proves that there is nothing more.
+        covered = events[-1].revision if events else current
         wanted = self._unsynced.matching(events)
         for watcher in ready:
             if low <= watcher.min_revision and watcher.stream.writable:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from etcdops.ids import Revision
-from etcdops.node.storage.mvcc import Event
+from etcdops.node.storage.reading import Event, EventType
 from etcdops.node.watch.intervals import Intervals
 
 
@@ -111,7 +111,7 @@ class WatcherGroup:
 
 
 def _collect(group: dict[Watcher, None], event: Event, wanted: dict[Watcher, list[Event]]) -> None:
-    is_delete = event.is_delete
+    is_delete = event.type is EventType.DELETE
     for watcher in group:
         if watcher.no_delete if is_delete else watcher.no_put:
             continue
