@@ -28,12 +28,7 @@ def step(raft: RaftState, message: Message) -> None:
         _take_up_term(raft, message)
     handler = raft.handlers.get(message.type)
     if handler is not None:
-        handler(raft, message)
-    elif raft.debug:
-        raft.note_debug(
-            f"{raft.name} [term {raft.term} state {raft.role.value}] ignored {MESSAGE_NAMES[message.type]} "
-            f"from {message.from_:x}"
-        )
+        handler(raft, message)  # else handlers.IGNORED says why nothing happens
 
 
 def _take_up_term(raft: RaftState, message: Message) -> None:
