@@ -94,8 +94,8 @@ class NodeSnapshot:
             raise self._corrupt(str(verdict))
         newest = self._check_history()
         rows = self._rows("SELECT key, rev, create_rev, version, lease FROM current")
-        for key, *indexed in cast("Iterator[tuple[bytes, int, int, int, int]]", rows):
-            if newest.pop(key, None) != tuple(indexed):
+        for key, rev, create_rev, version, lease in cast("Iterator[tuple[bytes, int, int, int, int]]", rows):
+            if newest.pop(key, None) != (rev, create_rev >> sqlite_schema.SUB_BITS, version, lease):
                 raise self._corrupt(f"its index and its history differ about {key[:40]!r}")
         if newest:
             raise self._corrupt(f"its index lacks {next(iter(newest))[:40]!r}")
