@@ -98,6 +98,7 @@ class Meta:
     TERM: Final = "term"
     SCHEDULED_COMPACTION: Final = "scheduled_compaction"
     FINISHED_COMPACTION: Final = "finished_compaction"
+    CONF_STATE: Final = "conf_state"  # text: the raft configuration as of the consistent index, `encode_conf_state`
     CLUSTER_VERSION: Final = "cluster_version"  # text, "3.5.0"
     DOWNGRADE_TARGET: Final = "downgrade_target"  # text, while a downgrade is under way
     LOCAL: Final = frozenset({CONSISTENT_INDEX, TERM, FINISHED_COMPACTION})

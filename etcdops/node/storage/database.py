@@ -98,23 +98,23 @@ def bounded_log_file(connection: apsw.Connection) -> None:
     connection.pragma("journal_size_limit", _STATE_WAL_KEPT_BYTES)
 
 
-_ALL: Final = (untrusted_file, wait_for_locks, temporary_data_in_memory)
+_ALL: Final = (untrusted_file, temporary_data_in_memory)
 
 
 class Mode(enum.Enum):
     """What a connection is for; its value is the pragmas it gets."""
 
-    RAFT_LOG = (*_ALL, one_process, write_ahead_log, fsync_each_commit, checkpoint_rarely, keep_log_on_close)
+    RAFT_LOG = (*_ALL, one_process, fsync_each_commit, checkpoint_rarely, keep_log_on_close)
     STATE_WRITER = (
         *_ALL,
-        write_ahead_log,
+        wait_for_locks,
         fsync_each_checkpoint,
         checkpoint_elsewhere,
         batch_in_memory,
         bounded_log_file,
     )
-    STATE_CHECKPOINTER = (*_ALL, fsync_each_checkpoint, checkpoint_elsewhere, bounded_log_file)
-    READER = _ALL
+    STATE_CHECKPOINTER = (*_ALL, wait_for_locks, fsync_each_checkpoint, checkpoint_elsewhere, bounded_log_file)
+    READER = (*_ALL, wait_for_locks)
 
 
 def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
@@ -133,16 +133,18 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
     connection: apsw.Connection | None = None
     try:
         connection = apsw.Connection(os.fspath(path), flags=flags)
+        for pragma in mode.value:
+            pragma(connection)
         problem = schema_problem(connection, kind)
         if problem:
             raise StartRefused(
                 f"{path} is not the {kind.title} this version can use: {problem}",
                 hint="check --data-dir; a file of a newer version needs that version of etcdops",
             )
-        if mode is not Mode.READER and connection.readonly("main"):
-            raise apsw.ReadOnlyError("the file or its file system is read-only")
-        for pragma in mode.value:
-            pragma(connection)
+        if mode is not Mode.READER:
+            if connection.readonly("main"):
+                raise apsw.ReadOnlyError("the file or its file system is read-only")
+            write_ahead_log(connection)  # only now: it writes, and the file is known to be ours
     except apsw.Error as error:
         _close_quietly(connection)
         raise refusal(error, path, kind) from error
@@ -155,6 +157,7 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
 def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection], None]) -> None:
     """Make an empty file of this kind; it appears under its name only when it is complete and on disk.
 
+    A raft log is in write-ahead mode from the start and never without its `-wal` file.
     Args: fill writes the first rows, in the transaction that makes the tables.
     Raises: StartRefused - the file is there already, or the disk does not take it.
     """
@@ -163,19 +166,31 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
         raise StartRefused(f"{path} exists already", hint="choose another --data-dir, or move the old one away")
     unfinished = path.with_name(path.name + ".new")
     try:
-        unfinished.unlink(missing_ok=True)
+        for leftover in (unfinished, log_of(unfinished), log_of(path)):
+            leftover.unlink(missing_ok=True)
         connection = apsw.Connection(os.fspath(unfinished))
         try:
-            connection.pragma("synchronous", "FULL")
+            one_process(connection)
+            fsync_each_commit(connection)
+            if kind is FileKind.RAFT_LOG:
+                keep_log_on_close(connection)
+                write_ahead_log(connection)
             with connection:
                 create_tables(connection, kind)
                 fill(connection)
         finally:
             connection.close()
+        if kind is FileKind.RAFT_LOG:
+            log_of(unfinished).replace(log_of(path))
         unfinished.replace(path)
         sync_directory(path.parent)
     except (apsw.Error, OSError) as error:
         raise refusal(error, path, kind) from error
+
+
+def log_of(path: Path) -> Path:
+    """SQLite's write-ahead log of a database."""
+    return path.with_name(path.name + "-wal")
 
 
 def sync_directory(directory: Path) -> None:

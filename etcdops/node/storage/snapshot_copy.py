@@ -11,8 +11,10 @@ import apsw
 
 from etcdops.errors import StartRefused
 from etcdops.ids import LogIndex, Revision, Term
+from etcdops.node.raft.types import ConfState
 from etcdops.node.storage.compaction import read_mark
-from etcdops.node.storage.database import Mode, failure, open_database, refusal, sync_directory
+from etcdops.node.storage.database import Mode, failure, log_of, open_database, refusal, sync_directory
+from etcdops.node.storage.log_rows import decode_conf_state
 from etcdops.node.storage.mvcc import last_revision
 from etcdops.snapshot.sqlite_schema import FileKind, Meta
 
@@ -28,6 +30,8 @@ class SnapshotInfo(NamedTuple):
     compact_revision: Revision
     consistent_index: LogIndex
     consistent_term: Term
+    conf_state: ConfState | None
+    """The raft configuration as of `consistent_index`, None when it was never written."""
     live_keys: int
     """Keys a client would see at `revision`."""
     changes: int
@@ -64,7 +68,7 @@ def install(snapshot: Path, state: Path) -> SnapshotInfo:
         _sync(snapshot)
         snapshot.replace(state)
         sync_directory(state.parent)
-        sync_directory(snapshot.parent) if snapshot.parent.exists() else None
+        sync_directory(snapshot.parent)
     except OSError as error:
         raise refusal(error, state, FileKind.STATE) from error
     return info
@@ -82,6 +86,13 @@ def verify(snapshot: Path) -> SnapshotInfo:
         raise refusal(error, snapshot, FileKind.STATE) from error
     finally:
         connection.close(True)
+
+
+def remove(state: Path) -> None:
+    """Delete a state that was never used, its write-ahead log last: alone that is nothing, the database would be."""
+    for path in (state, log_of(state), state.with_name(state.name + "-shm")):
+        path.unlink(missing_ok=True)
+    sync_directory(state.parent)
 
 
 def defragment(connection: apsw.Connection, path: Path) -> None:
@@ -119,12 +130,14 @@ def read_info(connection: apsw.Connection) -> SnapshotInfo:
     """What the state behind a connection holds."""
     compacted = max(read_mark(connection, Meta.SCHEDULED_COMPACTION), read_mark(connection, Meta.FINISHED_COMPACTION))
     meta: dict[str, int] = dict(list(connection.execute("SELECT name, value FROM meta")))
+    conf_state = meta.get(Meta.CONF_STATE)
     sizes = [connection.pragma("page_count"), connection.pragma("page_size")]
     return SnapshotInfo(
         revision=last_revision(connection, compacted),
         compact_revision=compacted,
         consistent_index=LogIndex(meta.get(Meta.CONSISTENT_INDEX, 0)),
         consistent_term=Term(meta.get(Meta.TERM, 0)),
+        conf_state=decode_conf_state(str(conf_state)) if conf_state is not None else None,
         live_keys=_count(connection, "SELECT count(*) FROM current WHERE version > 0"),
         changes=_count(connection, "SELECT count(*) FROM revision"),
         size_bytes=int(str(sizes[0])) * int(str(sizes[1])),
@@ -150,7 +163,7 @@ def _fold(state: Path) -> None:
 
     A write-ahead log left beside the new file would be taken for its own.
     """
-    log = state.with_name(state.name + "-wal")
+    log = log_of(state)
     if not state.exists():
         log.unlink(missing_ok=True)
         return

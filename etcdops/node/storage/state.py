@@ -20,10 +20,12 @@ import apsw
 
 from etcdops.errors import StartRefused
 from etcdops.ids import LogIndex, Term
+from etcdops.node.raft.types import ConfState
 from etcdops.node.storage import snapshot_copy
 from etcdops.node.storage.batch import Batch
-from etcdops.node.storage.database import Mode, create_database, failure, open_database, refusal
+from etcdops.node.storage.database import Mode, create_database, failure, log_of, open_database, refusal
 from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state
 from etcdops.node.storage.mvcc import Mvcc
 from etcdops.node.storage.snapshot_copy import SnapshotInfo
 from etcdops.node.storage.tables import AlarmTable, AuthTable, LeaseTable, MemberTable, ValueTable
@@ -90,6 +92,16 @@ class StateStore:
         self._index, self._term, self._marked = index, term, True
 
     @property
+    def conf_state(self) -> ConfState | None:
+        """The raft configuration as of the consistent index; None before `keep_conf_state` was ever called."""
+        text = self.meta.get(Meta.CONF_STATE)
+        return None if text is None else decode_conf_state(str(text))
+
+    def keep_conf_state(self, conf_state: ConfState) -> None:
+        """An applied entry changed the raft configuration: kept in the transaction of that entry."""
+        self.meta.put(Meta.CONF_STATE, encode_conf_state(conf_state))
+
+    @property
     def pending(self) -> int:
         """How much waits for a commit: statements, about two a put. 0 = nothing was written."""
         return len(self._batch) + self._marked
@@ -153,6 +165,19 @@ class StateStore:
         """
         return snapshot_copy.install(snapshot, state)
 
+    @staticmethod
+    def check_image(snapshot: Path) -> SnapshotInfo:
+        """What a received file holds, after its structure was checked; reads all of it.
+
+        Raises: StartRefused - it is damaged, or no state of this version.
+        """
+        return snapshot_copy.verify(snapshot)
+
+    @staticmethod
+    def remove(state: Path) -> None:
+        """Delete a state that was made but never used."""
+        snapshot_copy.remove(state)
+
     # --- size ---
 
     @property
@@ -185,7 +210,7 @@ class StateStore:
             rows: list[tuple[int]] = list(
                 connection.execute("SELECT value FROM meta WHERE name = ?", (Meta.CONSISTENT_INDEX,))
             )
-            wal = self.path.with_name(self.path.name + "-wal")
+            wal = log_of(self.path)
             _sync_file(wal)  # the checkpoint itself skips this when a reader keeps it from moving anything
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if wal.exists() and wal.stat().st_size > WAL_BYTES_MAX:

@@ -100,6 +100,10 @@ class MemberTable:
             for (number,) in list(self._connection.execute("SELECT id FROM member_removed"))
         }
 
+    def is_removed(self, member_id: MemberID) -> bool:
+        """Whether this member left."""
+        return member_id in self.removed()
+
     def clear(self) -> None:
         """Forget all members and who left: a restored state starts a cluster of its own."""
         self._batch.write("DELETE FROM member", ())

@@ -1,0 +1,81 @@
+"""Finding damage in the raft log's files that SQLite passes over in silence.
+
+SQLite takes a missing, empty or unreadable write-ahead log for a clean shutdown, and everything behind a bad frame for
+a transaction that was cut off by a crash. For the raft log both would lose acknowledged entries, so:
+
+- the `-wal` file is made together with the database and never removed: without it, or without a valid header, the
+  log's end is lost;
+- frames are written one transaction at a time, and a transaction with entries is on disk before the next one begins.
+  So behind a bad frame there may be the rest of one such transaction, and nothing after it. (A transaction that only
+  moves the commit index is not synced; it is known by the one page it writes.)
+
+What no file can tell by itself is the loss of its very last transaction: the state's consistent index may.
+Source: https://www.sqlite.org/fileformat2.html, section 4 (the WAL file format).
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Final
+
+_HEADER: Final = struct.Struct(">8I")  # magic, version, page size, checkpoint number, salt 1 and 2, checksum 1 and 2
+_FRAME: Final = struct.Struct(">6I")  # page number, database pages after a commit or 0, salt 1 and 2, checksum 1 and 2
+_MAGIC_LITTLE: Final = 0x377F0682
+_MAGIC_BIG: Final = 0x377F0683
+_U32: Final = 0xFFFF_FFFF
+
+
+def header_problem(log: Path) -> str:
+    """Why a write-ahead log cannot be used at all; empty when its header is whole."""
+    try:
+        with log.open("rb") as file:
+            raw = file.read(_HEADER.size)
+    except FileNotFoundError:
+        return f"{log} is missing"
+    if len(raw) < _HEADER.size:
+        return f"{log} is cut short: {len(raw)} bytes"
+    fields = _HEADER.unpack(raw)
+    if fields[0] not in (_MAGIC_LITTLE, _MAGIC_BIG):
+        return f"{log} is overwritten: it does not begin as a write-ahead log of SQLite"
+    if _checksum(raw[:24], big=fields[0] == _MAGIC_BIG) != fields[6:8]:
+        return f"{log} is damaged: the checksum of its header is wrong"
+    return ""
+
+
+def tail_problem(log: Path, valid_frames: int, unsynced_page: int) -> str:
+    """Whether acknowledged transactions lie behind the frames that SQLite accepts.
+
+    Args: valid_frames as SQLite counts them after it opened the database; unsynced_page is the page that transactions
+        without an fsync write.
+    """
+    with log.open("rb") as file:
+        fields = _HEADER.unpack(file.read(_HEADER.size))
+        page_size = 65536 if fields[2] == 1 else fields[2]
+        size = _FRAME.size + page_size
+        at = _HEADER.size + valid_frames * size
+        synced_at = -1
+        while True:
+            file.seek(at)
+            raw = file.read(_FRAME.size)
+            if len(raw) < _FRAME.size:
+                return ""
+            page, commit, *salts = _FRAME.unpack(raw)[:4]
+            if tuple(salts) == fields[4:6]:
+                if synced_at >= 0:
+                    frame = _HEADER.size + valid_frames * size
+                    return (
+                        f"{log} is damaged at byte {frame}: what was written and synced up to byte {at} is unreadable"
+                    )
+                if commit and page != unsynced_page:
+                    synced_at = at
+            at += size
+
+
+def _checksum(data: bytes, *, big: bool) -> tuple[int, int]:
+    one = two = 0
+    words = struct.unpack(f"{'>' if big else '<'}{len(data) // 4}I", data)
+    for first, second in zip(words[::2], words[1::2], strict=True):
+        one = (one + first + two) & _U32
+        two = (two + second + one) & _U32
+    return one, two
