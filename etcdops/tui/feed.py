@@ -5,13 +5,17 @@ Everything here is a value of our own; no protobuf and no grpc reach a screen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from etcdops.client.view import ClusterView
 from etcdops.ids import LeaseID, Revision
 from etcdops.tui.model.metrics import MemberMetrics, NoMetrics
+
+NO_LEASE = LeaseID(0)
+NOW = Revision(0)
+"""As a revision to read at: the current one. As an expected mod_revision: the key must not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class KeyEntry:
     create_revision: Revision
     mod_revision: Revision
     version: int
-    lease: LeaseID = LeaseID(0)
+    lease: LeaseID = NO_LEASE
     value: bytes = b""
 
 
@@ -36,14 +40,19 @@ class KeyPage:
     more: bool
     revision: Revision
     """The revision the page was read at: the pinned one, or the current one when none was pinned."""
+    serializable: bool = False
+    """True = read without the quorum, from one member: it may lack the newest changes."""
 
 
 class ClusterFeed(Protocol):
     """Reads and guarded writes of one cluster. Every call ends within the connection's timeout.
 
-    Raises, all of them but `observe`: EtcdopsError - what happened and what to do; `Compacted` when a pinned revision
-    is gone.
+    Raises, all of them but `metrics`: EtcdopsError - what happened and what to do; of these, `client.failures.Compacted`
+    when a pinned revision is gone.
     """
+
+    def notices(self) -> Sequence[str]:
+        """Sentences the user should see, e.g. which unverified certificate is trusted; the list grows."""
 
     async def observe(self) -> ClusterView:
         """One look at every member. Members that do not answer are in it; raises only when nothing can be tried."""

@@ -1,1 +1,1 @@
-"""Pure view models: values in, lines of text out. Nothing here imports Textual, grpc or asyncio."""
+"""Pure view models: values in, lines of text out. Nothing here imports Textual, waits, or reads a clock."""

@@ -10,29 +10,18 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from etcdops.client.kv import FROM_KEY, prefix_end
 from etcdops.ids import Revision
-from etcdops.tui.feed import KeyEntry, KeyPage
+from etcdops.tui.feed import NOW, KeyEntry, KeyPage
 from etcdops.tui.model.numbers import show_count
 from etcdops.tui.model.table import Column, row_line
-from etcdops.tui.model.text import Align, Line, Span, Tone, clip_middle, fit, line, printable_bytes, width
+from etcdops.tui.model.text import Align, Line, Span, Tone, clip_middle, line, printable_bytes, width
 
 PAGE_KEYS = 500
 """Keys asked for at once: several screens full, some 50 KB."""
 
 PAGES_MAX = 40
 """Pages kept in memory; the ones not looked at for longest go."""
-
-NO_END = b"\0"
-"""A range end that means "to the last key"."""
-
-
-def prefix_end(prefix: bytes) -> bytes:
-    """The end of the range of all keys that begin with `prefix`.
-
-    Source: etcd client/v3/op.go, GetPrefixRangeEnd.
-    """
-    kept = prefix.rstrip(b"\xff")
-    return kept[:-1] + bytes([kept[-1] + 1]) if kept else NO_END
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +45,7 @@ class KeyPages:
     prefix: bytes = b""
     start: bytes = b""
     """Where the list begins: the prefix, or the key that was jumped to."""
-    revision: Revision = Revision(0)
+    revision: Revision = NOW
     """The pinned revision; 0 until the first page came."""
     count: int = 0
     """All keys of the range, as etcd counted them with the first page."""
@@ -69,6 +58,11 @@ class KeyPages:
     def __post_init__(self) -> None:
         self.start = max(self.start, self.prefix) or b"\0"
         self.starts = [self.start]
+
+    @property
+    def jumped(self) -> bool:
+        """Whether the list begins after the first key of its prefix."""
+        return self.start != (self.prefix or b"\0")
 
     @property
     def rows(self) -> int:
@@ -151,6 +145,8 @@ class ChildScan:
     children: list[Child] = field(default_factory=list)
     finished: bool = False
     requests: int = 0
+    count: int = 0
+    """All keys below the branch, as etcd counted them with the first page."""
 
     def __post_init__(self) -> None:
         self.cursor = self.cursor or self.branch or b"\0"
@@ -161,6 +157,7 @@ class ChildScan:
         return PageRequest(self.requests, self.cursor, prefix_end(self.branch), SCAN_KEYS, self.revision)
 
     def take(self, page: KeyPage) -> None:
+        self.count = self.count if self.requests else page.count
         self.requests += 1
         self.revision = page.revision if self.revision == 0 else self.revision
         skip = self.children[-1].name if self.children and self.children[-1].entry is None else None
@@ -173,7 +170,7 @@ class ChildScan:
         if page.more:
             self.cursor = prefix_end(skip) if skip is not None else page.entries[-1].key + b"\0"
             # A branch of 0xff bytes only has no end to skip to: it reaches to the last key.
-            self.finished = self.cursor == NO_END
+            self.finished = self.cursor == FROM_KEY
 
     def _branch_of(self, key: bytes) -> bytes | None:
         """The child branch `key` is in; None when it is a child itself. A leading separator belongs to the name."""
@@ -194,7 +191,10 @@ class Branch:
     rest: bytes | None = None
     """Where to go on, when not all children were read."""
     loading: bool = False
+    count: int | None = None
+    """Keys below it, once it was opened."""
     note: str = ""
+    """Why it could not be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class KeyTree:
 
     root: bytes
     separator: bytes
-    revision: Revision = Revision(0)
+    revision: Revision = NOW
     branches: dict[bytes, Branch] = field(default_factory=dict)
     rows: list[TreeRow] = field(default_factory=list)
 
@@ -233,6 +233,9 @@ class KeyTree:
         """Keep what a scan found."""
         self.revision = self.revision or scan.revision
         branch.loading = False
+        if branch.children is None:
+            branch.count = scan.count
+        branch.note = ""
         branch.children = [*(branch.children or []), *scan.children]
         branch.rest = None if scan.finished else scan.cursor
         self.fold()
@@ -300,18 +303,23 @@ def tree_row(row: TreeRow, cells: int) -> Line:
     room = max(4, cells - width(indent) - 2)
     if row.branch is None:
         return line(indent + "  ", clip_middle(name, room))
-    mark = "▾ " if row.branch.open else "▸ "
-    note = row.branch.note or ("reading" if row.branch.loading else "")
+    branch = row.branch
+    mark = "▾ " if branch.open else "▸ "
+    counted = "" if branch.count is None else show_count(branch.count)
+    note = branch.note or ("reading" if branch.loading else counted)
     shown = clip_middle(name, room - (width(note) + 2 if note else 0))
     return line(indent, Span(mark, Tone.ACCENT), Span(shown, Tone.TITLE), Span(f"  {note}" if note else "", Tone.DIM))
 
 
-def keys_title(pages: KeyPages, shown_count: int, *, tree: bool, cells: int) -> Line:
+def keys_title(pages: KeyPages, cells: int) -> Line:
     """What is listed: the prefix, how many keys, and as of when."""
-    prefix = printable_bytes(pages.prefix) if pages.prefix else "all keys"
-    spans = [Span("Keys ", Tone.TITLE), Span(clip_middle(prefix, max(8, cells // 3)), Tone.STRONG)]
+    room = max(8, cells // 3)
+    prefix = clip_middle(printable_bytes(pages.prefix), room) if pages.prefix else "all"
+    spans = [Span("Keys ", Tone.TITLE), Span(prefix, Tone.STRONG)]
+    if pages.jumped:
+        spans += [Span(" from ", Tone.DIM), Span(clip_middle(printable_bytes(pages.start), room), Tone.STRONG)]
     if pages.revision:
-        spans.append(Span(f"  {show_count(pages.count)}", Tone.PLAIN))
+        spans.append(Span(f"  {show_count(pages.count)}" + (" from here on" if pages.jumped else "")))
     if pages.revision and cells > 60:
         spans.append(Span(f" at revision {pages.revision}", Tone.DIM))
     return tuple(spans)
@@ -322,11 +330,3 @@ def position_note(row: int, pages: KeyPages) -> str:
     if not pages.revision or not pages.count:
         return ""
     return f"{show_count(min(row + 1, pages.count))} of {show_count(pages.count)}"
-
-
-def history_line(entry: KeyEntry, selected: bool, cells: int) -> Line:
-    """One version of a key in its history."""
-    mark = "▸" if selected else " "
-    preview = printable_bytes(entry.value[:200])
-    head = f"{mark} rev {entry.mod_revision}  v{entry.version}  {len(entry.value)} B  "
-    return line(Span(fit(head, min(cells, 34)), Tone.PLAIN), Span(preview, Tone.DIM))

@@ -190,6 +190,20 @@ def spread(left: Line, right: Line, cells: int) -> Line:
     return (*fit_line(left, cells - right_width), *right)
 
 
+def chop(text: str, cells: int) -> list[str]:
+    """`text` in pieces of at most `cells` >= 2 cells, nothing left out; at least one piece. Takes linear time."""
+    if text.isascii():
+        return [text[start : start + cells] for start in range(0, len(text), cells)] or [""]
+    pieces: list[str] = []
+    start = taken = 0
+    for index, char in enumerate(text):
+        taken += cell_len(char)
+        if taken > cells:
+            pieces.append(text[start:index])
+            start, taken = index, cell_len(char)
+    return [*pieces, text[start:]]
+
+
 def wrap(text: str, cells: int) -> list[str]:
     """`text` as lines of at most `cells` cells, broken at spaces where there are any."""
     lines: list[str] = []

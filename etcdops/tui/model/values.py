@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from etcdops.tui.model.numbers import show_bytes
-from etcdops.tui.model.text import Line, Span, Tone, clean, cut, line, width
+from etcdops.tui.model.text import Line, Span, Tone, chop, clean, line
 
 KUBERNETES_PREFIX = b"k8s\0"
 """What Kubernetes writes before a protobuf value.
@@ -119,7 +119,7 @@ def _mostly_visible(text: str) -> bool:
 
 
 def _pretty_json(text: str) -> str | None:
-    if not text.lstrip()[:1] in ("{", "["):
+    if text.lstrip()[:1] not in ("{", "["):
         return None
     try:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
@@ -130,12 +130,7 @@ def _pretty_json(text: str) -> str | None:
 def _wrapped(text: str, cells: int) -> list[Line]:
     lines: list[Line] = []
     for row in text.split("\n"):
-        shown = clean(row.rstrip("\r").replace("\t", "    "))
-        while width(shown) > cells:
-            head = cut(shown, max(1, cells)) or shown[:1]
-            lines.append((Span(head),))
-            shown = shown[len(head) :]
-        lines.append((Span(shown),))
+        lines += [(Span(part),) for part in chop(clean(row.rstrip("\r").replace("\t", "    ")), max(2, cells))]
     if len(lines) > 1 and lines[-1] == (Span(""),):
         lines.pop()
     return lines

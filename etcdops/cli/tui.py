@@ -1,0 +1,61 @@
+"""`etcdops tui`: the dashboard."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from etcdops.cli.help import OpsCommand
+from etcdops.cli.options import connection_options, current, general_options
+from etcdops.client.settings import ConnectionSettings, parse_bool
+from etcdops.errors import UsageError
+
+SCREENS = ("dashboard", "members", "keys")
+"""A copy of `tui.app.SCREENS`, pinned by a test: --help must not import Textual."""
+
+INTERVAL_MIN_S = 0.2
+READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
+
+
+@click.command(
+    "tui",
+    cls=OpsCommand,
+    examples=[
+        ("the dashboard of a cluster", "etcdops --endpoints http://10.0.0.1:2379 tui"),
+        ("look, but never touch", "etcdops tui --read-only"),
+        ("begin with the keys, look every 10 s", "etcdops tui --screen keys --every 10"),
+    ],
+)
+@click.option("--screen", type=click.Choice(SCREENS), default=SCREENS[0], help="Begin with this screen (dashboard).")
+@click.option("--every", type=float, default=2.0, metavar="SECONDS", help="Look at the cluster this often (2).")
+@click.option("--read-only", is_flag=True, help=f"Refuse every change; also {READ_ONLY_VARIABLE}=1.")
+@click.option("--title", default="", metavar="NAME", help="What to call the cluster; its first endpoint otherwise.")
+@connection_options
+@general_options
+def command(screen: str, every: float, read_only: bool, title: str) -> int:
+    """The dashboard, the members and the keys of a cluster, as they change."""
+    if not every >= INTERVAL_MIN_S:
+        raise UsageError(f"--every {every:g} is too often", hint=f"at least {INTERVAL_MIN_S:g} seconds")
+    from_environment = parse_bool(os.environ.get(READ_ONLY_VARIABLE, ""), READ_ONLY_VARIABLE)
+    invocation = current()
+    settings = invocation.connection_settings()
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the dashboard needs a terminal", hint="etcdops status --watch prints lines instead")
+    from etcdops.tui.app import run_tui  # late: --help must not pay for Textual
+
+    return run_tui(
+        settings,
+        title=title or cluster_title(settings),
+        read_only=read_only or from_environment,
+        ascii=bool(invocation.general.get("ascii")),
+        interval_s=every,
+        screen=screen,
+        locked_by="--read-only" if read_only else READ_ONLY_VARIABLE,
+    )
+
+
+def cluster_title(settings: ConnectionSettings) -> str:
+    """A short name for a cluster nobody named: its first endpoint without the scheme."""
+    return settings.endpoints[0].partition("://")[2] or settings.endpoints[0]
