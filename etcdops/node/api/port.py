@@ -63,13 +63,16 @@ class ServerPort(Protocol):
 
     member_id: MemberID
     cluster_id: ClusterID
-    state: StateStore
     applier: Applier
     lessor: Lessor
     hub: WatchHub
     members: MemberRegistry
     metrics: NodeMetrics
     request_ids: RequestIDs
+
+    @property
+    def state(self) -> StateStore:
+        """Another one after a snapshot was installed."""
 
     @property
     def term(self) -> Term: ...

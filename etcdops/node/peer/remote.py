@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import aiohttp
 
@@ -29,6 +30,15 @@ _GRACE_S = 1.0
 
 class FetchFailed(Exception):
     """No member could be asked; the text says what each one answered."""
+
+
+class Reachable(Protocol):
+    """Whoever has an ID and addresses."""
+
+    @property
+    def id(self) -> MemberID: ...
+    @property
+    def peer_urls(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,7 @@ async def fetch_cluster(
 
 
 async def fetch_versions(
-    members: Iterable[RemoteMember], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
+    members: Iterable[Reachable], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
 ) -> dict[MemberID, Versions | None]:
     """The versions of `members`, all asked at once; None for one that did not answer."""
     async with _session(timeout_s, tls) as session:
@@ -209,7 +219,7 @@ def _difference(first: RemoteCluster, other: RemoteCluster) -> str:
     return f"{other.source} and {first.source} list different members or peer URLs: {unknown}"
 
 
-async def _version(session: aiohttp.ClientSession, member: RemoteMember) -> Versions | None:
+async def _version(session: aiohttp.ClientSession, member: Reachable) -> Versions | None:
     name, reason = format_id(member.id), "it has no peer URLs"
     for url in member.peer_urls:
         address = url + "/version"

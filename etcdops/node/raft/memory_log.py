@@ -18,7 +18,7 @@ class MemoryLog:
     Source: etcd-io/raft storage.go, MemoryStorage.
     """
 
-    __slots__ = ("_entries", "_hard_state", "_offset", "_offset_term", "_snapshot")
+    __slots__ = ("_conf_state", "_entries", "_hard_state", "_offset", "_offset_term", "_snapshot")
 
     def __init__(
         self,
@@ -26,8 +26,14 @@ class MemoryLog:
         hard_state: HardState = HardState(),  # noqa: B008 - an immutable value
         snapshot: Snapshot = Snapshot(),  # noqa: B008 - an immutable value
         entries: Iterable[Entry] = (),
+        conf_state: ConfState | None = None,
     ) -> None:
-        """What was loaded from the durable log: `entries` follow the snapshot without a gap."""
+        """What was loaded from the durable log: `entries` follow the snapshot without a gap.
+
+        Args: conf_state - the configuration as of the applied index, where that is after the snapshot; None: the
+        snapshot's.
+        """
+        self._conf_state = snapshot.metadata.conf_state if conf_state is None else conf_state
         self._hard_state = hard_state
         self._snapshot = snapshot
         # Invariant: _entries[i].index == _offset + 1 + i; _offset is the index before the first readable entry.
@@ -38,7 +44,7 @@ class MemoryLog:
 
     def initial_state(self) -> tuple[HardState, ConfState]:
         """See LogStorage."""
-        return self._hard_state, self._snapshot.metadata.conf_state
+        return self._hard_state, self._conf_state
 
     def first_index(self) -> LogIndex:
         """See LogStorage."""
@@ -106,6 +112,7 @@ class MemoryLog:
         if held and held >= snapshot.metadata.index:
             raise SnapshotOutOfDate(f"the snapshot at index {snapshot.metadata.index} is not newer than {held}")
         self._snapshot = snapshot
+        self._conf_state = snapshot.metadata.conf_state
         self._offset = snapshot.metadata.index
         self._offset_term = snapshot.metadata.term
         self._entries = []

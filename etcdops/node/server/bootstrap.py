@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from etcdops import ids
 from etcdops.errors import StartRefused
 from etcdops.ids import ClusterID, LogIndex, MemberID, format_id
 from etcdops.node.config.settings import Config
-from etcdops.node.member.member import Member
+from etcdops.node.member.member import Member, parse_member
 from etcdops.node.peer.codec import encode_conf_change
-from etcdops.node.peer.remote import RemoteCluster, fetch_cluster
+from etcdops.node.peer.remote import FetchFailed, RemoteCluster, RemoteMember, fetch_cluster
+from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import (
     ConfChange,
@@ -37,6 +38,9 @@ from etcdops.node.zap_log import fields
 
 log = logging.getLogger(__name__)
 
+_OTHERS_TIMEOUT_S = 1.0
+"""How long a new cluster's member looks for others that already run. Source: etcd's first-start dial timeout."""
+
 
 @dataclass(frozen=True, slots=True)
 class Boot:
@@ -50,7 +54,7 @@ class Boot:
     first_members: tuple[Member, ...] = ()
     """Of a new cluster: their configuration entries begin the log."""
 
-    known_members: tuple[Member, ...] = ()
+    known_members: tuple[RemoteMember, ...] = ()
     """Of the cluster being joined: whom to answer before the log says so."""
 
 
@@ -84,7 +88,7 @@ def _restart(config: Config, directory: DataDir) -> Boot:
     _finish_interrupted_install(directory, loaded)
     state = StateStore.open(directory.state, create=False)
     _compare(directory, loaded, state)
-    if state.members.is_removed(raft_log.member_id):
+    if raft_log.member_id in state.members.removed():
         raise StartRefused(
             f"the member {format_id(raft_log.member_id)} has been permanently removed from the cluster",
             hint=f"move {directory.root} away; to use this host again, `member add` gives it a new identity",
@@ -120,12 +124,13 @@ def _finish_interrupted_creation(directory: DataDir) -> None:
         unused = state.consistent_index == 0
         state.close()
         if unused:
-            StateStore.remove(directory.state)
+            for leftover in directory.member.glob(directory.state.name + "*"):
+                leftover.unlink()
 
 
 def _finish_interrupted_install(directory: DataDir, loaded: LoadedLog) -> None:
     """A crash after the log started over at a received snapshot, but before its image became the store."""
-    image = directory.incoming_snapshot(loaded.snapshot.index)
+    image = received_path(directory.snapshots, loaded.snapshot.index)
     if not image.exists():
         return
     state = StateStore.open(directory.state, create=False)
@@ -178,7 +183,7 @@ def _force_new_cluster(
     index = kept[-1].index if kept else loaded.snapshot.index
     term = hard_state.term
     changes = []
-    members = {member.id: member for member in state.members.load()}
+    members = {member: parse_member(text) for member, text in state.members.all().items()}
     for gone in sorted({*members, *_conf_members(state, loaded)} - {survivor}):
         changes.append(ConfChange((ConfChangeSingle(ConfChangeType.REMOVE_NODE, gone),)))
     own = members.get(survivor)
@@ -222,7 +227,7 @@ async def _new_cluster(config: Config, directory: DataDir) -> Boot:
     cluster_id = ids.cluster_id(member.id for member in members.values())
     others = _peer_urls(member for member in members.values() if member.id != own.id)
     if others:
-        remote = await fetch_cluster(others)
+        remote = await _ask(others)
         if remote is not None and _is_bootstrapped(remote, own, cluster_id):
             raise StartRefused(
                 f"member {format_id(own.id)} has already been bootstrapped",
@@ -238,31 +243,39 @@ async def _join(config: Config, directory: DataDir) -> Boot:
     config.verify_join_existing()
     members = _initial_members(config)
     others = _peer_urls(member for name, member in members.items() if name != config.name)
-    remote = await fetch_cluster(others) if others else None
-    if remote is None:
+    try:
+        remote = await fetch_cluster(others)
+    except FetchFailed as error:
         raise StartRefused(
-            f"cannot fetch cluster info from peer urls: could not retrieve cluster information from the given URLs "
-            f"({', '.join(others) or 'none besides our own'})",
+            f"cannot fetch cluster info from peer urls: {error}",
             hint="check that those members run and can be reached from here, or correct --initial-cluster",
-        )
+        ) from error
     own = _find_self(config, list(members.values()), remote.members)
     log.info(
         "joining an existing cluster",
         extra=fields(cluster_id=format_id(remote.cluster_id), local_member_id=format_id(own.id)),
     )
-    return _create(directory, own.id, remote.cluster_id, known_members=tuple(remote.members))
+    return _create(directory, own.id, remote.cluster_id, known_members=remote.members)
+
+
+async def _ask(urls: Sequence[str]) -> RemoteCluster | None:
+    """What the others say, if any of them runs already: at a first start usually nobody does."""
+    try:
+        return await fetch_cluster(urls, timeout_s=_OTHERS_TIMEOUT_S)
+    except FetchFailed:
+        return None
 
 
 def _initial_members(config: Config) -> dict[str, Member]:
     token = config.initial_cluster_token
     return {
         name: Member(ids.member_id(urls, token), tuple(sorted(urls)), name)
-        for name, urls in config.initial_members.items()
+        for name, urls in config.initial_members().items()
     }
 
 
-def _peer_urls(members: object) -> list[str]:
-    return [url for member in members for url in member.peer_urls]  # type: ignore[attr-defined]
+def _peer_urls(members: Iterable[Member]) -> list[str]:
+    return [url for member in members for url in member.peer_urls]
 
 
 def _is_bootstrapped(remote: RemoteCluster, own: Member, cluster_id: ClusterID) -> bool:
@@ -272,7 +285,7 @@ def _is_bootstrapped(remote: RemoteCluster, own: Member, cluster_id: ClusterID) 
     return any(member.id == own.id and member.client_urls for member in remote.members)
 
 
-def _find_self(config: Config, local: Sequence[Member], existing: Sequence[Member]) -> Member:
+def _find_self(config: Config, local: Sequence[Member], existing: Sequence[RemoteMember]) -> RemoteMember:
     """Match --initial-cluster with the members the cluster has; our ID is the one behind our URLs.
 
     Source: etcd server/etcdserver/api/membership/cluster.go, ValidateClusterAndAssignIDs.
@@ -294,7 +307,7 @@ def _find_self(config: Config, local: Sequence[Member], existing: Sequence[Membe
                 cause=f"the cluster's members are {shown}",
                 hint="correct --initial-cluster, or `member update` the member whose URL changed",
             )
-    return by_urls[tuple(sorted(config.initial_members[config.name]))]
+    return by_urls[tuple(sorted(config.initial_members()[config.name]))]
 
 
 def _create(
@@ -303,7 +316,7 @@ def _create(
     cluster_id: ClusterID,
     *,
     first_members: tuple[Member, ...] = (),
-    known_members: tuple[Member, ...] = (),
+    known_members: tuple[RemoteMember, ...] = (),
 ) -> Boot:
     """The store first, the log last: the log's presence says that both are whole."""
     state = StateStore.open(directory.state, create=True)

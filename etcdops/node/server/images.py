@@ -19,7 +19,8 @@ from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import ConfState, Message, SnapshotMetadata
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.log_writer import ThreadedLogWriter
-from etcdops.node.storage.state import SnapshotInfo, StateStore
+from etcdops.node.storage.snapshot_copy import SnapshotInfo
+from etcdops.node.storage.state import StateStore
 from etcdops.node.zap_log import fields
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,7 @@ class Images:
 
     # Out: a member that lags gets an image.
 
-    def send(self, message: Message, conf_state: Callable[[], ConfState]) -> None:
+    def send(self, message: Message) -> None:
         """Answer a SNAP message: make an image of the store as it is now, and send it with that index."""
         target = message.to
         if target in self._sending or len(self._sending) >= IN_FLIGHT_MAX:
@@ -98,7 +99,7 @@ class Images:
                 self.sent(target)
                 self._report_failed(target)
                 return
-            metadata = SnapshotMetadata(info.consistent_index, info.consistent_term, info.conf_state or conf_state())
+            metadata = SnapshotMetadata(info.consistent_index, info.consistent_term, info.conf_state or ConfState())
             assert message.snapshot is not None
             self._sender.send_snapshot(message._replace(snapshot=message.snapshot._replace(metadata=metadata)), path)
 

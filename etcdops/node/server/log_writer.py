@@ -13,7 +13,7 @@ from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.raft.types import Entry, HardState, Snapshot, SnapshotMetadata
 from etcdops.node.server.storage_thread import StorageThread
 from etcdops.node.storage.raft_log import RaftLog
-from etcdops.node.storage.state import StateStore
+from etcdops.node.storage.snapshot_copy import verify
 from etcdops.node.zap_log import fields
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class ThreadedLogWriter:
         path = self._image_path(metadata.index)
 
         def job() -> None:
-            found = StateStore.check_image(path)
+            found = verify(path)
             if found.consistent_index != metadata.index:
                 raise SnapshotDamaged(
                     f"the received image {path} holds index {found.consistent_index}, not {metadata.index}",

@@ -12,9 +12,13 @@ from typing import NamedTuple
 
 from etcdops.node.api.errors import EtcdError
 from etcdops.node.apply.outcome import Outcome
-from etcdops.node.apply.wire import encode_internal
+from etcdops.proto.wire import bytes_field, varint_field
 
 Done = Callable[[Outcome], None]
+
+
+_HEADER, _HEADER_ID = 100, 1
+"""Fields of etcdserverpb.InternalRaftRequest and of its RequestHeader."""
 
 
 class Unsent(NamedTuple):
@@ -47,7 +51,7 @@ class Proposals:
         Args: field is the request's number in etcdserverpb.InternalRaftRequest; now is monotonic seconds.
         """
         request_id = self._next_id()
-        data = encode_internal(field, request, request_id)
+        data = bytes_field(field, request) + bytes_field(_HEADER, varint_field(_HEADER_ID, request_id))
         self._waiting[request_id] = done
         self._ends.append((now + self._timeout_s, now, request_id))
         self._unsent.append(Unsent(request_id, data))

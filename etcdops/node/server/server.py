@@ -1,0 +1,550 @@
+"""One running member: every part made and wired, and the face it shows to the API (`ServerPort`) and to its peers.
+
+Order of life: lock the data directory, find out what to start from, recover the state, listen for peers, start raft.
+Stopping goes the other way, and leaves everything on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from etcdops.clock import Clock
+from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
+from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
+from etcdops.node.api.metrics import NodeMetrics
+from etcdops.node.api.port import Limits
+from etcdops.node.apply.outcome import Applied, Outcome
+from etcdops.node.apply.request_id import RequestIDs
+from etcdops.node.config import Config
+from etcdops.node.member.member import members_json
+from etcdops.node.peer.codec import MalformedMessage, decode_conf_change
+from etcdops.node.peer.remote import fetch_versions
+from etcdops.node.peer.snapshot_file import received_path
+from etcdops.node.peer.transport import Transport
+from etcdops.node.raft.config import RaftConfig
+from etcdops.node.raft.core import RaftCore
+from etcdops.node.raft.types import ConfChange, ConfChangeType, Entry, Message, Role, Snapshot, SoftState
+from etcdops.node.server.auto_compaction import AutoCompactor, PeriodicCompactor, RevisionCompactor
+from etcdops.node.server.bootstrap import Boot, first_entries
+from etcdops.node.server.data_dir import DataDir
+from etcdops.node.server.driver import Driver
+from etcdops.node.server.housekeeping import Housekeeping
+from etcdops.node.server.images import Images
+from etcdops.node.server.leader_link import LeaderLink
+from etcdops.node.server.log_writer import ThreadedLogWriter
+from etcdops.node.server.membership import Changes, ClusterVersion, Publisher
+from etcdops.node.server.proposals import Proposals
+from etcdops.node.server.reads import Reads
+from etcdops.node.server.recovered import Recovered
+from etcdops.node.server.state_machine import StateMachine
+from etcdops.node.server.storage_thread import StorageThread
+from etcdops.node.server.timeouts import Timeouts
+from etcdops.node.storage.state import StateStore
+from etcdops.node.version import MIN_CLUSTER_VERSION, SERVER_VERSION
+from etcdops.node.zap_log import fields
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+APPLY_GAP_MAX = 5_000
+"""Committed entries that may wait to be applied before proposals are refused. Source: etcd's
+maxGapBetweenApplyAndCommitIndex.
+"""
+
+WAITING_MAX = 20_000
+"""Proposals under way at once: what a client sends beyond that is refused, so memory stays bounded without a leader."""
+
+COMMITTED_BYTES_PER_READY_MAX = 256 * 1024
+"""Applied in one turn of the loop: some milliseconds, so that heartbeats are never late because of it."""
+
+REMOVED = "the member has been permanently removed from the cluster"
+"""Source: etcd server/etcdserver/errors.go, ErrMemberRemoved."""
+
+_ENVELOPE_BYTES = 24
+"""An InternalRaftRequest's own bytes at most: two tags, two lengths, the header with a request ID."""
+
+_LAST_WORDS_S = 1.0
+"""How long a removed member is still talked to, so that it hears of its removal."""
+
+_STOP_TIMEOUT_S = 5.0
+
+
+class Ending:
+    """Why a member stopped by itself."""
+
+    def __init__(self, reason: str, error: BaseException | None = None) -> None:
+        self.reason = reason
+        self.error = error
+
+
+class Server:
+    """See the module. Made by `create`, then `start`, `wait_ended`, `stop`."""
+
+    def __init__(self, config: Config, directory: DataDir, boot: Boot, clock: Clock) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._config = config
+        self._directory = directory
+        self._boot = boot
+        self.clock = clock
+        self.version = SERVER_VERSION
+        self.member_id = boot.member_id
+        self.cluster_id = boot.cluster_id
+        self.metrics = NodeMetrics()
+        self.request_ids = RequestIDs(boot.member_id, clock)
+        self.limits = _limits(config)
+        self._ended: asyncio.Future[Ending] = loop.create_future()
+        self._background = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._tick_timer: asyncio.TimerHandle | None = None
+
+        recovered = Recovered(
+            boot.state,
+            boot.cluster_id,
+            clock=clock,
+            metrics=self.metrics,
+            quota_bytes=config.quota_backend_bytes,
+            call_soon=loop.call_soon,
+            call_later=loop.call_later,
+            storage_failed=self._storage_failed,
+        )
+        self._recovered = recovered
+        self.applier, self.lessor = recovered.applier, recovered.lessor
+        self.hub, self.members = recovered.hub, recovered.members
+
+        self._core = RaftCore(_raft_config(config, boot), boot.memory, random.Random())
+        self._thread = StorageThread(loop, self._storage_failed)
+        writer = ThreadedLogWriter(
+            boot.raft_log, self._thread, self.metrics, self._received_image, sync=not config.unsafe_no_fsync
+        )
+        self.leader_link = LeaderLink(self)
+        self._transport = Transport(
+            member_id=boot.member_id,
+            cluster_id=boot.cluster_id,
+            peer_urls=config.initial_advertise_peer_urls,
+            handler=self,
+            snapshot_dir=directory.snapshots,
+            routes=self.leader_link.routes(),
+            clock=clock,
+            dial_timeout_s=1.0 + config.election_timeout_ms / 1000,
+        )
+        self._images = Images(
+            state=lambda: self.state,
+            memory=boot.memory,
+            writer=writer,
+            sender=self._transport,
+            directory=directory,
+            metrics=self.metrics,
+            run_in_background=self.run_in_background,
+            report_failed=self._image_failed,
+            snapshot_count=config.snapshot_count,
+            catchup_entries=config.snapshot_catchup_entries,
+        )
+        self._machine = StateMachine(
+            self.applier,
+            self,
+            applied_index=self.state.consistent_index,
+            applied_term=self.state.consistent_term,
+            put_in_force=self._core.apply_conf_change,
+            is_leading=lambda: self.is_leader,
+            keep_conf_state=lambda conf_state: self.state.keep_conf_state(conf_state),
+            load_snapshot=self._load_snapshot,
+        )
+        self._driver = Driver(
+            core=self._core,
+            memory=boot.memory,
+            writer=writer,
+            network=self,
+            machine=self._machine,
+            listener=self,
+            proposals=Proposals(self.request_ids.next, config.request_timeout_s),
+            reads=Reads(self._core.read_index, self.request_ids.next, config.request_timeout_s),
+            scheduler=loop,
+            clock=clock,
+            metrics=self.metrics,
+        )
+        self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
+        self._publisher = Publisher(self.propose, self.member_id, config.name, config.advertise_client_urls)
+        self._cluster_version = ClusterVersion(self.propose, lambda: self.applier.cluster_version)
+        self._timeouts = Timeouts(self, config.election_timeout_ms / 1000, clock.monotonic)
+        self._housekeeping = Housekeeping(
+            store=lambda: self.state,
+            leases=self.lessor,
+            propose=self.propose,
+            revision=lambda: self.state.mvcc.revision,
+            is_leading=lambda: self.is_leader,
+            ask_versions=lambda: self._spawn(self._decide_cluster_version()),
+            cluster_version_known=lambda: bool(self.applier.cluster_version),
+            compactor=_auto_compactor(config, clock.monotonic()),
+            checkpoint_leases=config.enable_lease_checkpoint,
+            storage_failed=self._storage_failed,
+            metrics=self.metrics,
+            monotonic=clock.monotonic,
+        )
+
+    # Life.
+
+    async def start(self) -> None:
+        """Listen for peers and start raft. Raises: StartRefused when an address cannot be listened on."""
+        for member in self.members.members() or self._boot.first_members:
+            if member.id != self.member_id:
+                self._transport.add_peer(member.id, member.peer_urls)
+        for known in self._boot.known_members:
+            if known.id != self.member_id:
+                self._transport.add_remote(known.id, known.peer_urls)
+        await self._transport.start(self._config.listen_peer_urls)
+        if self._boot.first_members:
+            self._core.bootstrap(first_entries(self._boot.first_members))
+        if self._config.initial_election_tick_advance and len(self._boot.first_members) == 1:
+            self._core.campaign()
+        self._driver.wake()
+        self._schedule_tick(self._loop.time())
+
+    async def wait_ended(self) -> Ending:
+        """Until the member stops by itself: removed from the cluster, or its disk failed."""
+        return await asyncio.shield(self._ended)
+
+    async def stop(self) -> None:
+        """Hand the leadership over if there is somebody to take it, then close everything; all data is on disk."""
+        await self._hand_over()
+        if self._tick_timer is not None:
+            self._tick_timer.cancel()
+        self._driver.stop()
+        self._changes.fail_all(STOPPED)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.leader_link.close()
+        await self._transport.stop()
+        self._thread.stop(_STOP_TIMEOUT_S)
+        self._background.shutdown(wait=True, cancel_futures=True)
+        if self._ended.done() and self._ended.result().error is not None:
+            # What the disk refused may not be written again: the raft log has it.
+            self.state.abandon()
+        else:
+            self.state.close()
+        self._boot.raft_log.close()
+        self._directory.close()
+
+    async def _hand_over(self) -> None:
+        """Source: etcd server/etcdserver/server.go, TryTransferLeadershipOnShutdown."""
+        target = self._longest_connected() if self.is_leader and not self._ended.done() else None
+        if target is None:
+            return
+        handed_over = asyncio.Event()
+        self.transfer_leader(target, lambda error: handed_over.set())
+        try:
+            async with asyncio.timeout(self.limits.election_timeout_s):
+                await handed_over.wait()
+        except TimeoutError:
+            log.warning("leadership transfer failed", extra=fields(transferee_member_id=format_id(target)))
+
+    def _longest_connected(self) -> MemberID | None:
+        active = [
+            (since, member.id)
+            for member in self.members.voters()
+            if member.id != self.member_id and (since := self._transport.active_since(member.id)) is not None
+        ]
+        return min(active)[1] if active else None
+
+    def _end(self, reason: str, error: BaseException | None = None) -> None:
+        if not self._ended.done():
+            self._driver.stop()
+            self._ended.set_result(Ending(reason, error))
+
+    def _storage_failed(self, error: BaseException) -> None:
+        log.critical("failed to save Raft hard state and entries", extra=fields(error=str(error)))
+        self._end("the disk failed", error)
+
+    # The clock.
+
+    def _schedule_tick(self, last: float) -> None:
+        # From the last tick, not from now: a busy loop does not slow the clock; but ticks that were missed are lost.
+        following = max(last + self._config.heartbeat_interval_ms / 1000, self._loop.time())
+        self._tick_timer = self._loop.call_at(following, self._tick, following)
+
+    def _tick(self, at: float) -> None:
+        self._schedule_tick(at)
+        now = self.clock.monotonic()
+        self._driver.tick()
+        self._driver.proposals.expire(now, self._timeouts.reason)
+        self._driver.reads.tick(now)
+        self._changes.tick(now)
+        self._publisher.tick(now, self.leader != 0)
+        self._housekeeping.tick(now)
+        self._images.after_apply(self._machine.applied_index, self._machine.applied_term, self._core.conf_state)
+        self.metrics.proposals_pending = len(self._driver.proposals)
+
+    # ServerPort: what the API sees.
+
+    @property
+    def state(self) -> StateStore:
+        return self._recovered.state
+
+    @property
+    def term(self) -> Term:
+        return self._core.term
+
+    @property
+    def leader(self) -> MemberID:
+        return self._core.leader
+
+    @property
+    def is_leader(self) -> bool:
+        return self._core.role is Role.LEADER
+
+    @property
+    def is_learner(self) -> bool:
+        return self._core.is_learner
+
+    @property
+    def commit_index(self) -> LogIndex:
+        return self._core.commit_index
+
+    @property
+    def applied_index(self) -> LogIndex:
+        return self._machine.applied_index
+
+    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+        """See ServerPort.propose."""
+        proposals = self._driver.proposals
+        if self._core.commit_index - self._machine.applied_index > APPLY_GAP_MAX or len(proposals) >= WAITING_MAX:
+            done(Outcome(error=TOO_MANY_REQUESTS))
+            return
+        if len(request) + _ENVELOPE_BYTES > self.limits.max_request_bytes:
+            done(Outcome(error=REQUEST_TOO_LARGE))
+            return
+        proposals.add(field, request, self.clock.monotonic(), done)
+        self._driver.wake()
+
+    def linearize(self, done: Callable[[EtcdError | None], None]) -> None:
+        """See ServerPort.linearize."""
+        self._driver.reads.add(self.clock.monotonic(), done)
+        self._driver.wake()
+
+    def configure(self, change: ConfChange, done: Callable[[EtcdError | None], None]) -> None:
+        """See ServerPort.configure."""
+        self._changes.configure(change, self.clock.monotonic(), done)
+
+    def transfer_leader(self, target: MemberID, done: Callable[[EtcdError | None], None]) -> None:
+        """See ServerPort.transfer_leader."""
+        self._changes.transfer(target, self.clock.monotonic(), done)
+
+    def peer_active_since(self, member: MemberID) -> float | None:
+        """See ServerPort.peer_active_since."""
+        return self._transport.active_since(member)
+
+    def learner_progress(self, member: MemberID) -> tuple[LogIndex, LogIndex] | None:
+        """See ServerPort.learner_progress."""
+        progress = self._core.status().progress
+        if not self.is_leader or member not in progress or self.member_id not in progress:
+            return None
+        return progress[member].match, progress[self.member_id].match
+
+    def voter_ids(self) -> list[MemberID]:
+        """Of the members as they are now."""
+        return [member.id for member in self.members.voters()]
+
+    def leader_peer_urls(self) -> tuple[str, ...]:
+        """Where to ask the leader; empty while there is none or we are it."""
+        leader = self.members.get(self.leader)
+        return leader.peer_urls if leader is not None and leader.id != self.member_id else ()
+
+    def forward_lease_renew(self, lease: LeaseID, done: Callable[[int, EtcdError | None], None]) -> None:
+        """See ServerPort.forward_lease_renew."""
+        self._spawn(self.leader_link.renew(lease, done))
+
+    def forward_lease_time_to_live(self, request: bytes, done: Callable[[bytes, EtcdError | None], None]) -> None:
+        """See ServerPort.forward_lease_time_to_live."""
+        self._spawn(self.leader_link.time_to_live(request, done))
+
+    def forward_promote(
+        self, member: MemberID, metadata: Mapping[str, str | bytes], done: Callable[[EtcdError | None], None]
+    ) -> None:
+        """See ServerPort.forward_promote."""
+        self._spawn(self.leader_link.promote(member, metadata, done))
+
+    def run_in_background(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """See ServerPort.run_in_background."""
+        future = self._loop.run_in_executor(self._background, work)
+
+        def finished(ended: asyncio.Future[T]) -> None:
+            if ended.cancelled():
+                done(None, asyncio.CancelledError())
+            elif (error := ended.exception()) is not None:
+                done(None, error)
+            else:
+                done(ended.result(), None)
+
+        future.add_done_callback(finished)
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """See ServerPort.call_later."""
+        return self._loop.call_later(delay_s, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> object:
+        """See ServerPort.call_soon."""
+        return self._loop.call_soon(callback)
+
+    # PeerHandler: what the transport brings.
+
+    def process(self, message: Message) -> None:
+        """See PeerHandler.process."""
+        self._driver.process(message)
+
+    def report_unreachable(self, member: MemberID) -> None:
+        """See PeerHandler.report_unreachable."""
+        self._driver.report_unreachable(member)
+
+    def report_snapshot(self, member: MemberID, ok: bool) -> None:
+        """See PeerHandler.report_snapshot."""
+        self._images.sent(member)
+        self._driver.report_snapshot(member, ok)
+
+    def is_removed(self, member: MemberID) -> bool:
+        """See PeerHandler.is_removed."""
+        return self.members.is_removed(member)
+
+    def removed_from_cluster(self) -> None:
+        """See PeerHandler.removed_from_cluster."""
+        self._end(REMOVED)
+
+    def members_json(self) -> bytes:
+        """See PeerHandler.members_json."""
+        return members_json(self.members.members())
+
+    def version_json(self) -> bytes:
+        """See PeerHandler.version_json."""
+        cluster = self.applier.cluster_version or "not_decided"
+        return json.dumps({"etcdserver": self.version, "etcdcluster": cluster}, separators=(",", ":")).encode()
+
+    # Network, Listener, Waiters: what the driver and the state machine say.
+
+    def send(self, messages: Iterable[Message]) -> None:
+        """See driver.Network.send."""
+        self._transport.send(messages)
+
+    def send_snapshot(self, message: Message) -> None:
+        """See driver.Network.send_snapshot."""
+        self._images.send(message)
+
+    def leadership_changed(self, before: SoftState, now: SoftState) -> None:
+        """See driver.Listener."""
+        if now.leader not in (before.leader, 0):
+            self._timeouts.leader_elected()
+        if before.role is Role.LEADER and now.role is not Role.LEADER:
+            self.lessor.demote()
+
+    def request_applied(self, applied: Applied) -> None:
+        """See state_machine.Waiters."""
+        self._driver.proposals.resolve(applied.request_id, applied.outcome)
+
+    def term_began(self) -> None:
+        """See state_machine.Waiters. Source: etcd server/etcdserver/server.go, applyEntryNormal (lessor.Promote)."""
+        self.lessor.promote(self.limits.election_timeout_s)
+
+    def change_applied(self, request_id: int, change: ConfChange, error: EtcdError | None) -> None:
+        """See state_machine.Waiters."""
+        if error is None:
+            self._update_peers(change)
+        self._changes.applied(request_id, error)
+
+    def state_replaced(self) -> None:
+        """See state_machine.Waiters: whoever left or joined meanwhile is in the image only."""
+        known = {member.id: member for member in self.members.members()}
+        for member in known.values():
+            if member.id != self.member_id:
+                self._transport.add_peer(member.id, member.peer_urls)
+                self._transport.update_peer(member.id, member.peer_urls)
+        for removed in self.members.removed:
+            self._transport.remove_peer(removed)
+        if self.members.is_removed(self.member_id):
+            self._end(REMOVED)
+
+    def _update_peers(self, change: ConfChange) -> None:
+        for single in change.changes:
+            member = self.members.get(single.node_id)
+            if single.type is ConfChangeType.REMOVE_NODE:
+                if single.node_id == self.member_id:
+                    # The others must hear that this change is committed, else they wait for us to say so.
+                    self._loop.call_later(2 * self._config.heartbeat_interval_ms / 1000, self._end, REMOVED)
+                else:
+                    self._loop.call_later(_LAST_WORDS_S, self._transport.remove_peer, single.node_id)
+            elif member is not None and member.id != self.member_id:
+                self._transport.add_peer(member.id, member.peer_urls)
+                self._transport.update_peer(member.id, member.peer_urls)
+
+    # Parts.
+
+    def _received_image(self, index: LogIndex) -> Path:
+        return received_path(self._directory.snapshots, index)
+
+    def _image_failed(self, member: MemberID) -> None:
+        # In a later turn: the core must not hear of it while it hands the SNAP message out.
+        self._loop.call_soon(self._driver.report_snapshot, member, False)
+
+    def _load_snapshot(self, snapshot: Snapshot) -> None:
+        log.info("applying snapshot", extra=fields(incoming_leader_snapshot_index=int(snapshot.metadata.index)))
+        self._recovered.replace(self._received_image(snapshot.metadata.index))
+        self.state.keep_conf_state(snapshot.metadata.conf_state)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decide_cluster_version(self) -> None:
+        others = [member for member in self.members.members() if member.id != self.member_id]
+        answers = await fetch_versions(others, timeout_s=self.limits.election_timeout_s) if others else {}
+        versions: list[str | None] = [self.version]
+        versions += [answer.server if answer is not None else None for answer in answers.values()]
+        if self.is_leader:
+            self._cluster_version.decide(versions, MIN_CLUSTER_VERSION)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        quota_bytes=config.quota_backend_bytes or 2 * 1024**3,
+        max_request_bytes=config.max_request_bytes,
+        max_txn_ops=config.max_txn_ops,
+        max_learners=config.max_learners,
+        strict_reconfig_check=config.strict_reconfig_check,
+        request_timeout_s=config.request_timeout_s,
+        election_timeout_s=config.election_timeout_ms / 1000,
+        watch_progress_interval_s=config.watch_progress_notify_interval_s or 600.0,
+    )
+
+
+def _raft_config(config: Config, boot: Boot) -> RaftConfig:
+    return RaftConfig(
+        id=boot.member_id,
+        election_timeout_ticks=config.election_ticks,
+        applied=boot.state.consistent_index,
+        pre_vote=config.pre_vote,
+        size_max_bytes_committed_per_ready=COMMITTED_BYTES_PER_READY_MAX,
+        conf_change_decoder=_decode_change,
+    )
+
+
+def _decode_change(entry: Entry) -> ConfChange | None:
+    try:
+        return decode_conf_change(entry.type, entry.data).change
+    except MalformedMessage:
+        return None
+
+
+def _auto_compactor(config: Config, now: float) -> AutoCompactor | None:
+    keep = config.auto_compaction()
+    if not keep:
+        return None
+    if config.auto_compaction_mode == "periodic":
+        return PeriodicCompactor(float(keep), now)
+    return RevisionCompactor(int(keep), now)
