@@ -56,6 +56,11 @@ class Invocation:
         """How stdout may look."""
         return choose_look(self.general.get("color") or "auto", bool(self.general.get("ascii")), sys.stdout)
 
+    @property
+    def controls_terminal(self) -> bool:
+        """Whether stdout is a terminal on which the cursor may be moved."""
+        return sys.stdout.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+
     def note(self, text: str) -> None:
         """Say something on stderr unless --quiet."""
         if not self.quiet:

@@ -175,23 +175,6 @@ def rfc3339(seconds: float | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def human_bytes(count: int) -> str:
-    """A size for people, three digits at most: `20 kB`, `2.1 MB`, `8.0 GB` (powers of 1000, as etcdctl prints)."""
-    size, unit = float(count), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 999.5 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" or size >= 9.95 else f"{size:.1f} {unit}"
-
-
-def human_seconds(seconds: float) -> str:
-    """A short time for people: `0.4 ms`, `12 ms`, `1.5 s`."""
-    if seconds < 0.00995:
-        return f"{seconds * 1000:.1f} ms"
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.9995 else f"{seconds:.1f} s"
-
-
 def write(text: str) -> None:
     """Print a result to stdout: data, never notes."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
