@@ -119,6 +119,9 @@ class H2Port:
         self._ready += self._h2.data_to_send()
 
     def sendable(self, stream_id: int) -> int:
+        stream = self._h2.streams.get(stream_id)
+        if stream is None or not stream.open:
+            return 0
         try:
             return self._h2.local_flow_control_window(stream_id)
         except h2.exceptions.ProtocolError:
