@@ -36,7 +36,7 @@ _NEEDS_ENTRIES = frozenset({MessageType.PROP, MessageType.READ_INDEX, MessageTyp
 
 
 REMOVED_SENDER = "cannot process message from removed member"
-MISMATCHED_TARGET = "cannot process message to mismatch member"
+TARGET_MISMATCH = "to field mismatch"
 
 
 class Admission:
@@ -49,7 +49,9 @@ class Admission:
     def refusal(self, message: Message) -> Answer | None:
         """Why `message` is not for us, as the answer to its sender; None when it is.
 
-        Raises: MalformedMessage. Source: etcd server/etcdserver/server.go, EtcdServer.Process.
+        Raises: MalformedMessage. Source: etcd server/etcdserver/server.go, EtcdServer.Process. There both refusals
+        are 403 on paper, but the answer never gets out: 3.5 sends 500. A sender takes 403 for its own removal and
+        stops, so it is kept for that; a message for another member gets what a stream for another member gets.
         """
         check(message)
         local = self._identity
@@ -64,7 +66,7 @@ class Admission:
                 "rejected Raft message to mismatch member",
                 extra=fields(local_member_id=local.name, mismatch_member_id=format_id(message.to)),
             )
-            return Answer(403, MISMATCHED_TARGET.encode())
+            return Answer(412, TARGET_MISMATCH.encode())
         return None
 
     def receive(self, message: Message) -> Answer | None:

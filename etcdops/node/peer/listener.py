@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import weakref
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
@@ -95,16 +94,22 @@ class _Server(web.Server):
             lingering_time=2.0,
         )
         self._handle = handle
-        self._asked: weakref.WeakSet[web.RequestHandler] = weakref.WeakSet()
+        self._silent: dict[web.RequestHandler, asyncio.TimerHandle] = {}
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._asked.add(request.protocol)
+        self._heard(request.protocol)
         return await self._handle(request)
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
-        asyncio.get_running_loop().call_later(FIRST_REQUEST_TIMEOUT_S, self._close_silent, handler, transport)
+        later = asyncio.get_running_loop().call_later
+        self._silent[handler] = later(FIRST_REQUEST_TIMEOUT_S, transport.abort)
 
-    def _close_silent(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        if handler not in self._asked:
-            transport.abort()
+    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
+        self._heard(handler)
+        super().connection_lost(handler, exc)
+
+    def _heard(self, handler: web.RequestHandler) -> None:
+        timer = self._silent.pop(handler, None)
+        if timer is not None:
+            timer.cancel()

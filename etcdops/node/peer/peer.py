@@ -73,6 +73,11 @@ class Peer:
         self._picker.update(urls)
         self._probe.update(urls)
 
+    @property
+    def streaming(self) -> bool:
+        """Whether this member has dialled both streams, so that nothing needs the pipeline."""
+        return self._message_writer.working and self._msgapp_writer.working
+
     def writer(self, kind: StreamKind) -> StreamWriter:
         """The sending end that this member dials for `kind`."""
         return self._msgapp_writer if kind is StreamKind.MSGAPP else self._message_writer

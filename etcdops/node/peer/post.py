@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from etcdops.ids import MemberID, format_id
-from etcdops.node.peer.admission import MISMATCHED_TARGET
 from etcdops.node.peer.environment import Environment, error_words
 from etcdops.node.peer.identity import CLUSTER_ID_MISMATCH, INCOMPATIBLE_VERSION
 from etcdops.node.zap_log import fields
@@ -16,6 +15,8 @@ from etcdops.node.zap_log import fields
 _logger = logging.getLogger(__name__)
 
 _ANSWER_BYTES_MAX = 4096
+_OTHER_TARGET = "mismatch member"
+"""Part of what etcd would say with a 403 to a message for another member."""
 
 
 class PostFailed(Exception):
@@ -64,7 +65,7 @@ def _refusal(environment: Environment, peer: MemberID, response: aiohttp.ClientR
             ),
         )
         return body
-    if response.status == 403 and MISMATCHED_TARGET not in body:
+    if response.status == 403 and _OTHER_TARGET not in body:
         # etcd takes every 403 for its own removal and stops, also when only the URL leads to another member.
         environment.handler.removed_from_cluster()
         return "the member has been permanently removed from the cluster"

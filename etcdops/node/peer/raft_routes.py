@@ -19,6 +19,7 @@ from aiohttp import HttpVersion11, web
 
 from etcdops.ids import MemberID, format_id
 from etcdops.node.peer import codec, probe
+from etcdops.node.peer.admission import TARGET_MISMATCH
 from etcdops.node.peer.answers import (
     BODY_ERRORS,
     BODY_TIMEOUT_S,
@@ -109,6 +110,8 @@ class RaftRoutes:
     def _taken(self, refusal: Answer | None) -> web.Response:
         if refusal is None:
             return web.Response(status=204, headers=self._cluster)
+        if refusal.status != 403:
+            return refused(refusal, self._cluster)
         body = json.dumps({"message": refusal.body.decode()}, separators=(",", ":")).encode()
         return web.Response(
             status=refusal.status, body=body, headers={**self._cluster, "Content-Type": "application/json"}
@@ -160,7 +163,7 @@ class RaftRoutes:
                 "ignored streaming request; ID mismatch",
                 extra=fields(names, remote_peer_id_header=meant, cluster_id=self._identity.cluster),
             )
-            return Answer(412, b"to field mismatch")
+            return Answer(412, TARGET_MISMATCH.encode())
         if request.version < HttpVersion11:
             return Answer(400, b"a stream needs HTTP/1.1")
         return None

@@ -86,6 +86,11 @@ class Transport:
         self._remotes: dict[MemberID, Remote] = {}
         self._running: _Running | None = None
 
+    @property
+    def member_id(self) -> MemberID:
+        """Whose transport this is."""
+        return self._identity.member_id
+
     async def start(self, listen_urls: Sequence[str]) -> None:
         """Listen for peers and begin to dial them. Raises: StartRefused when an address cannot be listened on."""
         self._running = running = self._run()
