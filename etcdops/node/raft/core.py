@@ -34,7 +34,7 @@ from etcdops.node.raft.types import (
     Ready,
     Role,
 )
-from etcdops.node.raft.validate import fault
+from etcdops.node.raft.validate import fault, is_from_stranger
 
 
 class _Outstanding(NamedTuple):
@@ -173,6 +173,9 @@ class RaftCore:
         if problem:
             kind = MESSAGE_NAMES[message.type]
             raft.note(f"{raft.name} ignored a {kind} message from {message.from_:x}: {problem}", NoteLevel.WARNING)
+            return
+        if is_from_stranger(raft, message):
+            raft.note_debug(f"{raft.name} cannot step as peer {message.from_:x} not found")
             return
         try:
             step(raft, message)

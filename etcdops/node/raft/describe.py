@@ -122,6 +122,8 @@ def describe_message(message: Message, data_text: EntryFormatter = describe_data
         parts.append(f"Commit:{message.commit}")
     if message.vote:
         parts.append(f"Vote:{message.vote}")
+    if message.context:
+        parts.append(f"Context:{_quoted(message.context)}")
     if len(message.entries) == 1:
         parts.append(f"Entries:[{describe_entry(message.entries[0], data_text)}]")
     elif message.entries:

@@ -12,11 +12,13 @@ from etcdops.node.raft.types import Message, MessageType, NoteLevel, Role
 def handle_append(raft: RaftState, message: Message) -> None:
     """Entries from the leader, after its entry (log_term, index): take them, or say where the logs may agree.
 
+    Raises: CoreCorrupt when the leader contradicts what is committed here.
     Source: etcd-io/raft raft.go, handleAppendEntries.
     """
     _hear_leader(raft, message)
     log = raft.log
     if message.index < log.committed:
+        log.check_committed(message.index, message.log_term, message.entries)
         _acknowledge(raft, message, log.committed)
         return
     last = log.maybe_append(message.index, message.log_term, message.entries, message.commit)

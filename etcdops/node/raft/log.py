@@ -156,10 +156,7 @@ class LogView:
         new = self._after_agreement(entries)
         if new:
             if new[0].index <= self.committed:
-                raise CoreCorrupt(
-                    f"entry {new[0].index} conflict with committed entry [committed({self.committed})]. "
-                    "Was the raft log corrupted, truncated, or lost?"
-                )
+                raise CoreCorrupt(self._conflict_text(new[0].index))
             self.append(new)
         self.commit_to(min(committed, last_new))
         return last_new
@@ -177,6 +174,25 @@ class LogView:
                 )
                 return entries[position:]
         return ()
+
+    def check_committed(self, previous: LogIndex, previous_term: Term, entries: Sequence[Entry]) -> None:
+        """A leader sent what is, at least in part, committed here: then it is the same, or one of the logs is broken.
+
+        etcd-io/raft acknowledges such a message unseen. Two halves of a cluster that were forced apart would then
+        follow one another with different data.
+        Raises: CoreCorrupt.
+        """
+        terms = {previous: previous_term, **{entry.index: entry.term for entry in entries}}
+        first = self.first_index() - 1
+        for index, term in terms.items():
+            if first <= index <= self.committed and not self.match_term(index, term):
+                raise CoreCorrupt(self._conflict_text(index))
+
+    def _conflict_text(self, index: LogIndex) -> str:
+        return (
+            f"entry {index} conflict with committed entry [committed({self.committed})]. "
+            "Was the raft log corrupted, truncated, or lost?"
+        )
 
     def find_conflict_by_term(self, index: LogIndex, term: Term) -> tuple[LogIndex, Term]:
         """Where this log may agree with another one of which only one entry (index, term) is known.

@@ -44,7 +44,7 @@ WITHOUT_TERM = frozenset((MessageType.PROP, MessageType.READ_INDEX))
 def fault(raft: RaftState, message: Message) -> str:
     """Why `message` cannot be taken seriously; empty when it can.
 
-    The term is not judged here, nor what only our own log could contradict.
+    The term is not compared with ours here, nor is what only our own log could contradict.
     Source: etcd-io/raft rawnode.go, Step; types.go, logSlice.valid.
     """
     kind, sender = message.type, message.from_
@@ -59,10 +59,13 @@ def fault(raft: RaftState, message: Message) -> str:
         return "it has no term"
     elif sender == NO_MEMBER or (sender == raft.id and kind is not MessageType.TRANSFER_LEADER):
         return f"its sender cannot be {sender:x}"
-    if kind in RESPONSES and sender not in raft.tracker.progress:
-        return "its sender is not in the configuration"
     check = _CHECKS.get(kind)
     return check(raft, message) if check is not None else ""
+
+
+def is_from_stranger(raft: RaftState, message: Message) -> bool:
+    """Whether this is an answer from somebody outside the configuration: usual after a member was removed."""
+    return message.type in RESPONSES and message.from_ not in raft.tracker.progress
 
 
 def _append_fault(_raft: RaftState, message: Message) -> str:
