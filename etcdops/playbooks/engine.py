@@ -40,7 +40,7 @@ async def execute(steps: Sequence[Step], journal: Journal, state: RunState, list
         command again goes on. VerificationFailed - everything was done and the outcome is wrong: same.
     """
     for number, step in enumerate(steps, 1):
-        if step.id in state.results:
+        if step.id in state.results and step.lasting:
             listener(StepEvent("skipped", step, number, len(steps), result=state.results[step.id]))
             continue
         listener(StepEvent("started", step, number, len(steps)))

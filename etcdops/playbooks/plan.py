@@ -70,6 +70,10 @@ class Step(Protocol):
     def title(self) -> str:
         """Imperative, for people: "restore m1 from the snapshot"."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether once done it stays done. A started process does not: a resumed run looks again."""
+
     async def check(self) -> bool:
         """Read only: whether it is done already, by content. Asked before `act`, and after a crash in the middle."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import crc32c
@@ -9,7 +10,7 @@ import crc32c
 from etcdops.errors import UsageError
 from etcdops.snapshot.buckets import read_facts
 from etcdops.snapshot.file import SnapshotFile, records
-from etcdops.snapshot.records import encode_revision
+from etcdops.snapshot.records import Record, encode_revision
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +28,54 @@ def hash_kv(file: SnapshotFile, revision: int = 0) -> OfflineHashKV:
     Two passes over the records; memory grows with the number of keys, not with their values.
 
     Raises: UsageError - the revision is compacted or not in the file yet.
-    Source: etcd server/storage/mvcc/hash.go, kvHasher; index.go, treeIndex.Keep (at the *requested* revision).
     """
     compacted = read_facts(file).compact_revision
-    newest, current = newest_records(file, revision or None)
-    current = max(current, compacted, 1)
+    newest, last = newest_records(records(file), revision or None)
+    current = max(last, compacted, 1)
     revision = revision or current
     if revision < compacted or revision > current:
         raise UsageError(
             f"revision {revision} is not in {file.path}", hint=f"it holds revisions {max(compacted, 1)} to {current}"
         )
+    return _hash(records(file), newest, revision, compacted)
+
+
+def hash_kv_when_bumped(file: SnapshotFile, revision: int, *, marked: bool) -> OfflineHashKV:
+    """HashKV that members restored from this snapshot and raised to `revision` (all of it compacted) answer there.
+
+    Args: marked - the jump left an empty record at `revision`, as etcd's tools and our rewrite do.
+    """
+
+    def restored() -> Iterable[Record]:
+        yield from records(file)
+        if marked:
+            yield Record(revision, 0, False, b"")
+
+    newest, _ = newest_records(restored())
+    return _hash(restored(), newest, revision, revision)
+
+
+def newest_records(
+    history: Iterable[Record], revision: int | None = None
+) -> tuple[dict[bytes, tuple[int, int] | None], int]:
+    """Where the newest record <= `revision` of every key is, None for a deleted key; and the last main revision."""
+    newest: dict[bytes, tuple[int, int] | None] = {}
+    last = 0
+    for record in history:
+        last = record.main
+        if revision is not None and record.main > revision:
+            continue
+        newest[record.parsed().key] = None if record.tombstone else (record.main, record.sub)
+    return newest, last
+
+
+def _hash(
+    history: Iterable[Record], newest: dict[bytes, tuple[int, int] | None], revision: int, compacted: int
+) -> OfflineHashKV:
+    """Source: etcd server/storage/mvcc/hash.go, kvHasher; index.go, treeIndex.Keep (at the *requested* revision)."""
     keep = {place for place in newest.values() if place is not None}
     checksum = crc32c.crc32c(b"key")
-    for record in records(file):
+    for record in history:
         if record.main > revision:
             break
         if record.main <= compacted and keep and (record.main, record.sub) not in keep:
@@ -49,15 +85,3 @@ def hash_kv(file: SnapshotFile, revision: int = 0) -> OfflineHashKV:
         key = encode_revision(record.main, record.sub, tombstone=record.tombstone)
         checksum = crc32c.crc32c(record.kv, crc32c.crc32c(key, checksum))
     return OfflineHashKV(checksum, revision, compacted)
-
-
-def newest_records(file: SnapshotFile, revision: int | None = None) -> tuple[dict[bytes, tuple[int, int] | None], int]:
-    """Where the newest record <= `revision` of every key is, None for a deleted key; and the last main revision."""
-    newest: dict[bytes, tuple[int, int] | None] = {}
-    last = 0
-    for record in records(file):
-        last = record.main
-        if revision is not None and record.main > revision:
-            continue
-        newest[record.parsed().key] = None if record.tombstone else (record.main, record.sub)
-    return newest, last

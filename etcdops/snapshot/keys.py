@@ -31,7 +31,7 @@ def live_keys(file: SnapshotFile, revision: int | None = None) -> Iterator[mvccp
 
     A mark left by a bumped revision has an empty key, which no client can read; it is left out.
     """
-    newest, _ = newest_records(file, revision)
+    newest, _ = newest_records(records(file), revision)
     for record in records(file):
         kv = record.parsed()
         if kv.key and newest.get(kv.key) == (record.main, record.sub):

@@ -153,8 +153,10 @@ def _key_item(rev: int, key: bytes, kv: bytes | None) -> Item:
 
 
 def _meta_item(name: str, value: apsw.SQLiteValue) -> Item | None:
-    if name not in _META_NAMES or not isinstance(value, int):
+    if name not in _META_NAMES:
         return None
+    if not isinstance(value, int):
+        raise ValueError(f"{name} is not a number")
     etcd_name, width = _META_NAMES[name]
     return etcd_name, value.to_bytes(8, "big") if width == 8 else encode_revision(value)
 
@@ -188,6 +190,10 @@ _VIEWS = {
     buckets.AUTH: _View("SELECT name, value FROM auth ORDER BY name", _auth_item),
     buckets.AUTH_ROLES: _View("SELECT name, value FROM auth_role ORDER BY name", lambda name, value: (name, value)),
     buckets.AUTH_USERS: _View("SELECT name, value FROM auth_user ORDER BY name", lambda name, value: (name, value)),
+    buckets.CLUSTER: _View(
+        f"SELECT value FROM meta WHERE name = '{Meta.CLUSTER_VERSION}'",  # noqa: S608 - our own constant
+        lambda version: (buckets.CLUSTER_VERSION, version.encode()),
+    ),
     buckets.KEY: _View("SELECT rev, key, kv FROM revision ORDER BY rev", _key_item),
     # Negative IDs are the upper half of etcd's unsigned ones.
     buckets.LEASE: _View("SELECT id, ttl, remaining_ttl FROM lease ORDER BY id < 0, id", _lease_item),

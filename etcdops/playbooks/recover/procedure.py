@@ -1,0 +1,143 @@
+"""The recovery in order: find an unfinished run or make a plan, then carry it out under a lock."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from etcdops.client.settings import ConnectionSettings
+from etcdops.clock import Clock, SystemClock
+from etcdops.errors import EtcdopsError, UsageError
+from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
+from etcdops.playbooks.engine import Listener, execute
+from etcdops.playbooks.journal import Journal, RunState, open_runs
+from etcdops.playbooks.plan import Plan, Result
+from etcdops.playbooks.recover.facts import RecoveryFacts, gather_facts
+from etcdops.playbooks.recover.planning import PROCEDURE, Choices, make_plan
+from etcdops.playbooks.recover.run import read_plan
+from etcdops.playbooks.recover.steps import build_steps
+from etcdops.snapshot import etcd_tools
+from etcdops.snapshot.inspect import inspect_snapshot
+
+FACTS_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverRequest:
+    """What the operator asked for."""
+
+    cluster: ClusterSpec
+    snapshot: Path
+    settings: ConnectionSettings
+    last_known_revision: int | None = None
+    restore_tool: Path | None = None
+    force_unsafe: frozenset[str] = frozenset()
+    new_run: bool = False
+    """Give up an unfinished run instead of going on with it."""
+    tethered: bool = False
+    """End the members together with this process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan to confirm, or one that was confirmed before and was cut off."""
+
+    plan: Plan
+    journal: Journal | None
+    """Of the unfinished run that will go on; None for a new one."""
+    state: RunState | None
+    facts: RecoveryFacts | None
+    """None when a run goes on: what was true then is in its plan."""
+
+    @property
+    def resumes(self) -> bool:
+        return self.journal is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A recovery that ended well."""
+
+    took_s: float
+    results: Mapping[str, Result]
+    journal: Path
+
+
+async def prepare(request: RecoverRequest, *, clock: Clock | None = None) -> Prepared:
+    """Find the unfinished run of this cluster, or make a plan. Changes nothing but the journals of runs given up.
+
+    Raises: ClusterUnsafe - the cluster works; SnapshotCorrupt; UsageError - another recovery is unfinished, the
+        snapshot does not fit, or a password is needed.
+    """
+    clock = clock or SystemClock()
+    for journal, state in open_runs(request.cluster.runs, clock):
+        if state.plan.procedure != PROCEDURE:
+            raise UsageError(f"another run is unfinished: {journal.path}", hint="finish it first")
+        if request.new_run:
+            journal.abandoned()
+            continue
+        planned = Path(str(state.plan.inputs["snapshot"]))
+        if planned != request.snapshot.absolute():
+            raise UsageError(
+                f"a recovery from {planned} was begun and not finished ({journal.path})",
+                hint=f"go on with --from-snapshot {planned}, or give that run up with --new-run",
+            )
+        return Prepared(state.plan, journal, state, None)
+    report = await asyncio.to_thread(inspect_snapshot, request.snapshot)
+    if report.facts.auth_enabled and not request.settings.username:
+        raise UsageError(
+            f"{request.snapshot} has authentication on: the recovered cluster wants the password of that time",
+            hint="add --user root (and --password-file) as they were when the snapshot was taken",
+        )
+    facts = await gather_facts(
+        request.cluster,
+        request.settings,
+        timeout_s=FACTS_TIMEOUT_S,
+        last_known_revision=request.last_known_revision,
+    )
+    choices = Choices(
+        token=f"{request.cluster.name}-{secrets.token_hex(8)}",
+        now=clock.wall(),
+        tool=await asyncio.to_thread(_find_tool, request),
+        force_unsafe=request.force_unsafe,
+    )
+    return Prepared(make_plan(request.cluster, facts, report, choices), None, None, facts)
+
+
+async def carry_out(
+    request: RecoverRequest, prepared: Prepared, listener: Listener, *, clock: Clock | None = None
+) -> Outcome:
+    """Do what was planned. The caller holds the cluster's run lock and has the confirmation.
+
+    Raises: PartlyApplied, VerificationFailed - see `engine.execute`: the same command goes on from there.
+    """
+    clock = clock or SystemClock()
+    journal, state = prepared.journal, prepared.state
+    if journal is None or state is None:
+        name = f"recover-{prepared.plan.inputs['stamp']}"
+        journal = Journal.create(request.cluster.runs, prepared.plan, clock, name=name)
+        state = RunState(prepared.plan, clock.wall())
+    try:
+        run = read_plan(prepared.plan, request.settings, tethered=request.tethered)
+    except (KeyError, TypeError, ValueError) as error:
+        raise EtcdopsError(
+            f"the plan in {journal.path} cannot be carried out by this version of etcdops",
+            cause=f"{type(error).__name__}: {error}",
+            hint="finish it with the version that began it, or give it up with --new-run",
+        ) from error
+    started = time.monotonic()
+    results = await execute(build_steps(run), journal, state, listener)
+    return Outcome(time.monotonic() - started, results, journal.path)
+
+
+def _find_tool(request: RecoverRequest) -> etcd_tools.RestoreTool | None:
+    engine = request.cluster.engine
+    if engine.kind is EngineKind.NODE:
+        return None
+    if engine.binary is None:
+        raise UsageError("engine etcd needs the path of etcd's binary", hint="name it with --etcd PATH")
+    return etcd_tools.find_tool(engine.binary, tool=request.restore_tool)

@@ -1,0 +1,79 @@
+"""A recovery's plan as typed values, for its steps. Everything comes from the plan, so a resume sees the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from etcdops.client.settings import ConnectionSettings
+from etcdops.ids import ClusterID, MemberID, cluster_id, member_id
+from etcdops.playbooks.cluster_file import ClusterSpec, parse_cluster
+from etcdops.playbooks.local_cluster import LocalCluster
+from etcdops.playbooks.plan import Json, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryRun:
+    """What the steps work with."""
+
+    cluster: ClusterSpec
+    """With the new token."""
+    local: LocalCluster
+    settings: ConnectionSettings
+    """How to reach the members; may carry a user."""
+    old_token: str
+    stamp: str
+    snapshot: Path
+    sha256: str
+    has_checksum: bool
+    snapshot_revision: int
+    """Of its last record: what a tool adds its bump to."""
+    revision: int
+    """What the recovered cluster starts at."""
+    tool: Path | None
+    tool_bumps: bool
+    aside: Mapping[str, Path]
+    tethered: bool
+    """Members are ended together with this process: the demo wants that, a recovery for real does not."""
+
+    @property
+    def bumped_snapshot(self) -> Path:
+        """Where the snapshot with the raised revision goes when the restore tool cannot raise it."""
+        return self.cluster.runs / f"bumped-{self.stamp}.db"
+
+    @property
+    def expected_members(self) -> dict[MemberID, tuple[str, str]]:
+        """The member list the recovered cluster must have: ID -> (name, peer URL)."""
+        return {
+            member_id([member.peer_url], self.cluster.token): (member.name, member.peer_url)
+            for member in self.cluster.members
+        }
+
+    @property
+    def expected_cluster_id(self) -> ClusterID:
+        return cluster_id(self.expected_members)
+
+
+def read_plan(plan: Plan, settings: ConnectionSettings, *, tethered: bool) -> RecoveryRun:
+    """The plan's inputs. Raises: KeyError, TypeError, ValueError - it was not made by this version's `make_plan`."""
+    inputs = plan.inputs
+    cluster = parse_cluster(cast("Mapping[str, Json]", inputs["cluster"]), Path(str(inputs["directory"])))
+    tool = inputs["tool"]
+    return RecoveryRun(
+        cluster=cluster,
+        local=LocalCluster(cluster),
+        settings=settings,
+        old_token=str(inputs["old_token"]),
+        stamp=str(inputs["stamp"]),
+        snapshot=Path(str(inputs["snapshot"])),
+        sha256=str(inputs["sha256"]),
+        has_checksum=bool(inputs["has_checksum"]),
+        snapshot_revision=int(str(inputs["snapshot_revision"])),
+        revision=int(str(inputs["revision"])),
+        tool=Path(str(tool)) if tool else None,
+        tool_bumps=bool(inputs["tool_bumps"]),
+        aside={name: Path(str(path)) for name, path in cast("Mapping[str, Json]", inputs["aside"]).items()},
+        tethered=tethered,
+    )

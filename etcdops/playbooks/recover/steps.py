@@ -1,0 +1,247 @@
+"""The steps of a recovery. Each may be cut off anywhere and done again."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from etcdops.errors import ClusterUnsafe, EtcdopsError, SnapshotCorrupt
+from etcdops.playbooks.cluster_file import EngineKind, MemberSpec, load_cluster
+from etcdops.playbooks.local_cluster import START_TIMEOUT_S
+from etcdops.playbooks.plan import Result, Step
+from etcdops.playbooks.ports import is_listening
+from etcdops.playbooks.recover import verifying
+from etcdops.playbooks.recover.run import RecoveryRun
+from etcdops.snapshot import etcd_tools
+from etcdops.snapshot.checksum import sync_folder, verify_checksum
+from etcdops.snapshot.etcd_rewrite import rewrite_bumped
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleStep:
+    """A step from three functions. Without `checked` it always acts; without `verified` there is nothing to prove."""
+
+    id: str
+    title: str
+    acted: Callable[[], Awaitable[None]]
+    checked: Callable[[], Awaitable[bool]] | None = None
+    verified: Callable[[], Awaitable[Result]] | None = None
+    lasting: bool = True
+
+    async def check(self) -> bool:
+        return await self.checked() if self.checked is not None else False
+
+    async def act(self) -> None:
+        await self.acted()
+
+    async def verify(self) -> Result:
+        return await self.verified() if self.verified is not None else {}
+
+
+def build_steps(run: RecoveryRun) -> list[Step]:
+    """All steps in order."""
+    members = run.cluster.members
+    return [
+        _snapshot_step(run),
+        *(_stop_step(run, member) for member in members),
+        *(_aside_step(run, member) for member in members),
+        *([_bump_step(run)] if run.tool is not None and not run.tool_bumps else []),
+        *(_restore_step(run, member) for member in members),
+        _identity_step(run),
+        *(_start_step(run, member) for member in members),
+        _healthy_step(run),
+        *(_verify_step(run, *check) for check in verifying.CHECKS),
+    ]
+
+
+def _snapshot_step(run: RecoveryRun) -> Step:
+    async def verified() -> Result:
+        await asyncio.to_thread(_require_same_snapshot, run)
+        return {"sha256": run.sha256}
+
+    return SimpleStep("snapshot", f"check {run.snapshot.name} again, byte by byte", _nothing, verified=verified)
+
+
+def _require_same_snapshot(run: RecoveryRun) -> None:
+    digest, _ = verify_checksum(run.snapshot)
+    if digest.hex() != run.sha256:
+        raise SnapshotCorrupt(
+            f"{run.snapshot} changed since the plan was made",
+            cause=f"its sha256 is {digest.hex()}, the plan says {run.sha256}",
+            hint="put the planned file back, or make a new plan with --new-run",
+        )
+
+
+def _stop_step(run: RecoveryRun, spec: MemberSpec) -> Step:
+    async def acted() -> None:
+        await asyncio.to_thread(run.local.member(spec.name).stop)
+
+    async def verified() -> Result:
+        await asyncio.to_thread(_prove_stopped, run, spec)
+        return {}
+
+    return SimpleStep(f"stop:{spec.name}", f"stop {spec.name} and prove it", acted, verified=verified)
+
+
+def _prove_stopped(run: RecoveryRun, spec: MemberSpec) -> None:
+    """No process, nobody on its ports, nobody holding its files: an old member left running splits the cluster."""
+    if run.local.member(spec.name).running:
+        raise EtcdopsError(f"{spec.name} still runs", hint="stop it by hand")
+    for url in (spec.client_url, spec.peer_url):
+        if is_listening(url):
+            raise ClusterUnsafe(
+                f"somebody still answers for {spec.name} on {url}",
+                cause="a member that was not started by etcdops, or another program on that port",
+                hint="stop and disable it (systemctl disable --now etcd), so that it does not come back",
+            )
+    for path in (spec.data_dir / "member" / "snap" / "db", spec.data_dir / "member" / "LOCK"):
+        if path.is_file() and not _lockable(path):
+            raise ClusterUnsafe(
+                f"{path} is in use by a process etcdops does not know",
+                hint=f"find it with `fuser {path}` and stop it",
+            )
+
+
+def _lockable(path: Path) -> bool:
+    """Whether nobody holds the lock a running member holds. Source: etcd client/pkg/fileutil/lock_flock.go; bbolt."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _aside_step(run: RecoveryRun, spec: MemberSpec) -> Step:
+    aside = run.aside[spec.name]
+
+    async def checked() -> bool:
+        return aside.exists() or not spec.data_dir.exists()
+
+    async def acted() -> None:
+        try:
+            spec.data_dir.rename(aside)
+            sync_folder(aside.parent)
+        except OSError as error:
+            raise EtcdopsError(
+                f"cannot move {spec.data_dir} to {aside}: {error.strerror}",
+                hint="a mount point cannot be renamed: move its content aside by hand, then go on",
+            ) from error
+
+    async def verified() -> Result:
+        return {"moved_to": str(aside) if aside.exists() else None}
+
+    return SimpleStep(f"aside:{spec.name}", f"move {spec.name}'s old data aside", acted, checked, verified)
+
+
+def _bump_step(run: RecoveryRun) -> Step:
+    target = run.bumped_snapshot
+
+    async def checked() -> bool:
+        return target.exists()
+
+    async def acted() -> None:
+        await asyncio.to_thread(_require_same_snapshot, run)
+        part = target.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        await asyncio.to_thread(rewrite_bumped, run.snapshot, part, revision=run.revision)
+        part.replace(target)
+        sync_folder(target.parent)
+
+    async def verified() -> Result:
+        digest, _ = await asyncio.to_thread(verify_checksum, target)
+        return {"sha256": digest.hex()}
+
+    title = f"write the snapshot with its revision raised to {run.revision}"
+    return SimpleStep("bump", title, acted, checked, verified)
+
+
+def _restore_step(run: RecoveryRun, spec: MemberSpec) -> Step:
+    unfinished = spec.data_dir.with_name(f"{spec.data_dir.name}.restoring")
+
+    async def checked() -> bool:
+        return spec.data_dir.exists()
+
+    async def acted() -> None:
+        if unfinished.exists():
+            shutil.rmtree(unfinished)  # ours, of a run that was cut off; old data is elsewhere
+        unfinished.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(_require_same_snapshot, run)
+        await asyncio.to_thread(_restore, run, spec, unfinished)
+        unfinished.rename(spec.data_dir)
+        sync_folder(spec.data_dir.parent)
+
+    return SimpleStep(f"restore:{spec.name}", f"restore {spec.name} from the snapshot", acted, checked)
+
+
+def _restore(run: RecoveryRun, spec: MemberSpec, data_dir: Path) -> None:
+    if run.cluster.engine.kind is EngineKind.NODE:
+        from etcdops.snapshot.sqlite_restore import InitialMember, restore_node
+
+        restore_node(
+            run.snapshot,
+            data_dir,
+            name=spec.name,
+            members=[InitialMember(member.name, (member.peer_url,)) for member in run.cluster.members],
+            token=run.cluster.token,
+            revision=run.revision,
+        )
+        return
+    assert run.tool is not None and run.cluster.engine.binary is not None  # noqa: PT018 - a plan for etcd has both
+    tool = etcd_tools.find_tool(run.cluster.engine.binary, tool=run.tool)
+    target = etcd_tools.RestoreTarget(
+        spec.name, data_dir, (spec.peer_url,), run.cluster.initial_cluster, run.cluster.token
+    )
+    if run.tool_bumps:
+        bump = run.revision - run.snapshot_revision
+        etcd_tools.restore(tool, run.snapshot, target, has_checksum=run.has_checksum, bump=bump)
+    else:
+        etcd_tools.restore(tool, run.bumped_snapshot, target, has_checksum=True)
+
+
+def _identity_step(run: RecoveryRun) -> Step:
+    async def checked() -> bool:
+        return load_cluster(run.cluster.directory) == run.cluster
+
+    async def acted() -> None:
+        run.cluster.save()
+
+    return SimpleStep("identity", "note the new cluster token in cluster.json", acted, checked)
+
+
+def _start_step(run: RecoveryRun, spec: MemberSpec) -> Step:
+    member = run.local.member(spec.name)
+
+    async def checked() -> bool:
+        return member.running
+
+    async def acted() -> None:
+        # On this thread: a tethered process is ended with the thread that started it.
+        member.start(tethered=run.tethered)
+
+    return SimpleStep(f"start:{spec.name}", f"start {spec.name}", acted, checked, lasting=False)
+
+
+def _healthy_step(run: RecoveryRun) -> Step:
+    async def acted() -> None:
+        await run.local.wait_healthy(timeout_s=START_TIMEOUT_S)
+
+    return SimpleStep("healthy", "wait until all members are healthy", acted, lasting=False)
+
+
+def _verify_step(run: RecoveryRun, name: str, title: str, check: verifying.Check) -> Step:
+    async def verified() -> Result:
+        return await check(run)
+
+    return SimpleStep(f"verify:{name}", title, _nothing, verified=verified, lasting=False)
+
+
+async def _nothing() -> None:
+    """Some steps only prove."""
