@@ -79,8 +79,24 @@ class NodeMetrics:
     health_failures: int = 0
     defragment_s: Histogram = field(default_factory=_long)
 
-    rpc_started: dict[str, int] = field(default_factory=dict)
+    rpcs: dict[str, RpcStats] = field(default_factory=dict)
     """By path, "/etcdserverpb.KV/Put"."""
 
-    rpc_handled: dict[tuple[str, int], int] = field(default_factory=dict)
-    """By path and gRPC code."""
+
+@dataclass(slots=True)
+class RpcStats:
+    """Calls of one gRPC method."""
+
+    kind: str
+    """As grpc-prometheus calls it: unary, server_stream, bidi_stream."""
+
+    started: int = 0
+    ok: int = 0
+    failed: dict[int, int] = field(default_factory=dict)
+    """Ended calls by code, OK left out."""
+    received: int = 0
+    sent: int = 0
+    """Messages. Of a unary method they follow from the calls: see `metrics_text.py`."""
+
+    def count_failed(self, code: int) -> None:
+        self.failed[code] = self.failed.get(code, 0) + 1
