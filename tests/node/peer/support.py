@@ -130,6 +130,10 @@ async def eventually(condition: Callable[[], bool], complaint: str = "", timeout
         await asyncio.sleep(0.005)
 
 
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
 def heartbeat(sender: MemberID, to: MemberID, commit: int = 0, *, term: int = 5) -> Message:
     return Message(MessageType.HEARTBEAT, to=to, from_=sender, term=Term(term), commit=LogIndex(commit))
 
