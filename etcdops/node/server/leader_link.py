@@ -24,6 +24,7 @@ from etcdops.node.api.errors import (
     EtcdError,
 )
 from etcdops.node.api.port import ServerPort
+from etcdops.node.member.member import members_json
 from etcdops.node.peer import forward
 from etcdops.node.peer.forward import ForwardTimeout, Question, ask_leader
 from etcdops.node.peer.port import Answer, PeerRoutes
@@ -43,7 +44,6 @@ class Local(ServerPort, Protocol):
     """The member this link belongs to."""
 
     def leader_peer_urls(self) -> tuple[str, ...]: ...
-    def members_json(self) -> bytes: ...
 
 
 class LeaderLink:
@@ -167,7 +167,7 @@ class LeaderLink:
         self.promote_here(member, lambda error: None if ended.done() else ended.set_result(error))
         error = await ended
         if error is None:
-            return Answer(200, self._server.members_json())
+            return Answer(200, members_json(self._server.members.members()))
         if error is MEMBER_NOT_FOUND:
             return Answer(_NOT_FOUND, error.text.encode())
         return Answer(_REFUSED if error.text in _PROMOTE_ERRORS else _FAILED, error.text.encode())

@@ -7,39 +7,32 @@ Stopping goes the other way, and leaves everything on disk.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeVar
 
 from etcdops.clock import Clock
 from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
-from etcdops.node.api.port import Limits
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
-from etcdops.node.member.member import members_json
-from etcdops.node.peer.codec import MalformedMessage, decode_conf_change
 from etcdops.node.peer.remote import fetch_versions
-from etcdops.node.peer.snapshot_file import received_path
-from etcdops.node.peer.transport import Transport
-from etcdops.node.raft.config import RaftConfig
 from etcdops.node.raft.core import RaftCore
-from etcdops.node.raft.types import ConfChange, ConfChangeType, Entry, Message, Role, Snapshot, SoftState
-from etcdops.node.server.auto_compaction import AutoCompactor, PeriodicCompactor, RevisionCompactor
+from etcdops.node.raft.types import ConfChange, Role, Snapshot, SoftState
 from etcdops.node.server.bootstrap import Boot, first_entries
 from etcdops.node.server.data_dir import DataDir
+from etcdops.node.server.derived import api_limits, auto_compactor, raft_config
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.housekeeping import Housekeeping
 from etcdops.node.server.images import Images
 from etcdops.node.server.leader_link import LeaderLink
 from etcdops.node.server.log_writer import ThreadedLogWriter
 from etcdops.node.server.membership import Changes, ClusterVersion, Publisher
+from etcdops.node.server.peers import Peers
 from etcdops.node.server.proposals import Proposals
 from etcdops.node.server.reads import Reads
 from etcdops.node.server.recovered import Recovered
@@ -62,17 +55,11 @@ maxGapBetweenApplyAndCommitIndex.
 WAITING_MAX = 20_000
 """Proposals under way at once: what a client sends beyond that is refused, so memory stays bounded without a leader."""
 
-COMMITTED_BYTES_PER_READY_MAX = 256 * 1024
-"""Applied in one turn of the loop: some milliseconds, so that heartbeats are never late because of it."""
-
 REMOVED = "the member has been permanently removed from the cluster"
 """Source: etcd server/etcdserver/errors.go, ErrMemberRemoved."""
 
 _ENVELOPE_BYTES = 24
 """An InternalRaftRequest's own bytes at most: two tags, two lengths, the header with a request ID."""
-
-_LAST_WORDS_S = 1.0
-"""How long a removed member is still talked to, so that it hears of its removal."""
 
 _STOP_TIMEOUT_S = 5.0
 
@@ -100,7 +87,7 @@ class Server:
         self.cluster_id = boot.cluster_id
         self.metrics = NodeMetrics()
         self.request_ids = RequestIDs(boot.member_id, clock)
-        self.limits = _limits(config)
+        self.limits = api_limits(config)
         self._ended: asyncio.Future[Ending] = loop.create_future()
         self._background = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -120,27 +107,30 @@ class Server:
         self.applier, self.lessor = recovered.applier, recovered.lessor
         self.hub, self.members = recovered.hub, recovered.members
 
-        self._core = RaftCore(_raft_config(config, boot), boot.memory, random.Random())
+        self._core = RaftCore(raft_config(config, boot), boot.memory, random.Random())
         self._thread = StorageThread(loop, self._storage_failed)
-        writer = ThreadedLogWriter(
-            boot.raft_log, self._thread, self.metrics, self._received_image, sync=not config.unsafe_no_fsync
-        )
         self.leader_link = LeaderLink(self)
-        self._transport = Transport(
+        self._peers = Peers(
             member_id=boot.member_id,
             cluster_id=boot.cluster_id,
-            peer_urls=config.initial_advertise_peer_urls,
-            handler=self,
+            advertised_urls=config.initial_advertise_peer_urls,
+            members=self.members,
+            applier=self.applier,
             snapshot_dir=directory.snapshots,
             routes=self.leader_link.routes(),
             clock=clock,
             dial_timeout_s=1.0 + config.election_timeout_ms / 1000,
+            removed=lambda: self._end(REMOVED),
+            call_later=loop.call_later,
+        )
+        writer = ThreadedLogWriter(
+            boot.raft_log, self._thread, self.metrics, self._peers.received_image, sync=not config.unsafe_no_fsync
         )
         self._images = Images(
             state=lambda: self.state,
             memory=boot.memory,
             writer=writer,
-            sender=self._transport,
+            sender=self._peers.transport,
             directory=directory,
             metrics=self.metrics,
             run_in_background=self.run_in_background,
@@ -162,7 +152,7 @@ class Server:
             core=self._core,
             memory=boot.memory,
             writer=writer,
-            network=self,
+            network=self._peers,
             machine=self._machine,
             listener=self,
             proposals=Proposals(self.request_ids.next, config.request_timeout_s),
@@ -171,6 +161,7 @@ class Server:
             clock=clock,
             metrics=self.metrics,
         )
+        self._peers.serve(self._driver, self._images)
         self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
         self._publisher = Publisher(self.propose, self.member_id, config.name, config.advertise_client_urls)
         self._cluster_version = ClusterVersion(self.propose, lambda: self.applier.cluster_version)
@@ -183,7 +174,7 @@ class Server:
             is_leading=lambda: self.is_leader,
             ask_versions=lambda: self._spawn(self._decide_cluster_version()),
             cluster_version_known=lambda: bool(self.applier.cluster_version),
-            compactor=_auto_compactor(config, clock.monotonic()),
+            compactor=auto_compactor(config, clock.monotonic()),
             checkpoint_leases=config.enable_lease_checkpoint,
             storage_failed=self._storage_failed,
             metrics=self.metrics,
@@ -194,16 +185,11 @@ class Server:
 
     async def start(self) -> None:
         """Listen for peers and start raft. Raises: StartRefused when an address cannot be listened on."""
-        for member in self.members.members() or self._boot.first_members:
-            if member.id != self.member_id:
-                self._transport.add_peer(member.id, member.peer_urls)
-        for known in self._boot.known_members:
-            if known.id != self.member_id:
-                self._transport.add_remote(known.id, known.peer_urls)
-        await self._transport.start(self._config.listen_peer_urls)
-        if self._boot.first_members:
-            self._core.bootstrap(first_entries(self._boot.first_members))
-        if self._config.initial_election_tick_advance and len(self._boot.first_members) == 1:
+        boot = self._boot
+        await self._peers.start(self._config.listen_peer_urls, boot.first_members, boot.known_members)
+        if boot.first_members:
+            self._core.bootstrap(first_entries(boot.first_members))
+        if self._config.initial_election_tick_advance and len(boot.first_members) == 1:
             self._core.campaign()
         self._driver.wake()
         self._schedule_tick(self._loop.time())
@@ -211,6 +197,16 @@ class Server:
     async def wait_ended(self) -> Ending:
         """Until the member stops by itself: removed from the cluster, or its disk failed."""
         return await asyncio.shield(self._ended)
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the member stopped by itself; None when it did not."""
+        return self._ended.result() if self._ended.done() else None
+
+    @property
+    def data_dir(self) -> str:
+        """Where its data is."""
+        return str(self._directory.root)
 
     async def stop(self) -> None:
         """Hand the leadership over if there is somebody to take it, then close everything; all data is on disk."""
@@ -223,10 +219,10 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.leader_link.close()
-        await self._transport.stop()
+        await self._peers.transport.stop()
         self._thread.stop(_STOP_TIMEOUT_S)
         self._background.shutdown(wait=True, cancel_futures=True)
-        if self._ended.done() and self._ended.result().error is not None:
+        if self.ending is not None and self.ending.error is not None:
             # What the disk refused may not be written again: the raft log has it.
             self.state.abandon()
         else:
@@ -236,7 +232,7 @@ class Server:
 
     async def _hand_over(self) -> None:
         """Source: etcd server/etcdserver/server.go, TryTransferLeadershipOnShutdown."""
-        target = self._longest_connected() if self.is_leader and not self._ended.done() else None
+        target = self._peers.longest_connected_voter() if self.is_leader and self.ending is None else None
         if target is None:
             return
         handed_over = asyncio.Event()
@@ -246,14 +242,6 @@ class Server:
                 await handed_over.wait()
         except TimeoutError:
             log.warning("leadership transfer failed", extra=fields(transferee_member_id=format_id(target)))
-
-    def _longest_connected(self) -> MemberID | None:
-        active = [
-            (since, member.id)
-            for member in self.members.voters()
-            if member.id != self.member_id and (since := self._transport.active_since(member.id)) is not None
-        ]
-        return min(active)[1] if active else None
 
     def _end(self, reason: str, error: BaseException | None = None) -> None:
         if not self._ended.done():
@@ -340,7 +328,7 @@ class Server:
 
     def peer_active_since(self, member: MemberID) -> float | None:
         """See ServerPort.peer_active_since."""
-        return self._transport.active_since(member)
+        return self._peers.transport.active_since(member)
 
     def learner_progress(self, member: MemberID) -> tuple[LogIndex, LogIndex] | None:
         """See ServerPort.learner_progress."""
@@ -394,47 +382,7 @@ class Server:
         """See ServerPort.call_soon."""
         return self._loop.call_soon(callback)
 
-    # PeerHandler: what the transport brings.
-
-    def process(self, message: Message) -> None:
-        """See PeerHandler.process."""
-        self._driver.process(message)
-
-    def report_unreachable(self, member: MemberID) -> None:
-        """See PeerHandler.report_unreachable."""
-        self._driver.report_unreachable(member)
-
-    def report_snapshot(self, member: MemberID, ok: bool) -> None:
-        """See PeerHandler.report_snapshot."""
-        self._images.sent(member)
-        self._driver.report_snapshot(member, ok)
-
-    def is_removed(self, member: MemberID) -> bool:
-        """See PeerHandler.is_removed."""
-        return self.members.is_removed(member)
-
-    def removed_from_cluster(self) -> None:
-        """See PeerHandler.removed_from_cluster."""
-        self._end(REMOVED)
-
-    def members_json(self) -> bytes:
-        """See PeerHandler.members_json."""
-        return members_json(self.members.members())
-
-    def version_json(self) -> bytes:
-        """See PeerHandler.version_json."""
-        cluster = self.applier.cluster_version or "not_decided"
-        return json.dumps({"etcdserver": self.version, "etcdcluster": cluster}, separators=(",", ":")).encode()
-
     # Network, Listener, Waiters: what the driver and the state machine say.
-
-    def send(self, messages: Iterable[Message]) -> None:
-        """See driver.Network.send."""
-        self._transport.send(messages)
-
-    def send_snapshot(self, message: Message) -> None:
-        """See driver.Network.send_snapshot."""
-        self._images.send(message)
 
     def leadership_changed(self, before: SoftState, now: SoftState) -> None:
         """See driver.Listener."""
@@ -454,38 +402,14 @@ class Server:
     def change_applied(self, request_id: int, change: ConfChange, error: EtcdError | None) -> None:
         """See state_machine.Waiters."""
         if error is None:
-            self._update_peers(change)
+            self._peers.follow(change)
         self._changes.applied(request_id, error)
 
     def state_replaced(self) -> None:
-        """See state_machine.Waiters: whoever left or joined meanwhile is in the image only."""
-        known = {member.id: member for member in self.members.members()}
-        for member in known.values():
-            if member.id != self.member_id:
-                self._transport.add_peer(member.id, member.peer_urls)
-                self._transport.update_peer(member.id, member.peer_urls)
-        for removed in self.members.removed:
-            self._transport.remove_peer(removed)
-        if self.members.is_removed(self.member_id):
-            self._end(REMOVED)
-
-    def _update_peers(self, change: ConfChange) -> None:
-        for single in change.changes:
-            member = self.members.get(single.node_id)
-            if single.type is ConfChangeType.REMOVE_NODE:
-                if single.node_id == self.member_id:
-                    # The others must hear that this change is committed, else they wait for us to say so.
-                    self._loop.call_later(2 * self._config.heartbeat_interval_ms / 1000, self._end, REMOVED)
-                else:
-                    self._loop.call_later(_LAST_WORDS_S, self._transport.remove_peer, single.node_id)
-            elif member is not None and member.id != self.member_id:
-                self._transport.add_peer(member.id, member.peer_urls)
-                self._transport.update_peer(member.id, member.peer_urls)
+        """See state_machine.Waiters."""
+        self._peers.follow_registry()
 
     # Parts.
-
-    def _received_image(self, index: LogIndex) -> Path:
-        return received_path(self._directory.snapshots, index)
 
     def _image_failed(self, member: MemberID) -> None:
         # In a later turn: the core must not hear of it while it hands the SNAP message out.
@@ -493,7 +417,7 @@ class Server:
 
     def _load_snapshot(self, snapshot: Snapshot) -> None:
         log.info("applying snapshot", extra=fields(incoming_leader_snapshot_index=int(snapshot.metadata.index)))
-        self._recovered.replace(self._received_image(snapshot.metadata.index))
+        self._recovered.replace(self._peers.received_image(snapshot.metadata.index))
         self.state.keep_conf_state(snapshot.metadata.conf_state)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
@@ -508,43 +432,3 @@ class Server:
         versions += [answer.server if answer is not None else None for answer in answers.values()]
         if self.is_leader:
             self._cluster_version.decide(versions, MIN_CLUSTER_VERSION)
-
-
-def _limits(config: Config) -> Limits:
-    return Limits(
-        quota_bytes=config.quota_backend_bytes or 2 * 1024**3,
-        max_request_bytes=config.max_request_bytes,
-        max_txn_ops=config.max_txn_ops,
-        max_learners=config.max_learners,
-        strict_reconfig_check=config.strict_reconfig_check,
-        request_timeout_s=config.request_timeout_s,
-        election_timeout_s=config.election_timeout_ms / 1000,
-        watch_progress_interval_s=config.watch_progress_notify_interval_s or 600.0,
-    )
-
-
-def _raft_config(config: Config, boot: Boot) -> RaftConfig:
-    return RaftConfig(
-        id=boot.member_id,
-        election_timeout_ticks=config.election_ticks,
-        applied=boot.state.consistent_index,
-        pre_vote=config.pre_vote,
-        size_max_bytes_committed_per_ready=COMMITTED_BYTES_PER_READY_MAX,
-        conf_change_decoder=_decode_change,
-    )
-
-
-def _decode_change(entry: Entry) -> ConfChange | None:
-    try:
-        return decode_conf_change(entry.type, entry.data).change
-    except MalformedMessage:
-        return None
-
-
-def _auto_compactor(config: Config, now: float) -> AutoCompactor | None:
-    keep = config.auto_compaction()
-    if not keep:
-        return None
-    if config.auto_compaction_mode == "periodic":
-        return PeriodicCompactor(float(keep), now)
-    return RevisionCompactor(int(keep), now)
