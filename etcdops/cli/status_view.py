@@ -114,16 +114,20 @@ def _head(view: ClusterView, look: Look) -> str:
         leader = view.leader_member
         facts.append(f"leader {printable(leader.label) if leader else 'none'}")
         facts += [f"term {view.term}", f"revision {view.max_revision}", f"etcd {', '.join(view.versions)}"]
-    if view.hashes_revision is not None:
-        facts.append(_hash_verdict(view))
     lines = [f"{look.style(verdict, _KINDS.get(view.health, 'bad'))}  {rest}"]
-    return "\n".join([*lines, *([_wrap("  ".join(facts), WIDTH, "")] if facts else [])])
+    if facts:
+        lines.append(_wrap("  ".join(facts), WIDTH, ""))
+    if view.hashes_revision is not None:
+        lines.append(_hash_verdict(view))
+    return "\n".join(lines)
 
 
 def _hash_verdict(view: ClusterView) -> str:
     agree = view.hashes_agree()
     verdict = "cannot be compared" if agree is None else "agree" if agree else "DIFFER"
-    return f"hashes {verdict} at {view.hashes_revision}"
+    missing = [f"{member.label}: {member.hash_error}" for member in view.members if member.hash_error]
+    said = f"hashes at revision {view.hashes_revision} {verdict}"
+    return _wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
 
 
 def _table(view: ClusterView, look: Look, width: int) -> str:
@@ -266,7 +270,7 @@ def _member_json(view: ClusterView, member: MemberView) -> Json:
     return {
         "id": hex_id(member.id),
         "name": member.name,
-        "role": _role(member).removeprefix("★ "),
+        "role": "leader" if _leads(member) else "learner" if member.is_learner else "voter",
         "is_learner": member.is_learner,
         "started": member.started,
         "endpoint": member.endpoint or None,
