@@ -128,6 +128,8 @@ class MemoryLog:
             raise SnapshotOutOfDate(f"the snapshot at index {index} is not newer than {held.index}")
         metadata = SnapshotMetadata(index, self.term(index), held.conf_state if conf_state is None else conf_state)
         self._snapshot = Snapshot(metadata, data)
+        if conf_state is not None:
+            self._conf_state = conf_state
         return self._snapshot
 
     def compact(self, index: LogIndex) -> None:

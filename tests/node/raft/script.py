@@ -111,13 +111,15 @@ def render(blocks: list[Block], after: list[str]) -> str:
     return "\n".join([*parts, *after]).rstrip("\n") + "\n"
 
 
-def run(path: Path, *, rewrite: bool) -> list[str]:
-    """Run the script. Returns what came out differently, one text for each block; writes it down with `rewrite`."""
+def run(path: Path, play: Callable[[str], list[str]], *, rewrite: bool) -> list[str]:
+    """Play the script, one command line after the other.
+
+    Returns: what came out differently, one text for each block; with `rewrite` it is written down as well.
+    """
     blocks, after = parse(path.read_text())
-    stage = Stage()
     wrong = []
     for block in blocks:
-        actual = stage.play(block.line)
+        actual = play(block.line)
         if actual != block.expected:
             wrong.append("\n".join([block.line, "---- expected", *block.expected, "---- now", *actual]))
             block.expected = actual
