@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
+ALWAYS = 80
+"""Footer entries from this number on stay when there is little room."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -29,7 +32,7 @@ class Action:
     writes: bool = False
     """Changes the cluster: not offered in read-only mode, and refused there with the reason."""
     footer: int = 0
-    """> 0: in the footer, smaller numbers further left."""
+    """> 0: in the footer, smaller numbers further left; from ALWAYS on, others give way to it."""
     palette: bool = True
 
 
@@ -118,6 +121,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("jump", ("g",), "g", "jump", "List from a key on", "keys", footer=15),
     Action("tree", ("t",), "t", "tree", "A tree by separator, or the flat list", "keys", footer=20),
     Action("separator", (".",), ".", "separator", "Fold the tree at the next separator: / : . - _", "keys"),
+    Action("unfold", ("right", "l"), "→", "unfold", "Open the branch under the cursor", "keys", palette=False),
+    Action("fold", ("left", "h"), "←", "fold", "Close the branch, or go up to the one above", "keys", palette=False),
     Action("format", ("x",), "x", "format", "Show the value as text, JSON, hex, or what fits", "keys", footer=25),
     Action(
         "history",

@@ -48,6 +48,7 @@ INTERRUPT_S = 2.0
 class ConsoleApp(App[None], inherit_bindings=False):
     """Owns the poller, the state and the write gate; screens only show and ask."""
 
+    TITLE = "etcdops"
     ENABLE_COMMAND_PALETTE = False
     BINDINGS = bindings("app")
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = dict(SCREENS)
@@ -78,6 +79,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._message: Line = ()
         self._message_until_s = 0.0
         self._interrupted_s = float("-inf")
+        self._notices_seen = 0
         self._painter: Painter | None = None
         for theme in OWN_THEMES:
             self.register_theme(theme)
@@ -139,6 +141,9 @@ class ConsoleApp(App[None], inherit_bindings=False):
     @on(Looked)
     def looked(self, event: Looked) -> None:
         self.console_state = self.console_state.after(event.look)
+        for notice in self.feed.notices()[self._notices_seen :]:
+            self._notices_seen += 1
+            self.warn(notice)
         if not self.paused:
             self._redraw_screen()
 
@@ -175,6 +180,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._message = (Span(clean(text), tone),)
         self._message_until_s = self.clock.monotonic() + MESSAGE_S
         self._tick()
+
+    def warn(self, text: str) -> None:
+        """Show a message that must not be overlooked."""
+        self.say(text, Tone.WARN)
 
     def copy(self, text: str) -> None:
         """Put text on the clipboard, through the terminal (OSC 52)."""

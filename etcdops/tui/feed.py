@@ -47,8 +47,8 @@ class KeyPage:
 class ClusterFeed(Protocol):
     """Reads and guarded writes of one cluster. Every call ends within the connection's timeout.
 
-    Raises, all of them but `metrics`: EtcdopsError - what happened and what to do; of these, `client.failures.Compacted`
-    when a pinned revision is gone.
+    Raises, all of them but `metrics`: EtcdopsError - what happened and what to do; `client.failures.Compacted`, which
+    is one, when a pinned revision is gone.
     """
 
     def notices(self) -> Sequence[str]:

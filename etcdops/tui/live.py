@@ -87,11 +87,12 @@ class LiveFeed:
         if not member.endpoint.startswith(("http://", "https://")):
             return NoMetrics(address, "not an HTTP address")
         try:
-            async with self._session().get(f"{member.endpoint}/metrics", **self._server_name(member)) as answer:
+            name = self._settings.server_name or None
+            async with self._session().get(f"{member.endpoint}/metrics", server_hostname=name) as answer:
                 if answer.status != 200:
                     return NoMetrics(address, f"HTTP {answer.status}")
-                text = (await answer.content.read(METRICS_SIZE_MAX)).decode("utf-8", "replace")
-            return parse_metrics(text, taken_at_s=self._clock.monotonic())
+                page = await _read_page(answer.content)
+            return parse_metrics(page.decode("utf-8", "replace"), taken_at_s=self._clock.monotonic())
         except TimeoutError:
             return NoMetrics(address, "no answer in time")
         except aiohttp.ClientConnectorError as error:
@@ -110,9 +111,14 @@ class LiveFeed:
             self._http = aiohttp.ClientSession(timeout=timeout, connector=connector, auto_decompress=True)
         return self._http
 
-    def _server_name(self, member: MemberView) -> dict[str, str]:
-        name = self._settings.server_name
-        return {"server_hostname": name} if name and member.endpoint.startswith("https://") else {}
+
+async def _read_page(content: aiohttp.StreamReader) -> bytes:
+    page = bytearray()
+    async for chunk in content.iter_chunked(64 * 1024):
+        page += chunk
+        if len(page) > METRICS_SIZE_MAX:
+            raise ValueError(f"the page is larger than {METRICS_SIZE_MAX} bytes")
+    return bytes(page)
 
 
 def _entry(kv: mvccpb_pb2.KeyValue) -> KeyEntry:

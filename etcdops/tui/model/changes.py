@@ -31,7 +31,7 @@ def first_look(view: ClusterView) -> tuple[Event, ...]:
     """What the events pane begins with, so that it is never empty without saying since when it watches."""
     leader = view.leader_member
     named = f"leader {leader.label}" if leader else "no leader"
-    text = f"watching since now: {len(view.members)} members, {len(view.answering)} answer, {named}, term {view.term}"
+    text = f"watching from here on: {len(view.answering)} of {len(view.members)} answer, {named}, term {view.term}"
     if view.health is Health.HEALTHY:
         severity = Severity.NOTE
     else:
@@ -52,7 +52,11 @@ def _leader(before: ClusterView, now: ClusterView) -> Iterator[Event]:
     if before.leader != now.leader and before.answering:
         old, new = _leader_name(before), _leader_name(now)
         severity = Severity.CRITICAL if now.leader == NO_MEMBER else Severity.WARNING
-        text = "the leader is lost" + terms if now.leader == NO_MEMBER else f"leader {old} → {new}{terms}"
+        text = f"leader {old} → {new}{terms}"
+        if now.leader == NO_MEMBER:
+            text = f"the leader is lost (it was {old}){terms}"
+        elif before.leader == NO_MEMBER:
+            text = f"{new} leads now{terms}"
         yield Event(now.taken_at, severity, "cluster", text)
     elif terms:
         yield Event(now.taken_at, Severity.WARNING, "cluster", f"new election, same leader{terms}")
@@ -143,9 +147,7 @@ _DIFFERENCES: tuple[Callable[[ClusterView, ClusterView], Iterator[Event]], ...] 
 
 def _leader_name(view: ClusterView) -> str:
     member = view.leader_member
-    if member:
-        return member.label
-    return "nobody" if view.leader == NO_MEMBER else format_id(view.leader)
+    return member.label if member else format_id(view.leader)
 
 
 def _name(view: ClusterView, member_id: int) -> str:

@@ -61,7 +61,10 @@ class MemberRow:
     def role(self) -> str:
         if self.is_leader:
             return "★ leader"
-        return "learner" if self.member.is_learner else "follower"
+        if self.member.is_learner:
+            return "learner"
+        # Whom a silent voter follows, or one without a leader, nobody knows.
+        return "follower" if self.member.status and self.member.status.leader else "voter"
 
     @property
     def mark(self) -> Span:
@@ -115,7 +118,9 @@ def member_columns(rows: Sequence[MemberRow]) -> list[Column[MemberRow]]:
     """The members table. Wide terminals see all of it, narrow ones lose the columns of highest rank first."""
     name_cells = max(8, min(24, max((width(row.member.label) for row in rows), default=0)))
     return [
-        Column("member", "MEMBER", name_cells, _name, sort_key=lambda r: (0.0, r.member.label)),
+        Column(
+            "member", "MEMBER", name_cells, _name, stretch_max=name_cells + 4, sort_key=lambda r: (0.0, r.member.label)
+        ),
         Column("role", "ROLE", 8, _role, rank=2, sort_key=lambda r: (0.0 if r.is_leader else 1.0, r.role)),
         Column(
             "health", "HEALTH", 11, lambda r, _: (r.mark,), sort_key=lambda r: (0.0 if r.troubled else 1.0, r.mark.text)

@@ -21,7 +21,7 @@ from etcdops.tui.model.numbers import (
     show_rate,
 )
 from etcdops.tui.model.state import ConsoleState
-from etcdops.tui.model.text import Line, Span, Tone, clip, fit, fit_line, line_width, spread, width
+from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width
 
 WIDE = 100
 """From this many columns on, everything is shown."""
@@ -52,7 +52,7 @@ def header_lines(state: ConsoleState, chrome: Chrome, cells: int) -> tuple[Line,
 def _first_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     mode = (Span("PAUSED ", Tone.WARN),) if chrome.paused else ()
     gate = Span("RO", Tone.ACCENT) if chrome.read_only else Span("RW", Tone.DIM)
-    right = (*mode, gate, Span(f"  {show_clock(chrome.now_wall_s)} ", Tone.DIM))
+    right = (Span("  "), *mode, gate, Span(f"  {show_clock(chrome.now_wall_s)} ", Tone.DIM))
     name = clip(chrome.title, max(12, cells // 4))
     left: Line = (Span(f" {name}", Tone.TITLE), Span(" ▸ ", Tone.DIM), Span(chrome.screen, Tone.TITLE))
     gap = Span(" " * (8 if cells >= WIDE else 4))
@@ -68,11 +68,12 @@ def _verdict(state: ConsoleState, *, wide: bool) -> Line:
         return (Span("… CONNECTING", Tone.UNKNOWN),) if not state.failure else (Span("✖ NO ANSWER", Tone.FAIL),)
     quorum = view.quorum
     if not view.members_known:
-        words = f"{len(view.answering)} of {len(view.members)} endpoints answer · member list unknown"
-        return (HEALTH_MARKS[view.health], Span("  " + words))
+        count = f"{len(view.answering)} of {len(view.members)} endpoints answer"
+        return (HEALTH_MARKS[view.health], Span(f"  {count} · member list unknown" if wide else f" {count}"))
     if not view.has_quorum:
-        tail = f"{quorum.present}/{quorum.voters} voters answer · {quorum.needed} needed"
-        return (HEALTH_MARKS[view.health], Span("  " + tail))
+        tail = f"  {quorum.present}/{quorum.voters} voters answer · {quorum.needed} needed"
+        short = f" {quorum.present}/{quorum.voters} · needs {quorum.needed}"
+        return (HEALTH_MARKS[view.health], Span(tail if wide else short))
     if not wide:
         return (HEALTH_MARKS[view.health], Span(f" {quorum.present}/{quorum.voters} · tolerates {view.tolerates}"))
     failures = "failure" if view.tolerates == 1 else "failures"
@@ -180,6 +181,7 @@ LATENCY = (
 )
 SIZES = (
     Measure("db_size", "db size", "db", "B", 1024 * 1024, from_zero=False),
+    Measure("in_use", "in use", "used", "B", 1024 * 1024, from_zero=False),
     Measure("keys", "keys", "keys", "", 10.0, from_zero=False),
     Measure("watchers", "watchers", "watch", "", 4.0),
     Measure("leader_changes", "leader changes", "elect", "", 2.0, from_zero=False),
@@ -276,11 +278,12 @@ def findings_title(findings: Sequence[Finding], cells: int) -> Line:
 def finding_block(finding: Finding, cells: int, *, full: bool) -> tuple[Line, ...]:
     """One finding: what is wrong and, with `full`, what to do or why not now."""
     mark = SEVERITY_MARKS[finding.severity]
-    first = fit_line((mark, Span(f" {finding.code} ", mark.tone), Span(finding.summary)), cells)
+    first = fit_line((mark, Span(f" {finding.code} ", mark.tone), Span(clip_words(finding.summary, cells - 7))), cells)
     if not full:
         return (first,)
     word, text = ("blocked", finding.blocked) if finding.blocked else ("next", finding.next_step)
-    second = fit_line((Span(" " * 7), Span(f"{word}: ", Tone.LABEL), Span(text, Tone.DIM)), cells)
+    room = cells - 7 - width(word) - 2
+    second = fit_line((Span(" " * 7), Span(f"{word}: ", Tone.LABEL), Span(clip_words(text, room), Tone.DIM)), cells)
     return (first, second)
 
 
@@ -303,7 +306,7 @@ def event_line(event: Event, cells: int) -> Line:
             Span(show_clock(event.at) + " ", Tone.DIM),
             SEVERITY_MARKS[event.severity],
             Span(" " + fit(event.subject, subject_cells) + " ", Tone.STRONG),
-            Span(event.text),
+            Span(clip_words(event.text, cells - 13 - subject_cells)),
         ),
         cells,
     )

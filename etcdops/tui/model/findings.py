@@ -111,8 +111,8 @@ def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
         "E102",
         "cluster",
         f"quorum lost: {quorum.present} of {quorum.voters} voters answer, {quorum.needed} are needed",
-        f"start {quorum.needed - quorum.present} of {_names(m for m in view.voters if not m.answered)};"
-        " if their data is gone: etcdops recover --from-snapshot FILE",
+        f"start {quorum.missing} of {_names(m for m in view.voters if not m.answered)},"
+        " or: etcdops recover --from-snapshot FILE",
         detail="Writes and linearizable reads fail. Members that answer still serve serializable reads and snapshots: "
         "save one now (etcdops snapshot save FILE).",
     )
@@ -239,14 +239,19 @@ def _silent_members(view: ClusterView) -> Iterator[Finding]:
 
 def _silent(view: ClusterView, member: MemberView) -> Finding:
     since = f" for {show_duration(view.taken_at - member.last_seen)}" if member.last_seen is not None else ""
-    kind = "learner " if member.is_learner else ""
+    address = member.endpoint.partition("://")[2] or member.endpoint
+    look = f"check its host and process at {address}" if address else "check its host and process"
+    detail = f"Reason: {member.error or member.silence.value}. {margin(view).capitalize()}."
+    if not view.has_quorum:
+        detail += " It cannot be replaced without a quorum."
     return Finding(
         "W202" if member.is_learner else "E201",
         member.label,
-        f"{kind}{member.label} has not answered{since}" + ("" if member.is_learner else f"; {_short_margin(view)}"),
-        f"check its host and process at {member.endpoint or 'its client URL'}; if it is lost, replace the member",
-        detail=f"Reason: {member.error or member.silence.value}. {margin(view).capitalize()}.",
-        blocked="" if view.has_quorum else "members cannot be replaced without a quorum",
+        f"learner {member.label} has not answered{since}"
+        if member.is_learner
+        else f"{member.label} has not answered{since}; {_short_margin(view)}",
+        f"{look}; if lost, replace it" if view.has_quorum else look,
+        detail=detail,
     )
 
 
@@ -315,7 +320,7 @@ def _lag(view: ClusterView) -> Iterator[Finding]:
                 "W301",
                 member.label,
                 f"{member.label} is {lag:,} log entries behind".replace(",", " "),
-                "look at its disk (fsync p99) and its network; it may be catching up from a snapshot",
+                "look at its disk (fsync p99) and network; it may be catching up",
                 detail=f"Followers more than {LAG_WARNING} entries behind may need a whole snapshot to catch up.",
             )
 

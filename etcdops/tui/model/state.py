@@ -29,7 +29,7 @@ from etcdops.tui.model.text import clean
 MetricsByMember = Mapping[str, MemberMetrics | NoMetrics]
 """By `MemberView.label`."""
 
-SERIES = ("rtt", "commit", "fsync", "peer_rtt", "proposals", "db_size", "keys", "watchers", "leader_changes")
+SERIES = ("rtt", "commit", "fsync", "peer_rtt", "proposals", "db_size", "in_use", "keys", "watchers", "leader_changes")
 """The cluster's histories. Latencies and sizes are those of the worst member."""
 
 _NO_SERIES = Series()
@@ -69,7 +69,7 @@ class ConsoleState:
 
     def after(self, look: Look) -> ConsoleState:
         """The state once `look` is known."""
-        view = _with_quotas(_keep_known(cleaned(look.view), self.view), look.metrics)
+        view = _with_quotas(_keep_known(cleaned(look.view), self.view), look.metrics, self.view)
         news = changes(self.view, view) if self.view else first_look(view)
         readings = _readings(self.readings, look)
         rates = {label: rates_between(kept[0], kept[-1]) for label, kept in readings.items() if len(kept) > 1}
@@ -162,14 +162,20 @@ def _merged(known: MemberView, view: ClusterView) -> MemberView:
     )
 
 
-def _with_quotas(view: ClusterView, metrics: MetricsByMember) -> ClusterView:
-    """Members before 3.6 do not tell their quota in Status, but do at `/metrics`."""
+def _with_quotas(view: ClusterView, metrics: MetricsByMember, before: ClusterView | None) -> ClusterView:
+    """Members before 3.6 do not tell their quota in Status, but do at `/metrics`; it changes only by a restart."""
+    known = (
+        {member.id: member.last_status.db_quota_bytes for member in before.members if member.last_status}
+        if before
+        else {}
+    )
 
     def filled(member: MemberView) -> MemberView:
-        entry = metrics.get(member.label)
-        if not isinstance(entry, MemberMetrics) or member.status is None or member.status.db_quota_bytes:
+        if member.status is None or member.status.db_quota_bytes:
             return member
-        status = dataclasses.replace(member.status, db_quota_bytes=int(entry.numbers.get(QUOTA, 0)))
+        entry = metrics.get(member.label)
+        told = int(entry.numbers.get(QUOTA, 0)) if isinstance(entry, MemberMetrics) else 0
+        status = dataclasses.replace(member.status, db_quota_bytes=told or known.get(member.id, 0))
         return dataclasses.replace(member, status=status, last_status=status)
 
     return dataclasses.replace(view, members=tuple(filled(member) for member in view.members))
@@ -195,6 +201,7 @@ def _measures(view: ClusterView, metrics: MetricsByMember, rates: Mapping[str, R
         "peer_rtt": _largest([rate.worst_peer_rtt_s for rate in fresh]),
         "proposals": _largest([rate.proposals_per_s for rate in fresh]),
         "db_size": _largest([float(member.status.db_size_bytes) for member in answering if member.status]),
+        "in_use": _largest([float(member.status.db_size_in_use_bytes) for member in answering if member.status]),
         "keys": _largest([entry.numbers.get(KEYS) for entry in known]),
         "watchers": _sum([entry.numbers.get(WATCHERS) for entry in known]),
         "leader_changes": _largest([entry.numbers.get(LEADER_CHANGES) for entry in known]),

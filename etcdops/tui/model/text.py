@@ -126,6 +126,17 @@ def clip(text: str, cells: int) -> str:
     return "" if cells <= 0 else cut(text, cells - 1) + ELLIPSIS
 
 
+def clip_words(text: str, cells: int) -> str:
+    """Like `clip`, but without half words where there is a blank to cut at: for sentences."""
+    if width(text) <= cells:
+        return text
+    head = cut(text, cells - 1)
+    blank = head.rfind(" ")
+    if text[len(head) : len(head) + 1] != " " and blank > len(head) // 2:
+        head = head[:blank]
+    return head.rstrip(" ,;:") + ELLIPSIS if cells > 0 else ""
+
+
 def clip_middle(text: str, cells: int) -> str:
     """Like `clip` with the ellipsis inside: for names that differ at the end."""
     if width(text) <= cells:

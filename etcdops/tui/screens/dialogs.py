@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar, cast
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.fuzzy import Matcher
@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, TextArea
 
 from etcdops.tui.actions import Action, bindings, help_sections, palette_actions
-from etcdops.tui.model.text import Line, Span, Tone, clip_middle, fit, line_width, width, wrap
+from etcdops.tui.model.text import Line, Span, Tone, clip_middle, clip_words, fit, line_width, width, wrap
 from etcdops.tui.widgets.lists import Block, LinesPanel, ListPanel
 from etcdops.tui.widgets.panel import LineWidget
 
@@ -163,8 +163,8 @@ class Palette(Dialog[Action | None]):
 
     DEFAULT_CSS = """
     Palette { align: center top; }
-    Palette .box { width: 76; max-width: 100%; height: 18; max-height: 100%; margin-top: 2; }
-    Palette ListPanel { height: 1fr; }
+    Palette Vertical { width: 80; max-width: 100%; height: 20; max-height: 100%; margin-top: 2; }
+    Palette Input { padding: 0 2; }
     """
 
     def __init__(self, screen: str, *, read_only: bool) -> None:
@@ -173,7 +173,7 @@ class Palette(Dialog[Action | None]):
         self._found = list(self._actions)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="box"):
+        with Vertical():
             yield Input(placeholder="type to find a command", compact=True)
             yield LinesPanel()
 
@@ -183,6 +183,7 @@ class Palette(Dialog[Action | None]):
         field.cursor_blink = False
         panel = self.query_one(LinesPanel)
         panel.mark_when_blurred = True
+        panel.label((Span("Commands", Tone.TITLE),), (Span("Enter runs · Esc closes", Tone.DIM),))
         panel.show(self._blocks)
         field.focus()
 
@@ -190,29 +191,29 @@ class Palette(Dialog[Action | None]):
         blocks: list[Block] = []
         for action in self._found:
             head = (Span(fit(action.title, 14), Tone.STRONG), Span(fit(action.shown, 5), Tone.KEY))
-            blocks.append(((*head, Span(action.help, Tone.DIM)),))
+            blocks.append(((*head, Span(clip_words(action.help, cells - 19), Tone.DIM)),))
         return blocks or [((Span("no such command", Tone.DIM),),)]
 
     @on(Input.Changed)
     def narrow(self, event: Input.Changed) -> None:
         text = event.value.strip()
         matcher = Matcher(text)
-        scored = [(matcher.match(f"{a.title} {a.help}"), a) for a in self._actions] if text else []
-        found = sorted((entry for entry in scored if entry[0] > 0), key=lambda entry: -entry[0])
+        # The title is what people remember: a match there comes before any match in the help.
+        scored = [((matcher.match(a.title), matcher.match(a.help)), a) for a in self._actions] if text else []
+        found = sorted((entry for entry in scored if any(entry[0])), key=lambda entry: entry[0], reverse=True)
         self._found = [action for _, action in found] if text else list(self._actions)
         panel = self.query_one(LinesPanel)
         panel.show(self._blocks)
         panel.move_to(0)
 
-    def on_key(self, event: object) -> None:
-        key = getattr(event, "key", "")
-        if key in ("up", "down", "pageup", "pagedown"):
-            panel = self.query_one(LinesPanel)
-            step = -1 if key in ("up", "pageup") else 1
-            if key.startswith("page"):
-                panel.action_page(step)
-            else:
-                panel.action_cursor(step)
+    def on_key(self, event: events.Key) -> None:
+        """The list's keys work while the field has the focus."""
+        panel = self.query_one(LinesPanel)
+        match event.key:
+            case "up" | "down":
+                panel.action_cursor(-1 if event.key == "up" else 1)
+            case "pageup" | "pagedown":
+                panel.action_page(-1 if event.key == "pageup" else 1)
 
     @on(ListPanel.Opened)
     def opened(self) -> None:
@@ -287,7 +288,7 @@ class Editor(Dialog[str | None]):
 
     DEFAULT_CSS = """
     Editor .box { width: 100%; height: 100%; }
-    Editor TextArea { border: none; height: 1fr; padding: 0; }
+    Editor TextArea { border: none; height: 1fr; padding: 0; background: $background; }
     Editor TextArea:focus { border: none; }
     """
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from textual.strip import Strip
 
-from etcdops.tui.actions import footer_actions, screen_actions
-from etcdops.tui.model.text import Line, Span, Tone, clip, fit_line, line_width, spread, width
+from etcdops.tui.actions import ALWAYS, Action, footer_actions, screen_actions
+from etcdops.tui.model.text import Line, Span, Tone, clip, fit_line, spread, width
 from etcdops.tui.widgets.panel import LineWidget, Panel
 
 
@@ -25,11 +25,16 @@ class Footer(LineWidget):
 
 def footer_lines(screen: str, message: Line, *, read_only: bool, cells: int) -> tuple[Line, Line]:
     """The footer of a screen. A message takes the place of the keys while it is shown."""
+    actions = footer_actions(screen, read_only=read_only)
+    left = cells - 1 - sum(_hint_cells(action) for action in actions if action.footer >= ALWAYS)
     hints: list[Span] = []
-    for action in footer_actions(screen, read_only=read_only):
-        entry = (Span(" " if not hints else "  "), Span(action.shown, Tone.KEY), Span(f" {action.title}", Tone.LABEL))
-        if line_width((*hints, *entry)) <= cells - 1:
-            hints += entry
+    for action in actions:
+        if action.footer < ALWAYS:
+            left -= _hint_cells(action)
+            if left < 0:
+                continue
+        gap = "  " if hints else " "
+        hints += [Span(gap), Span(action.shown, Tone.KEY), Span(f" {action.title}", Tone.LABEL)]
     first = fit_line((Span(" "), *message), cells) if message else tuple(hints)
     tabs: list[Span] = []
     for name, action in screen_actions():
@@ -40,6 +45,10 @@ def footer_lines(screen: str, message: Line, *, read_only: bool, cells: int) -> 
             Span(f" {action.title}", Tone.STRONG if current else Tone.LABEL),
         ]
     return first, spread(tuple(tabs), (Span("q", Tone.KEY), Span(" quit ", Tone.LABEL)), cells)
+
+
+def _hint_cells(action: Action) -> int:
+    return width(action.shown) + width(action.title) + 3
 
 
 class LinesPane(Panel):
