@@ -45,6 +45,8 @@ class PeerListener:
         """Close the ports and end every request."""
         for listening in self._sockets:
             listening.close()
+        self._web.pre_shutdown()  # idle connections end now instead of after the timeout
+        await asyncio.sleep(0)
         await self._web.shutdown(STOP_TIMEOUT_S)
         for listening in self._sockets:
             await listening.wait_closed()
