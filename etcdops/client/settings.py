@@ -126,7 +126,8 @@ def resolve(flags: ConnectionFlags, environment: Mapping[str, str]) -> Resolved:
         for name, values in sources
         if values is not place and values is not identity and any(key in values for key in PLACE + IDENTITY)
     ]
-    return _build(chosen, source, ignored)
+    typed = flags.password is not None or ":" in (flags.user or "")
+    return _build(chosen, source, ignored, password_typed=typed)
 
 
 def _identity(source: str, place: Mapping[str, str], sources: list[dict[str, str]]) -> Mapping[str, str]:
@@ -139,7 +140,7 @@ def _identity(source: str, place: Mapping[str, str], sources: list[dict[str, str
     return place
 
 
-def _build(chosen: Mapping[str, str], source: str, ignored: list[str]) -> Resolved:
+def _build(chosen: Mapping[str, str], source: str, ignored: list[str], *, password_typed: bool) -> Resolved:
     notes = []
     if ignored:
         notes.append(f"using {'the ' if source != 'flags' else ''}{source}; {' and '.join(ignored)} ignored")
@@ -149,7 +150,7 @@ def _build(chosen: Mapping[str, str], source: str, ignored: list[str]) -> Resolv
         notes.append(f"no --endpoints given: connecting to {DEFAULT_ENDPOINT}")
     username, colon, inline = chosen.get("user", "").partition(":")
     password = inline if colon else chosen.get("password")
-    if password is not None and source == "flags":
+    if password_typed:
         notes.append("a password on the command line is visible to other users; --password-file is safer")
     if "password_file" in chosen:
         password = read_password_file(chosen["password_file"])

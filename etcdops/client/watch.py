@@ -61,6 +61,7 @@ class Watcher:
         self._failures_in_a_row = 0
         self._resumed = False
         self._refreshed = False
+        self._closed = False
 
     @property
     def endpoint(self) -> str:
@@ -76,7 +77,11 @@ class Watcher:
         self.close()
 
     def close(self) -> None:
-        """End the watch."""
+        """End the watch; whoever iterates over it comes to the end."""
+        self._closed = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -85,27 +90,40 @@ class Watcher:
         return self
 
     async def __anext__(self) -> WatchBatch:
-        while True:
+        while not self._closed:
             if self._call is None:
                 await self._connect()
-            failure = None
-            try:
-                response = await self._read(None)
-            except _Broken as broken:
-                failure = broken.failure
-            if failure is not None:
-                await self._broken(failure)
-                continue
-            batch = await self._take(response)
+            response = await self._receive()
+            batch = await self._take(response) if response is not None else None
             if batch is not None:
                 return batch
+        raise StopAsyncIteration
+
+    async def _receive(self) -> pb.WatchResponse | None:
+        """The next message; None when the stream broke and is to be opened anew, or the watch was closed."""
+        try:
+            return await self._read(None)
+        except _Broken as broken:
+            failure = broken.failure
+        except asyncio.CancelledError:
+            # Closing cancels the call under us; that is not our task being cancelled.
+            if self._closed and not _being_cancelled():
+                return None
+            raise
+        await self._broken(failure)
+        return None
 
     async def request_progress(self) -> None:
         """Ask for a batch without events that tells the current revision; it comes through the iteration."""
-        if self._call is None:
-            await self._connect()
-        assert self._call is not None
-        await self._call.write(pb.WatchRequest(progress_request=pb.WatchProgressRequest()))
+        request = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+        while True:
+            if self._call is None:
+                await self._connect()
+            try:
+                return await self._write(request)
+            except _Broken as broken:
+                failure = broken.failure
+            await self._broken(failure)
 
     async def _connect(self) -> None:
         """Open the stream and create the watch where the last one ended. Returns when the member has confirmed it."""
@@ -181,7 +199,7 @@ class Watcher:
 
     async def _broken(self, failure: Failure) -> None:
         """The stream ended: raises when that is final, otherwise waits a little before the next attempt."""
-        self.close()
+        self._hang_up()
         action = decide(methods.WATCH.effect, failure.code, failure.text)
         if action is Action.REFRESH and not self._refreshed and self._caller.discard_token():
             self._refreshed = True
@@ -228,6 +246,12 @@ class Watcher:
         if code is grpc.StatusCode.OK:
             return _Broken(self._connection.failure("UNAVAILABLE", "the member ended the stream"))
         return _Broken(self._connection.failure(code.name, await self._call.details() or ""))
+
+
+def _being_cancelled() -> bool:
+    """Whether the current task is asked to end, as opposed to a call of its own that was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class _Broken(Exception):
