@@ -61,6 +61,7 @@ async def test_a_read_is_repeated_elsewhere_when_a_member_has_no_leader(
     assert (await client.kv.get("k")).count == 1
 
 
+@pytest.mark.slow
 async def test_a_read_leaves_a_hanging_member_in_time_to_ask_another(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
@@ -127,6 +128,7 @@ async def test_a_txn_that_only_reads_is_retried_like_a_read(fakes: StartFakes, m
     assert len(member.requests("KV/Txn")) == 2
 
 
+@pytest.mark.slow
 async def test_unreachable_names_every_endpoint_and_why(fakes: StartFakes, make_client: MakeClient) -> None:
     """The operator sees at one glance which address has which trouble."""
     refused, unknown = nobody(), "http://no-such-host.invalid:2379"
@@ -149,6 +151,7 @@ async def test_a_port_that_never_speaks_is_a_timeout(make_client: MakeClient) ->
     assert "no connection within 0.2 s" in raised.value.cause
 
 
+@pytest.mark.slow
 async def test_a_web_server_is_called_not_etcd(make_client: MakeClient) -> None:
     """A wrong port is the commonest mistake."""
 
@@ -180,6 +183,7 @@ async def test_a_named_endpoint_is_the_only_one_asked(fakes: StartFakes, make_cl
     assert second.requests("Maintenance/Status") == []
 
 
+@pytest.mark.slow
 async def test_without_quorum_a_read_ends_as_unhealthy(fakes: StartFakes, make_client: MakeClient) -> None:
     """The members are reachable; the cluster is not well. Exit codes 3 and 5 differ for that."""
     (member,) = await fakes(1)
@@ -260,6 +264,7 @@ async def test_credentials_are_harmless_where_authentication_is_off(fakes: Start
     assert "token" not in member.received[-1].metadata
 
 
+@pytest.mark.slow
 async def test_status_is_asked_without_a_token_when_no_quorum_can_give_one(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
@@ -282,6 +287,7 @@ async def test_a_cancelled_request_is_cancelled_at_the_member_too(fakes: StartFa
         await task
 
 
+@pytest.mark.slow
 async def test_a_member_that_comes_back_is_used_again(fakes: StartFakes, make_client: MakeClient) -> None:
     """Channels reconnect by themselves."""
     (member,) = await fakes(1)

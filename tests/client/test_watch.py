@@ -171,6 +171,7 @@ async def test_a_member_without_leader_is_left_for_another(fakes: StartFakes, ma
     assert lonely.received[0].metadata["hasleader"] == "true"
 
 
+@pytest.mark.slow
 async def test_a_watch_that_cannot_reconnect_gives_up_in_bounded_time(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
@@ -185,6 +186,7 @@ async def test_a_watch_that_cannot_reconnect_gives_up_in_bounded_time(
     watcher.close()
 
 
+@pytest.mark.slow
 async def test_a_member_that_breaks_every_stream_at_once_is_not_hammered(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
