@@ -13,12 +13,13 @@ import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from typing import cast
 
 from aiohttp import web
 
 from etcdops.errors import StartRefused
 from etcdops.node.rpc.deadlines import Deadlines
-from etcdops.node.rpc.h2_port import H2Port
+from etcdops.node.rpc.frame_port import FramePort
 from etcdops.node.rpc.http1 import Http1Server
 from etcdops.node.rpc.http2 import PREFACE, PortFactory
 from etcdops.node.rpc.limits import Limits
@@ -45,7 +46,7 @@ async def serve(
     limits: Limits | None = None,
     *,
     ssl_context: ssl.SSLContext | None = None,
-    port_factory: PortFactory = H2Port,
+    port_factory: PortFactory = FramePort,
     tick_s: float = _TICK_S,
 ) -> Listener:
     """Accept clients on every address (host, port); port 0 takes a free one.
@@ -82,6 +83,7 @@ class Listener:
         self._connections_max = limits.connections_max or _connections_possible()
         self._room = asyncio.Event()
         self._sockets: list[socket.socket] = []
+        self._addresses: list[tuple[str, int]] = []
         self._acceptors: list[asyncio.Task[None]] = []
         self._deadline_timer: asyncio.TimerHandle | None = None
         self.tick_s = tick_s
@@ -91,8 +93,8 @@ class Listener:
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
-        """Where it listens, with the ports that were chosen."""
-        return [listening.getsockname()[:2] for listening in self._sockets]
+        """Where it listens, or did before it was stopped, with the ports that were chosen."""
+        return list(self._addresses)
 
     @property
     def connections_open(self) -> int:
@@ -109,6 +111,7 @@ class Listener:
             for listening in self._sockets:
                 listening.close()
             raise
+        self._addresses = [listening.getsockname()[:2] for listening in self._sockets]
         self._room.set()
         self._acceptors = [self.loop.create_task(self._accept(listening)) for listening in self._sockets]
 
@@ -237,9 +240,8 @@ class _Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one without being a subclass
+        self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
         if self._grpc is not None:
