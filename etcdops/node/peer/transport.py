@@ -84,6 +84,7 @@ class Transport:
         self._urls: dict[MemberID, tuple[str, ...]] = {}
         self._peers: dict[MemberID, Peer] = {}
         self._remotes: dict[MemberID, Remote] = {}
+        self._remotes_at_start: dict[MemberID, tuple[str, ...]] = {}
         self._running: _Running | None = None
 
     @property
@@ -102,6 +103,9 @@ class Transport:
             raise
         for member, urls in self._urls.items():
             self._peers[member] = running.start_peer(member, urls)
+        for member, urls in self._remotes_at_start.items():
+            self.add_remote(member, urls)
+        self._remotes_at_start.clear()
 
     async def stop(self) -> None:
         """Close every connection and wait until nothing runs any more. Peers are forgotten."""
@@ -159,9 +163,10 @@ class Transport:
 
     def update_peer(self, member: MemberID, urls: Sequence[str]) -> None:
         """Use other URLs for `member` from the next dial on. An unknown one is ignored. Raises: ValueError."""
-        if member not in self._urls:
+        parsed = parse_peer_urls(urls)
+        if self._urls.get(member, parsed) == parsed:
             return
-        self._urls[member] = parse_peer_urls(urls)
+        self._urls[member] = parsed
         if peer := self._peers.get(member):
             peer.update(urls)
         self._log("updated remote peer", updated_remote_peer_id=format_id(member), updated_remote_peer_urls=list(urls))
@@ -175,12 +180,16 @@ class Transport:
         self._log("removed remote peer", removed_remote_peer_id=format_id(member))
 
     def add_remote(self, member: MemberID, urls: Sequence[str]) -> None:
-        """Answer `member`, who knows us before we know it: a new member that must catch up. Only for answers.
+        """Answer `member` before the configuration has it: a new member learns from those it joins, and they from its
+        requests, where to send answers. It gets posts and nothing else, and makes room for `add_peer`.
 
         A known, removed or our own ID is ignored. Raises: ValueError for an unusable URL.
         """
         known = member in self._urls or member in self._remotes or member == self._identity.member_id
-        if known or self._running is None or self._handler.is_removed(member):
+        if known or self._handler.is_removed(member):
+            return
+        if self._running is None:
+            self._remotes_at_start[member] = parse_peer_urls(urls)
             return
         remote = Remote(self._running.environment, member, urls)
         if len(self._remotes) >= REMOTES_MAX:

@@ -72,6 +72,7 @@ async def running(
     cluster: ClusterID = CLUSTER,
     port: int = 0,
     peers: dict[MemberID, Sequence[str]] | None = None,
+    remotes: dict[MemberID, Sequence[str]] | None = None,
     routes: PeerRoutes | None = None,
     version: str = "3.5.21",
     advertised: Sequence[str] = (),
@@ -92,6 +93,8 @@ async def running(
     )
     for peer, urls in (peers or {}).items():
         transport.add_peer(peer, urls)
+    for peer, urls in (remotes or {}).items():
+        transport.add_remote(peer, urls)
     await transport.start([url])
     try:
         yield Node(transport, raft, url, member, snapshot_dir)

@@ -87,6 +87,19 @@ async def test_a_member_that_has_not_dialled_gets_its_messages_posted(tmp_path: 
         await eventually(lambda: alice.raft.received == [heartbeat(BOB, ALICE)])
 
 
+async def test_a_member_that_joins_answers_those_it_was_told_of(tmp_path: Path) -> None:
+    """Before its log says who they are, and before it runs. They become peers later."""
+    one, two = free_ports(2)
+    async with (
+        running(tmp_path, ALICE, port=one, peers={BOB: [f"http://127.0.0.1:{two}"]}) as alice,
+        running(tmp_path, BOB, port=two, remotes={ALICE: [alice.url]}) as bob,
+    ):
+        bob.transport.send([heartbeat(BOB, ALICE)])
+        await eventually(lambda: alice.raft.received == [heartbeat(BOB, ALICE)])
+        bob.transport.add_peer(ALICE, [alice.url])
+        await connected(alice, BOB)
+
+
 async def test_a_partition_is_noticed_and_healed(tmp_path: Path) -> None:
     """While cut, raft hears that the peer is unreachable; afterwards messages flow again by themselves."""
     one, two = free_ports(2)
