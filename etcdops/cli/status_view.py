@@ -96,7 +96,7 @@ def summary_line(view: ClusterView) -> str:
 def render(view: ClusterView, look: Look, *, wide: bool = False) -> str:
     """The whole report. At most 80 columns unless `wide`."""
     width = 10_000 if wide else WIDTH
-    blocks = [_head(view, look), _table(view, look, width)]
+    blocks = [_head(view, look), render_members(view, look, width=width)]
     findings = _wrapped_findings(find(view), look, WIDTH if not wide else 120)
     if findings:
         blocks.append(findings)
@@ -130,7 +130,8 @@ def _hash_verdict(view: ClusterView) -> str:
     return _wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
 
 
-def _table(view: ClusterView, look: Look, width: int) -> str:
+def render_members(view: ClusterView, look: Look, *, width: int) -> str:
+    """The members alone, as a table of at most `width` cells."""
     return render_table(COLUMNS, [_row(view, member) for member in view.members], look, width=width)
 
 

@@ -1,4 +1,4 @@
-"""The node's snapshots: read as etcd's buckets, refused when damaged, restored so that the node's storage opens them."""
+"""The node's snapshots: read as etcd's buckets, refused when damaged, restored so that the node opens them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,203 @@
+"""`etcdops recover --from-snapshot FILE`: bring back a cluster whose quorum is gone for good."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.help import OpsCommand
+from etcdops.cli.options import Invocation, connection_options, current, general_options
+from etcdops.cli.output import Json, render_json, write
+from etcdops.cli.run_view import RunPrinter, render_plan
+from etcdops.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from etcdops.client.settings import ConnectionSettings
+    from etcdops.playbooks.cluster_file import ClusterSpec
+    from etcdops.playbooks.recover.procedure import Outcome, Prepared, RecoverRequest
+
+SCHEMA = "etcdops.recover/1"
+_PATH = click.Path(path_type=Path)
+
+
+@click.command(
+    "recover",
+    cls=OpsCommand,
+    examples=[
+        ("a cluster that etcdops started in DIR", "etcdops recover --from-snapshot backup.db --local DIR"),
+        ("what would be done, and what would be lost?", "etcdops recover --from-snapshot backup.db --local DIR -n"),
+        (
+            "members of any etcd on this machine",
+            "etcdops recover --from-snapshot backup.db --etcd /usr/bin/etcd "
+            "--member m1=/data/m1,http://127.0.0.1:2379,http://127.0.0.1:2380 --cluster prod",
+        ),
+        ("from a script", "etcdops recover --from-snapshot backup.db --local DIR --confirm demo"),
+    ],
+)
+@click.option("--from-snapshot", "snapshot", type=_PATH, required=True, metavar="FILE", help="The state to go back to.")
+@click.option("--local", type=_PATH, metavar="DIR", help="The cluster described in DIR/cluster.json.")
+@click.option(
+    "--member",
+    "members",
+    multiple=True,
+    metavar="NAME=DATA-DIR,CLIENT-URL,PEER-URL",
+    help="A member on this machine; once for each.",
+)
+@click.option("--cluster", "name", default="cluster", metavar="NAME", help="With --member: what to call it (cluster).")
+@click.option("--dir", "directory", type=_PATH, metavar="DIR", help="With --member: for logs, pids and journals.")
+@click.option("--engine", type=click.Choice(["node", "etcd"]), help="With --member: what they run (etcd with --etcd).")
+@click.option("--etcd", type=_PATH, metavar="PATH", help="With --member: etcd's binary.")
+@click.option("--restore-tool", type=_PATH, metavar="PATH", help="etcdutl (or etcdctl before 3.6) to restore with.")
+@click.option("--last-known-revision", type=click.IntRange(min=1), metavar="N", help="From monitoring, if higher.")
+@click.option("--new-run", is_flag=True, help="Give up an unfinished recovery and begin a new one.")
+@click.option("--force-unsafe", multiple=True, metavar="CODE", help="Override the check with this code.")
+@click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
+@click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@connection_options
+@general_options
+def command(
+    snapshot: Path,
+    local: Path | None,
+    members: tuple[str, ...],
+    name: str,
+    directory: Path | None,
+    engine: str | None,
+    etcd: Path | None,
+    restore_tool: Path | None,
+    last_known_revision: int | None,
+    new_run: bool,
+    force_unsafe: tuple[str, ...],
+    confirm: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> int:
+    """Make a lost cluster anew from a snapshot, and prove that it is right.
+
+    Prints what it will do and what is lost before anything is touched. Old data is moved aside, never deleted. Run the
+    same command again after an interruption: it goes on where it was.
+    """
+    from etcdops.playbooks.cluster_file import load_cluster
+    from etcdops.playbooks.journal import run_lock
+    from etcdops.playbooks.recover.procedure import RecoverRequest
+
+    invocation = current()
+    if bool(local) == bool(members):
+        raise UsageError(
+            "which cluster? give either --local DIR or --member for each member",
+            hint="etcdops recover --help shows both",
+        )
+    cluster = load_cluster(local.absolute()) if local else describe(members, name, directory, engine, etcd)
+    request = RecoverRequest(
+        cluster=cluster,
+        snapshot=snapshot,
+        settings=_settings(invocation, cluster),
+        last_known_revision=last_known_revision,
+        restore_tool=restore_tool,
+        force_unsafe=frozenset(force_unsafe),
+        new_run=new_run,
+    )
+    if members and not dry_run:
+        cluster.save()
+    with run_lock(cluster.runs):
+        return _recover(invocation, request, confirm, yes=yes, dry_run=dry_run)
+
+
+def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | None, *, yes: bool, dry_run: bool) -> int:
+    from etcdops.playbooks.recover.procedure import carry_out, prepare
+
+    prepared = invocation.run(prepare(request))
+    as_json = invocation.format == "json"
+    if not as_json:
+        write(invocation.look.text(render_plan(prepared.plan, prepared.state, invocation.look)))
+    if dry_run:
+        if as_json:
+            write(render_json(SCHEMA, _plan_json(prepared)))
+        return int(ExitCode.OK)
+    confirm_by_name(
+        request.cluster.name,
+        given=confirm,
+        yes=yes,
+        line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", request.cluster.name]),
+    )
+    printer = RunPrinter(invocation.look, quiet=invocation.quiet)
+    outcome = invocation.run(carry_out(request, prepared, printer))
+    if as_json:
+        write(render_json(SCHEMA, {**_plan_json(prepared), **_outcome_json(outcome)}))
+    else:
+        write(invocation.look.text(render_outcome(request.cluster, outcome)))
+    return int(ExitCode.OK)
+
+
+def render_outcome(cluster: ClusterSpec, outcome: Outcome) -> str:
+    """What was proved, what needs a person, and what next."""
+    results = outcome.results
+    left = results.get("verify:leftovers", {})
+    alarms = left.get("alarms")
+    lines = [
+        f"recovered {cluster.name} in {outcome.took_s:.1f} s: {results['verify:keys'].get('keys')} keys as in the"
+        f" snapshot, HashKV {results['verify:hash'].get('hash_kv')} on all members"
+    ]
+    moved = [
+        str(found["moved_to"]) for step, found in results.items() if step.startswith("aside:") and found["moved_to"]
+    ]
+    lines += [f"old data: {path}" for path in moved]
+    if alarms:
+        lines.append(f"alarms came along from the snapshot: {alarms}; see etcdops status")
+    if left.get("leases"):
+        lines.append(f"{left['leases']} leases came along: their time starts anew")
+    if left.get("auth_enabled"):
+        lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
+    lines.append(f"journal: {outcome.journal}")
+    lines.append(f"next: etcdops --endpoints {','.join(cluster.endpoints)} status")
+    return "\n".join(lines)
+
+
+def describe(
+    members: tuple[str, ...], name: str, directory: Path | None, engine: str | None, etcd: Path | None
+) -> ClusterSpec:
+    """The cluster that `--member` options describe. Raises: UsageError."""
+    from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind, MemberSpec
+
+    specs = []
+    for text in members:
+        member, equals, rest = text.partition("=")
+        parts = rest.split(",")
+        if not equals or len(parts) != 3 or not all("://" in url for url in parts[1:]):
+            raise UsageError(f"--member {text!r} is not NAME=DATA-DIR,CLIENT-URL,PEER-URL")
+        specs.append(MemberSpec(member, Path(parts[0]).absolute(), parts[1], parts[2]))
+    for field in ("name", "data_dir", "client_url", "peer_url"):
+        if len({getattr(spec, field) for spec in specs}) != len(specs):
+            raise UsageError(f"two --member options have the same {field.replace('_', ' ')}")
+    kind = EngineKind(engine) if engine else EngineKind.ETCD if etcd else None
+    if kind is None or (kind is EngineKind.ETCD) != (etcd is not None):
+        raise UsageError(
+            "what do the members run?", hint="--etcd PATH for real etcd, --engine node for the bundled member"
+        )
+    place = directory or Path(os.path.commonpath([spec.data_dir.parent for spec in specs])) / f"{name}.etcdops"
+    return ClusterSpec(name, place.absolute(), Engine(kind, etcd.absolute() if etcd else None), "unknown", tuple(specs))
+
+
+def _settings(invocation: Invocation, cluster: ClusterSpec) -> ConnectionSettings:
+    """The members' own URLs, with the user and password that were given."""
+    given = invocation.connection_settings()
+    return dataclasses.replace(given, endpoints=cluster.endpoints, source=f"cluster {cluster.name}")
+
+
+def _plan_json(prepared: Prepared) -> dict[str, Json]:
+    return {
+        "plan": prepared.plan.to_json(),
+        "plan_digest": prepared.plan.digest,
+        "resumes": str(prepared.journal.path) if prepared.journal else None,
+    }
+
+
+def _outcome_json(outcome: Outcome) -> dict[str, Json]:
+    return {"took_s": outcome.took_s, "journal": str(outcome.journal), "steps": dict(outcome.results)}

@@ -1,0 +1,63 @@
+"""How plans and running steps read."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from typing import TYPE_CHECKING, TextIO
+
+from etcdops.cli.output import Look, printable
+from etcdops.tui.model.numbers import show_duration
+
+if TYPE_CHECKING:
+    from etcdops.playbooks.engine import StepEvent
+    from etcdops.playbooks.journal import RunState
+    from etcdops.playbooks.plan import Plan
+
+_WIDTH = 75
+"""Of a wrapped line without its indent: the whole stays within 80 columns."""
+
+
+def render_plan(plan: Plan, state: RunState | None, look: Look) -> str:
+    """What will be done and what is lost; for a run that goes on, what is done already."""
+    lines = [look.style(f"Plan: {plan.procedure} of {plan.cluster}", "head")]
+    lines += [_wrap(f"{number}. ", printable(line)) for number, line in enumerate(plan.summary, 1)]
+    lines.append(look.style("Lost by it:", "head"))
+    lines += [_wrap(f"{look.style('▲', 'warn')} ", printable(line)) for line in plan.losses]
+    lines.append(f"Plan hash: {plan.digest[:16]}")
+    if state is not None:
+        done = ", ".join(state.results) or "nothing"
+        lines.append(look.style(f"This run was begun before and goes on. Done: {done}", "head"))
+    return "\n".join(lines)
+
+
+def _wrap(mark: str, text: str) -> str:
+    return f"  {mark}" + textwrap.fill(text, _WIDTH, subsequent_indent=" " * 5, break_on_hyphens=False)
+
+
+class RunPrinter:
+    """Prints the events of a run, on stderr by default: on a terminal the step at work is shown while it is."""
+
+    def __init__(self, look: Look, *, quiet: bool, stream: TextIO | None = None, indent: str = "") -> None:
+        self._look = look
+        self._quiet = quiet
+        self._stream = stream or sys.stderr
+        self._indent = indent
+        self._redraw = self._stream.isatty()
+
+    def __call__(self, event: StepEvent) -> None:
+        if self._quiet and event.kind != "failed":
+            return
+        place = f"{event.number:>2}/{event.total}"
+        if event.kind == "started":
+            if self._redraw:
+                self._write(f"{self._indent}{place} {self._look.text('…')} {event.step.title}", end="")
+            return
+        mark = {"complete": "✓", "skipped": "·", "failed": "✖"}[event.kind]
+        note = {"complete": show_duration(event.took_s), "skipped": "done before", "failed": event.error}[event.kind]
+        line = self._look.text(f"{self._indent}{place} {mark} {printable(event.step.title)}  {printable(note)}")
+        self._write(f"\r\x1b[K{line}" if self._redraw else line, end="\n")
+
+    def _write(self, text: str, *, end: str) -> None:
+        self._stream.write(text + end)
+        self._stream.flush()

@@ -1,0 +1,139 @@
+"""One member's data directory from a snapshot, with whatever fits the engine that will serve it."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from etcdops import ids
+from etcdops.errors import UsageError
+from etcdops.ids import format_id
+from etcdops.snapshot import etcd_tools
+from etcdops.snapshot.etcd_rewrite import rewrite_bumped
+from etcdops.snapshot.facts import SnapshotFormat
+from etcdops.snapshot.inspect import SnapshotReport
+from etcdops.snapshot.sqlite_restore import InitialMember, restore_node
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What to make. `initial_cluster` is etcd's flag of that name; `bump` 0 keeps the revision."""
+
+    data_dir: Path
+    name: str
+    initial_cluster: str
+    token: str
+    bump: int = 0
+    etcd: Path | None = None
+    """The etcd that will serve the directory; needed for etcd's format."""
+    tool: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredMember:
+    """What was made, ready to be shown."""
+
+    data_dir: str
+    member_id: str
+    cluster_id: str
+    token: str
+    keys: int
+    revision: int
+    restored_with: str
+    start_command: str
+
+
+def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredMember:
+    """Make the data directory. Nothing is overwritten.
+
+    Raises: UsageError - the directory is in use, the member is not in --initial-cluster, or no tool fits; EtcdopsError.
+    """
+    members = parse_initial_cluster(request.initial_cluster)
+    own = next((member for member in members if member.name == request.name), None)
+    if own is None:
+        raise UsageError(
+            f"--initial-cluster does not name {request.name!r}", hint=f"it names {request.initial_cluster}"
+        )
+    revision = report.revision + request.bump if request.bump else report.current_revision
+    restored_with = (_restore_etcd if report.format is SnapshotFormat.ETCD else _restore_node)(
+        report, request, members, own, revision
+    )
+    numbers = [ids.member_id(member.peer_urls, request.token) for member in members]
+    return RestoredMember(
+        data_dir=str(request.data_dir),
+        member_id=format_id(ids.member_id(own.peer_urls, request.token)),
+        cluster_id=format_id(ids.cluster_id(numbers)),
+        token=request.token,
+        keys=report.live_keys,
+        revision=revision,
+        restored_with=restored_with,
+        start_command=_start_command(report, request, own),
+    )
+
+
+def parse_initial_cluster(text: str) -> list[InitialMember]:
+    """Members of an `--initial-cluster`: a name given twice has several URLs. Raises: UsageError.
+
+    Source: etcd client/pkg/types/urlsmap.go, NewURLsMap.
+    """
+    urls: dict[str, list[str]] = {}
+    for part in text.split(","):
+        name, equals, url = part.strip().partition("=")
+        if not equals or not name or "://" not in url:
+            raise UsageError(
+                f"--initial-cluster: {part!r} is not NAME=URL", hint="write m1=http://10.0.0.1:2380,m2=http://..."
+            )
+        urls.setdefault(name, []).append(url)
+    return [InitialMember(name, tuple(sorted(found))) for name, found in urls.items()]
+
+
+def _restore_node(
+    report: SnapshotReport, request: RestoreRequest, members: list[InitialMember], own: InitialMember, revision: int
+) -> str:
+    restore_node(
+        report.path,
+        request.data_dir,
+        name=own.name,
+        members=members,
+        token=request.token,
+        revision=revision if request.bump else 0,
+    )
+    return "etcdops"
+
+
+def _restore_etcd(
+    report: SnapshotReport, request: RestoreRequest, members: list[InitialMember], own: InitialMember, revision: int
+) -> str:
+    if request.etcd is None:
+        raise UsageError(
+            f"{report.path} is a snapshot of etcd: which etcd will serve it?",
+            hint="name it with --etcd PATH, so that the restore tool of its version is used",
+        )
+    tool = etcd_tools.find_tool(request.etcd, tool=request.tool)
+    target = etcd_tools.RestoreTarget(own.name, request.data_dir, own.peer_urls, request.initial_cluster, request.token)
+    if not request.bump or tool.can_bump:
+        etcd_tools.restore(tool, report.path, target, has_checksum=report.has_checksum, bump=request.bump)
+        return tool.label
+    with tempfile.TemporaryDirectory(prefix="etcdops-restore-", dir=request.data_dir.absolute().parent) as folder:
+        bumped = Path(folder) / "bumped.db"
+        rewrite_bumped(report.path, bumped, revision=revision)
+        etcd_tools.restore(tool, bumped, target, has_checksum=True)
+    return f"{tool.label} (the revision was raised by etcdops)"
+
+
+def _start_command(report: SnapshotReport, request: RestoreRequest, own: InitialMember) -> str:
+    program = [str(request.etcd)] if report.format is SnapshotFormat.ETCD else ["etcdops", "node"]
+    urls = ",".join(own.peer_urls)
+    return shlex.join(
+        [
+            *program,
+            f"--name={own.name}",
+            f"--data-dir={request.data_dir}",
+            f"--listen-peer-urls={urls}",
+            f"--initial-advertise-peer-urls={urls}",
+            f"--initial-cluster={request.initial_cluster}",
+            f"--initial-cluster-token={request.token}",
+        ]
+    )
