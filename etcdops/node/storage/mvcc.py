@@ -225,7 +225,7 @@ class Mvcc:
         found = self._reader.now(key, range_end, limit)
         count = found.count
         if found.last_key is not None:
-            count = self._count(found, key, range_end, current)
+            count = self._count(found, key, range_end, current, current)
         return RangeResult(found.kvs, count, current)
 
     def _range_then(
@@ -236,18 +236,18 @@ class Mvcc:
         found = self._reader.then(key, range_end, revision, limit)
         count = found.count
         if found.last_key is not None:
-            count = self._count(found, key, range_end, revision)
+            count = self._count(found, key, range_end, current, revision)
         return RangeResult(found.kvs, count, current)
 
-    def _count(self, page: Found, key: bytes, range_end: bytes, revision: int) -> int:
+    def _count(self, page: Found, key: bytes, range_end: bytes, current: Revision, revision: int) -> int:
         """All matches of a range that was cut. Whoever reads page after page is not counted for from the start:
         the next page begins right after the last key of this one and has as many fewer."""
         assert page.last_key is not None
-        within_txn = revision > self._revision
+        within_txn = current > self._revision
         start, left = self._pages.pop((range_end, revision), (b"", 0))
         if start == key and left and not within_txn:
             count = left
-        elif revision >= self._revision:
+        elif revision == current:
             count = self._reader.now_count(key, range_end)
         else:
             count = self._reader.then_count(key, range_end, revision)
