@@ -73,8 +73,9 @@ def shape(log: LogStorage) -> tuple[int, int, list[Entry]]:
 
 
 def both(opened: Opened) -> Iterable[LogStorage]:
-    """The log as it is, and as it is after opening it again."""
-    return opened.log, opened.reopened()
+    """The log as it is, and then as it is after opening it again: the first is closed by the time of the second."""
+    yield opened.log
+    yield opened.reopened()
 
 
 def a_new_log_is_empty_and_starts_at_index_one(opened: Opened) -> None:
