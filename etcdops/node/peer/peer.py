@@ -64,8 +64,8 @@ class Peer:
         _logger.info("stopping remote peer", extra=fields(remote_peer_id=self._name))
         for task in self._tasks:
             task.cancel()
-        self._message_writer.close()
-        self._msgapp_writer.close()
+        self._message_writer.stop()
+        self._msgapp_writer.stop()
         _logger.info("stopped remote peer", extra=fields(remote_peer_id=self._name))
 
     def update(self, urls: Sequence[str]) -> None:
@@ -97,9 +97,7 @@ class Peer:
     def send_snapshot(self, message: Message, path: Path) -> None:
         """See Transport.send_snapshot."""
         self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(
-            self._environment.tasks.spawn(self._snapshots.send(message, path), f"snapshot to {self._name}")
-        )
+        self._tasks.append(self._snapshots.start(message, path))
 
     def _dropped(self, message: Message, way: str) -> None:
         self.status.stats.sent_failures += 1

@@ -54,21 +54,28 @@ class SnapshotSender:
         self._executor = executor
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=environment.dial_timeout_s)
 
-    async def send(self, message: Message, path: Path) -> None:
-        """Send the SNAP `message` and the file at `path`; tells raft how it went, also when cancelled."""
+    def start(self, message: Message, path: Path) -> asyncio.Task[None]:
+        """Begin to send the SNAP `message` and the file at `path`; raft is told once how it went, however it ends."""
+        self._status.stats.snapshots_in_flight += 1
+        sent: list[bool] = []
+
+        async def send() -> None:
+            sent.append(await self._send(message, path))
+
+        task = self._environment.tasks.spawn(send(), f"snapshot to {format_id(self._peer)}")
+        # Not in `send`: a task that is cancelled before its first step never gets there.
+        task.add_done_callback(lambda _: self._ended(sent == [True]))
+        return task
+
+    def _ended(self, sent: bool) -> None:
         stats, handler = self._status.stats, self._environment.handler
-        sent = False
-        stats.snapshots_in_flight += 1
-        try:
-            sent = await self._send(message, path)
-        finally:
-            stats.snapshots_in_flight -= 1
-            if sent:
-                stats.snapshots_sent += 1
-            else:
-                stats.snapshot_send_failures += 1
-                handler.report_unreachable(self._peer)
-            handler.report_snapshot(self._peer, sent)
+        stats.snapshots_in_flight -= 1
+        if sent:
+            stats.snapshots_sent += 1
+        else:
+            stats.snapshot_send_failures += 1
+            handler.report_unreachable(self._peer)
+        handler.report_snapshot(self._peer, sent)
 
     async def _send(self, message: Message, path: Path) -> bool:
         assert message.snapshot is not None

@@ -83,6 +83,7 @@ class StreamWriter:
         self._status = status
         self._lost = lost
         self._connection: _Connection | None = None
+        self._stopped = False
         self._names = {"local-member-id": format_id(local), "remote-peer-id": format_id(peer)}
 
     @property
@@ -109,6 +110,8 @@ class StreamWriter:
         response.enable_chunked_encoding()
         await response.prepare(request)
         await response.write(b"")  # sends the headers: the dialler waits for them
+        if self._stopped:
+            return response
         connection = _Connection(request, self._kind.encoder())
         self._attach(connection)
         reason: BaseException | None = None
@@ -123,15 +126,19 @@ class StreamWriter:
             self._detach(connection, reason)
         return response
 
-    def close(self) -> None:
-        """End the connection, if there is one."""
+    def stop(self) -> None:
+        """End the connection, and every one that is being dialled."""
+        self._stopped = True
+        self._close()
+
+    def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
             _logger.warning("closed TCP streaming connection with remote peer", extra=fields(self._log_names()))
 
     def _attach(self, connection: _Connection) -> None:
-        self.close()
+        self._close()
         names = self._names
         _logger.info(
             "set message encoder",

@@ -138,6 +138,14 @@ async def test_stopping_ends_a_transfer_with_a_report(tmp_path: Path) -> None:
         await eventually(lambda: len(alice.raft.snapshots) == 1)
 
 
+async def test_a_transfer_that_never_began_is_reported_too(tmp_path: Path) -> None:
+    """The peer is removed in the very turn of the loop in which it was to get a database."""
+    async with running(tmp_path, ALICE, peers={BOB: ["http://127.0.0.1:1"]}) as alice:
+        alice.transport.send_snapshot(snap(), database(tmp_path, 10))
+        alice.transport.remove_peer(BOB)
+        await eventually(lambda: alice.raft.snapshots == [(BOB, False)])
+
+
 async def test_the_same_state_twice_is_kept_once(tmp_path: Path) -> None:
     """Source: etcd snap/db.go, SaveDBFrom: a file of that index that is there already stays."""
     async with pair(tmp_path) as (alice, bob):
