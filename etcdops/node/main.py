@@ -19,7 +19,6 @@ from etcdops import __version__
 from etcdops.clock import SystemClock
 from etcdops.errors import EtcdopsError, ExitCode, StartRefused, UsageError
 from etcdops.node import zap_log
-from etcdops.node.api.services import EtcdServices
 from etcdops.node.config import Config, PrintAndExit, load_config
 from etcdops.node.config.urls import host_and_port
 from etcdops.node.rpc.limits import Limits
@@ -139,15 +138,14 @@ def _on_signal(number: int, told_to_stop: asyncio.Event) -> None:
 
 async def _listen(config: Config, server: Server, listeners: list[Listener]) -> None:
     """Open the client port and the metrics port. Raises: StartRefused when one is taken."""
-    services = EtcdServices(server)
-    server.leader_link.promote_here = services.cluster.local_promote
+    services = server.services
     limits = Limits.from_config(config)
     addresses = [host_and_port(url) for url in config.listen_client_urls]
-    listeners.append(await serve(addresses, services.methods(), services.http, limits))
+    listeners.append(await serve(addresses, services.methods(), services.http.handle, limits))
     log.info("serving client traffic insecurely", extra=fields(address=", ".join(config.listen_client_urls)))
     if config.listen_metrics_urls:
         metrics = [host_and_port(url) for url in config.listen_metrics_urls]
-        listeners.append(await serve(metrics, Methods({}), services.http, limits))
+        listeners.append(await serve(metrics, Methods({}), services.http.handle, limits))
         log.info("serving metrics", extra=fields(address=", ".join(config.listen_metrics_urls)))
 
 

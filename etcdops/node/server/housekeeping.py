@@ -1,4 +1,4 @@
-"""What a member does by the clock: commits, checkpoints, lease ends, automatic compaction, the cluster version.
+"""What a member does by the clock: commits, automatic compaction, the cluster version.
 
 `tick` is called once per heartbeat interval and decides from the time what is due.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
-from etcdops.ids import LeaseID, Revision
+from etcdops.ids import Revision
 from etcdops.node.api.errors import COMPACTED, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.apply.outcome import Outcome
-from etcdops.node.apply.wire import FIELD_COMPACTION, FIELD_LEASE_CHECKPOINT, FIELD_LEASE_REVOKE
+from etcdops.node.apply.wire import FIELD_COMPACTION
 from etcdops.node.server.auto_compaction import AutoCompactor
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.zap_log import fields
@@ -26,22 +25,10 @@ COMMIT_EVERY_S = 0.1
 COMMIT_STATEMENTS_MAX = 10_000
 """Source: etcd server/mvcc/backend/backend.go, defaultBatchInterval and defaultBatchLimit."""
 
-LEASES_EVERY_S = 0.5
-REVOKES_PER_LOOK_MAX = 500
-REVOKES_UNDER_WAY_MAX = 1000
-"""Source: etcd server/lease/lessor.go (leaseRevokeRate / 2) and server/etcdserver/server.go, maxPendingRevokes."""
-
 VERSIONS_EVERY_S = 5.0
 """Source: etcd server/etcdserver/server.go, monitorVersionInterval."""
 
 Propose = Callable[[int, bytes, Callable[[Outcome], None]], None]
-
-
-class Leases(Protocol):
-    """What housekeeping needs from the lessor."""
-
-    def expired(self, count_max: int) -> list[LeaseID]: ...
-    def due_checkpoints(self) -> list[tuple[LeaseID, int]]: ...
 
 
 class Store(Protocol):
@@ -59,32 +46,27 @@ class Housekeeping:
         self,
         *,
         store: Callable[[], Store],
-        leases: Leases,
         propose: Propose,
         revision: Callable[[], Revision],
         is_leading: Callable[[], bool],
         ask_versions: Callable[[], None],
         cluster_version_known: Callable[[], bool],
         compactor: AutoCompactor | None,
-        checkpoint_leases: bool,
         storage_failed: Callable[[BaseException], None],
         metrics: NodeMetrics,
         monotonic: Callable[[], float],
     ) -> None:
         self._store = store
-        self._leases = leases
         self._propose = propose
         self._revision = revision
         self._is_leading = is_leading
         self._ask_versions = ask_versions
         self._cluster_version_known = cluster_version_known
         self._compactor = compactor
-        self._checkpoint_leases = checkpoint_leases
         self._storage_failed = storage_failed
         self._metrics = metrics
         self._monotonic = monotonic
-        self._next_commit = self._next_leases = self._next_versions = 0.0
-        self._revoking: set[LeaseID] = set()
+        self._next_commit = self._next_versions = 0.0
         self._compacting = False
 
     def tick(self, now: float) -> None:
@@ -92,7 +74,6 @@ class Housekeeping:
         self._commit(now)
         leading = self._is_leading()
         if leading:
-            self._end_leases(now)
             self._watch_versions(now)
         self._compact(now, leading)
 
@@ -112,28 +93,6 @@ class Housekeeping:
                 self._storage_failed(error)
                 return
             self._metrics.backend_commit_s.observe(self._monotonic() - started)
-
-    def _end_leases(self, now: float) -> None:
-        if now < self._next_leases:
-            return
-        self._next_leases = now + LEASES_EVERY_S
-        room = min(REVOKES_PER_LOOK_MAX, REVOKES_UNDER_WAY_MAX - len(self._revoking))
-        for lease in self._leases.expired(max(room, 0)):
-            if lease not in self._revoking:
-                self._revoking.add(lease)
-                self._metrics.leases_expired += 1
-                request = pb.LeaseRevokeRequest(ID=lease).SerializeToString()
-                self._propose(FIELD_LEASE_REVOKE, request, partial(self._revoked, lease))
-        if self._checkpoint_leases and (due := self._leases.due_checkpoints()):
-            checkpoints = [pb.LeaseCheckpoint(ID=lease, remaining_TTL=seconds) for lease, seconds in due]
-            request = pb.LeaseCheckpointRequest(checkpoints=checkpoints).SerializeToString()
-            self._propose(FIELD_LEASE_CHECKPOINT, request, lambda outcome: None)
-
-    def _revoked(self, lease: LeaseID, outcome: Outcome) -> None:
-        self._revoking.discard(lease)
-        if outcome.error is not None:
-            # The lessor names it again.
-            log.warning("failed to revoke lease", extra=fields(lease_id=f"{lease:016x}", error=outcome.error.text))
 
     def _watch_versions(self, now: float) -> None:
         # Until the cluster has a version it does not offer everything: do not make it wait.

@@ -1,18 +1,16 @@
 """What only the leader can do, asked over the peer port: renew a lease, tell its time, promote a learner.
 
-Both sides are here: what a follower asks, and what this member answers when it leads.
-Source: etcd server/lease/leasehttp/http.go; server/etcdserver/v3_server.go (LeaseRenew, LeaseTimeToLive);
-server/etcdserver/api/etcdhttp/peer.go (peerMemberPromoteHandler).
+The leader's half is node/api/peer_routes.py.
+Source: etcd server/etcdserver/v3_server.go (LeaseRenew, LeaseTimeToLive); server/etcdserver/cluster_util.go
+(promoteMemberHTTP).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import aiohttp
-from google.protobuf.message import DecodeError
 
 from etcdops.ids import LeaseID, MemberID
 from etcdops.node.api.errors import (
@@ -24,18 +22,18 @@ from etcdops.node.api.errors import (
     EtcdError,
 )
 from etcdops.node.api.port import ServerPort
-from etcdops.node.member.member import members_json
 from etcdops.node.peer import forward
 from etcdops.node.peer.forward import ForwardTimeout, Question, ask_leader
-from etcdops.node.peer.port import Answer, PeerRoutes
+from etcdops.node.peer.port import Answer
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import leasepb_pb2 as leasepb
 
-APPLY_TIMEOUT_S = 1.0
-"""How long an answer waits until the leader has applied what was committed. Source: leasehttp, applyTimeout."""
-
-_NOT_FOUND, _TIMED_OUT, _REFUSED, _BAD_REQUEST, _FAILED = 404, 408, 412, 400, 500
-_PROMOTE_ERRORS = {error.text: error for error in (MEMBER_NOT_FOUND, MEMBER_NOT_LEARNER, LEARNER_NOT_READY)}
+_NOT_FOUND = 404
+_PROMOTION_REFUSALS = {
+    "membership: ID not found": MEMBER_NOT_FOUND,
+    "membership: can only promote a learner member": MEMBER_NOT_LEARNER,
+    LEARNER_NOT_READY.text: LEARNER_NOT_READY,
+}
 
 Done = Callable[[EtcdError | None], None]
 
@@ -47,19 +45,11 @@ class Local(ServerPort, Protocol):
 
 
 class LeaderLink:
-    """Both ends of the questions between a follower and its leader."""
+    """Asks the leader on behalf of this follower, whoever leads by the time of the answer."""
 
     def __init__(self, server: Local) -> None:
         self._server = server
         self._session: aiohttp.ClientSession | None = None
-        self.promote_here: Callable[[MemberID, Done], None] | None = None
-        """Promotes with all checks; set once the Cluster service exists."""
-
-    def routes(self) -> PeerRoutes:
-        """What the peer port answers."""
-        return PeerRoutes(
-            leases=self._answer_renew, leases_internal=self._answer_time_to_live, promote=self._answer_promote
-        )
 
     async def close(self) -> None:
         """Let go of the connections to the leader."""
@@ -100,7 +90,7 @@ class LeaderLink:
             done(TIMEOUT)
         elif answer.status != 200:
             text = answer.body.decode("utf-8", "replace").strip()
-            done(_PROMOTE_ERRORS.get(text, MEMBER_NOT_FOUND if answer.status == _NOT_FOUND else LEARNER_NOT_READY))
+            done(_PROMOTION_REFUSALS.get(text, MEMBER_NOT_FOUND if answer.status == _NOT_FOUND else LEARNER_NOT_READY))
         else:
             self._server.linearize(done)
 
@@ -118,67 +108,3 @@ class LeaderLink:
             )
         except ForwardTimeout:
             return None
-
-    # The leader answers.
-
-    async def _answer_renew(self, body: bytes) -> Answer:
-        try:
-            request = pb.LeaseKeepAliveRequest.FromString(body)
-        except DecodeError:
-            return Answer(_BAD_REQUEST, b"error unmarshalling request")
-        if (late := await self._caught_up()) is not None:
-            return late
-        renewed: asyncio.Future[tuple[int, EtcdError | None]] = asyncio.get_running_loop().create_future()
-        self._server.lessor.renew(
-            LeaseID(request.ID), lambda ttl_s, error: None if renewed.done() else renewed.set_result((ttl_s, error))
-        )
-        try:
-            async with asyncio.timeout(self._server.limits.request_timeout_s):
-                ttl_s, error = await renewed
-        except TimeoutError:
-            return Answer(_TIMED_OUT, TIMEOUT.text.encode())
-        if error is not None:
-            return Answer(_NOT_FOUND if error is LEASE_NOT_FOUND else _BAD_REQUEST, error.text.encode())
-        return Answer(200, pb.LeaseKeepAliveResponse(ID=request.ID, TTL=ttl_s).SerializeToString())
-
-    async def _answer_time_to_live(self, body: bytes) -> Answer:
-        try:
-            request = leasepb.LeaseInternalRequest.FromString(body).LeaseTimeToLiveRequest
-        except DecodeError:
-            return Answer(_BAD_REQUEST, b"error unmarshalling request")
-        if (late := await self._caught_up()) is not None:
-            return late
-        lease = self._server.lessor.get(LeaseID(request.ID))
-        if lease is None:
-            return Answer(_NOT_FOUND, LEASE_NOT_FOUND.text.encode())
-        response = pb.LeaseTimeToLiveResponse(
-            header=pb.ResponseHeader(),
-            ID=request.ID,
-            TTL=int(lease.remaining_s(self._server.clock.monotonic())),
-            grantedTTL=lease.ttl_s,
-            keys=sorted(lease.keys) if request.keys else (),
-        )
-        return Answer(200, leasepb.LeaseInternalResponse(LeaseTimeToLiveResponse=response).SerializeToString())
-
-    async def _answer_promote(self, member: MemberID, authorization: str) -> Answer:
-        if self.promote_here is None:
-            return Answer(_FAILED, b"not serving yet")
-        ended: asyncio.Future[EtcdError | None] = asyncio.get_running_loop().create_future()
-        self.promote_here(member, lambda error: None if ended.done() else ended.set_result(error))
-        error = await ended
-        if error is None:
-            return Answer(200, members_json(self._server.members.members()))
-        if error is MEMBER_NOT_FOUND:
-            return Answer(_NOT_FOUND, error.text.encode())
-        return Answer(_REFUSED if error.text in _PROMOTE_ERRORS else _FAILED, error.text.encode())
-
-    async def _caught_up(self) -> Answer | None:
-        """Wait until this member, if it still leads, has applied all that was committed; an answer when it has not."""
-        confirmed: asyncio.Future[EtcdError | None] = asyncio.get_running_loop().create_future()
-        self._server.linearize(lambda error: None if confirmed.done() else confirmed.set_result(error))
-        try:
-            async with asyncio.timeout(APPLY_TIMEOUT_S):
-                error = await confirmed
-        except TimeoutError:
-            return Answer(_TIMED_OUT, b"waiting for node to catch up its applied index has timed out")
-        return None if error is None else Answer(_TIMED_OUT, error.text.encode())

@@ -17,9 +17,11 @@ from etcdops.clock import Clock
 from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
+from etcdops.node.api.services import EtcdServices
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
+from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
 from etcdops.node.raft.core import RaftCore
 from etcdops.node.raft.types import ConfChange, Role, Snapshot, SoftState
@@ -92,6 +94,7 @@ class Server:
         self._background = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
         self._tasks: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
+        self._next_lease_look = 0.0
 
         recovered = Recovered(
             boot.state,
@@ -109,7 +112,8 @@ class Server:
 
         self._core = RaftCore(raft_config(config, boot), boot.memory, random.Random())
         self._thread = StorageThread(loop, self._storage_failed)
-        self.leader_link = LeaderLink(self)
+        self._leader_link = LeaderLink(self)
+        self.services = EtcdServices(self)
         self._peers = Peers(
             member_id=boot.member_id,
             cluster_id=boot.cluster_id,
@@ -117,7 +121,7 @@ class Server:
             members=self.members,
             applier=self.applier,
             snapshot_dir=directory.snapshots,
-            routes=self.leader_link.routes(),
+            routes=self.services.peer_routes,
             clock=clock,
             dial_timeout_s=1.0 + config.election_timeout_ms / 1000,
             removed=lambda: self._end(REMOVED),
@@ -168,14 +172,12 @@ class Server:
         self._timeouts = Timeouts(self, config.election_timeout_ms / 1000, clock.monotonic)
         self._housekeeping = Housekeeping(
             store=lambda: self.state,
-            leases=self.lessor,
             propose=self.propose,
             revision=lambda: self.state.mvcc.revision,
             is_leading=lambda: self.is_leader,
             ask_versions=lambda: self._spawn(self._decide_cluster_version()),
             cluster_version_known=lambda: bool(self.applier.cluster_version),
             compactor=auto_compactor(config, clock.monotonic()),
-            checkpoint_leases=config.enable_lease_checkpoint,
             storage_failed=self._storage_failed,
             metrics=self.metrics,
             monotonic=clock.monotonic,
@@ -218,7 +220,7 @@ class Server:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.leader_link.close()
+        await self._leader_link.close()
         await self._peers.transport.stop()
         self._thread.stop(_STOP_TIMEOUT_S)
         self._background.shutdown(wait=True, cancel_futures=True)
@@ -268,6 +270,9 @@ class Server:
         self._changes.tick(now)
         self._publisher.tick(now, self.leader != 0)
         self._housekeeping.tick(now)
+        if now >= self._next_lease_look:
+            self._next_lease_look = now + LEASE_LOOK_S
+            self.services.lease_expiry.tick()
         self._images.after_apply(self._machine.applied_index, self._machine.applied_term, self._core.conf_state)
         self.metrics.proposals_pending = len(self._driver.proposals)
 
@@ -348,17 +353,17 @@ class Server:
 
     def forward_lease_renew(self, lease: LeaseID, done: Callable[[int, EtcdError | None], None]) -> None:
         """See ServerPort.forward_lease_renew."""
-        self._spawn(self.leader_link.renew(lease, done))
+        self._spawn(self._leader_link.renew(lease, done))
 
     def forward_lease_time_to_live(self, request: bytes, done: Callable[[bytes, EtcdError | None], None]) -> None:
         """See ServerPort.forward_lease_time_to_live."""
-        self._spawn(self.leader_link.time_to_live(request, done))
+        self._spawn(self._leader_link.time_to_live(request, done))
 
     def forward_promote(
         self, member: MemberID, metadata: Mapping[str, str | bytes], done: Callable[[EtcdError | None], None]
     ) -> None:
         """See ServerPort.forward_promote."""
-        self._spawn(self.leader_link.promote(member, metadata, done))
+        self._spawn(self._leader_link.promote(member, metadata, done))
 
     def run_in_background(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
         """See ServerPort.run_in_background."""

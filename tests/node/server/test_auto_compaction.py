@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from etcdops.ids import Revision
 from etcdops.node.server.auto_compaction import AutoCompactor, PeriodicCompactor, RevisionCompactor
 
@@ -28,8 +30,8 @@ def test_periodic_compaction_waits_one_period_and_then_keeps_exactly_one() -> No
 def test_periodic_compaction_of_a_long_period_runs_hourly() -> None:
     """Retention of three hours: nothing for three, then each hour, always to the revision of three hours before."""
     compactions = _run(PeriodicCompactor(180 * _MINUTE_S, 0.0), 400)
-    assert [minute for minute, _ in compactions][0] >= 180
-    assert {later[0] - sooner[0] for sooner, later in zip(compactions, compactions[1:], strict=False)} == {60}
+    assert next(minute for minute, _ in compactions) >= 180
+    assert {later[0] - sooner[0] for sooner, later in itertools.pairwise(compactions)} == {60}
     assert {minute - revision for minute, revision in compactions} == {180}
 
 
