@@ -36,12 +36,11 @@ class HeadMalformed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """What the headers say. `timeout_s` is None when the client set no deadline."""
+    """What the headers say, except the deadline: so one head serves all calls that differ in nothing else."""
 
     path: str
     metadata: Metadata
     encoding: str
-    timeout_s: float | None
 
 
 def parse_head(headers: Headers) -> RequestHead:
@@ -49,7 +48,6 @@ def parse_head(headers: Headers) -> RequestHead:
     metadata: dict[str, str | bytes] = {}
     path = method = encoding = ""
     content_type = b""
-    timeout: float | None = None
     problem: RpcError | None = None
     hosts = authorities = 0
     for name, value in headers:
@@ -61,11 +59,6 @@ def parse_head(headers: Headers) -> RequestHead:
             authorities += 1
         elif name == b"content-type":
             content_type = value
-        elif name == b"grpc-timeout":
-            try:
-                timeout = parse_timeout(_text(value))
-            except ValueError as error:
-                problem = RpcError(StatusCode.INTERNAL, f"malformed grpc-timeout: {error}")
         elif name == b"grpc-encoding":
             encoding = _text(value)
         elif name == b"connection":
@@ -90,7 +83,15 @@ def parse_head(headers: Headers) -> RequestHead:
     if method != "POST":
         message = f"Received a HEADERS frame with :method {quote(method)} which should be POST"
         raise HeadRefused(405, RpcError(StatusCode.INTERNAL, message))
-    return RequestHead(path, metadata, encoding, timeout)
+    return RequestHead(path, metadata, encoding)
+
+
+def split_timeout(headers: Headers) -> tuple[Headers, bytes | None]:
+    """The headers without `grpc-timeout`, and its value; None when the client set no deadline."""
+    for name, value in headers:
+        if name == b"grpc-timeout":
+            return tuple([field for field in headers if field[0] != b"grpc-timeout"]), value
+    return headers, None
 
 
 def _text(value: bytes) -> str:
@@ -111,8 +112,16 @@ def decode_metadata(name: bytes, value: bytes) -> str | bytes:
         raise ValueError("illegal base64 data") from error
 
 
+def read_timeout(value: bytes) -> float:
+    """Seconds of a `grpc-timeout` header. Raises: HeadRefused."""
+    try:
+        return parse_timeout(_text(value))
+    except ValueError as error:
+        raise HeadRefused(400, RpcError(StatusCode.INTERNAL, f"malformed grpc-timeout: {error}")) from error
+
+
 def parse_timeout(text: str) -> float:
-    """Seconds of a `grpc-timeout` header: up to 8 digits and a unit.
+    """Seconds of a timeout: up to 8 digits and a unit.
 
     Raises: ValueError with grpc-go's words. Source: grpc-go internal/transport/http_util.go, decodeTimeout.
     """

@@ -15,7 +15,14 @@ from etcdops.node.rpc.http2 import ErrorCode, Headers, PortFactory
 from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.messages import check_encoding, prefix
 from etcdops.node.rpc.outbox import Outbox
-from etcdops.node.rpc.request_head import HeadMalformed, HeadRefused, RequestHead, parse_head
+from etcdops.node.rpc.request_head import (
+    HeadMalformed,
+    HeadRefused,
+    RequestHead,
+    parse_head,
+    read_timeout,
+    split_timeout,
+)
 from etcdops.node.rpc.responses import HEAD, OK_TRAILERS, error_trailers, refusal
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode, Unary
 
@@ -150,14 +157,14 @@ class ServerConnection:
             self._port.reset(stream_id, ErrorCode.REFUSED_STREAM)
             return
         try:
-            head = self._head(headers)
+            head, timeout_s = self._read_head(headers)
         except HeadRefused as error:
             self._refuse_stream(stream_id, refusal(error.error, error.http_status), ended)
             return
         except HeadMalformed:
             self._port.reset(stream_id, ErrorCode.PROTOCOL_ERROR)
             return
-        self._open_call(stream_id, head, ended)
+        self._open_call(stream_id, head, timeout_s, ended)
 
     def on_data(self, stream_id: int, data: bytes, flow_bytes: int, ended: bool) -> None:
         call = self._calls.get(stream_id)
@@ -283,21 +290,25 @@ class ServerConnection:
 
     # Inside
 
-    def _head(self, headers: Headers) -> RequestHead:
+    def _read_head(self, headers: Headers) -> tuple[RequestHead, float | None]:
+        """The head, and the seconds the call may take. Heads are remembered without deadlines, which never repeat."""
+        head = self._heads.get(headers)
+        if head is not None:
+            return head, None
+        headers, timeout = split_timeout(headers)
         head = self._heads.get(headers)
         if head is None:
             head = parse_head(headers)
-            if head.timeout_s is None:  # header lists with a deadline hardly ever repeat
-                if len(self._heads) >= _HEADS_MAX:
-                    self._heads.clear()
-                self._heads[headers] = head
-        return head
+            if len(self._heads) >= _HEADS_MAX:
+                self._heads.clear()
+            self._heads[headers] = head
+        return head, None if timeout is None else read_timeout(timeout)
 
-    def _open_call(self, stream_id: int, head: RequestHead, ended: bool) -> None:
+    def _open_call(self, stream_id: int, head: RequestHead, timeout_s: float | None, ended: bool) -> None:
         try:
             method = self._methods.find(head.path)
             check_encoding(head.encoding)
-            if head.timeout_s is not None and head.timeout_s <= 0:
+            if timeout_s is not None and timeout_s <= 0:
                 raise RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
         except RpcError as error:
             self._refuse_stream(stream_id, refusal(error), ended)
@@ -308,8 +319,8 @@ class ServerConnection:
         else:
             call = self._calls[stream_id] = StreamServerCall(self, stream_id, head)
         call.client_ended = ended
-        if head.timeout_s is not None:
-            call.set_deadline(self._now(), head.timeout_s)
+        if timeout_s is not None:
+            call.set_deadline(self._now(), timeout_s)
         if isinstance(call, StreamServerCall) and not isinstance(method, Unary):
             call.start(method)
         if ended and not call.finished:
