@@ -27,6 +27,11 @@ Pragma = Callable[[apsw.Connection], object]
 SQLITE_VERSION_MIN: Final = (3, 51, 3)
 """Older libraries can damage a database whose write-ahead log is reset while another connection reads it."""
 
+DATABASE_HEADER_BYTES: Final = 100
+_REPLACE: Final = (
+    "put back an undamaged copy; or remove this member from the cluster and add it again with an empty data dir;"
+    " if it is the only member, restore a snapshot"
+)
 _BUSY_TIMEOUT_MS: Final = 10_000
 _STATE_CACHE_KIB: Final = 64 * 1024
 _STATE_WAL_KEPT_BYTES: Final = 64 * 1024 * 1024
@@ -117,6 +122,10 @@ class Mode(enum.Enum):
     READER = (*_ALL, wait_for_locks)
 
 
+_FIRST_TO_OPEN: Final = (Mode.RAFT_LOG, Mode.STATE_WRITER)
+"""Modes in which no other connection of this process may be open: only then may the file be read without SQLite."""
+
+
 def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
     """Open an existing file of the member.
 
@@ -130,6 +139,8 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
             f"{path}: the {kind.title} is missing",
             hint="bring the file back, or remove this member from the cluster and add it again with an empty data dir",
         )
+    if mode in _FIRST_TO_OPEN:
+        _check_header(path, kind)
     connection: apsw.Connection | None = None
     try:
         connection = apsw.Connection(os.fspath(path), flags=flags)
@@ -154,11 +165,27 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
     return connection
 
 
+def _check_header(path: Path, kind: FileKind) -> None:
+    """Refuse a stranger before SQLite touches it: opening alone may make or fold a write-ahead log."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(DATABASE_HEADER_BYTES)
+    except OSError as error:
+        raise refusal(error, path, kind) from error
+    if header[:16] != b"SQLite format 3\0":
+        what = "is empty" if not header.strip(b"\0") else "is not an SQLite database"
+        raise StartRefused(f"{path}: the {kind.title} is damaged: the file {what}", hint=_REPLACE)
+    if header[68:72] != kind.value.to_bytes(4, "big"):
+        stranger = next((other for other in FileKind if header[68:72] == other.value.to_bytes(4, "big")), None)
+        owner = f"the {stranger.title}" if stranger else "the SQLite database of another program"
+        raise StartRefused(f"{path} is not the {kind.title}: it is {owner}", hint="check --data-dir and --wal-dir")
+
+
 def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection], None]) -> None:
     """Make an empty file of this kind; it appears under its name only when it is complete and on disk.
 
     A raft log is in write-ahead mode from the start and never without its `-wal` file.
-    Args: fill writes the first rows, in the transaction that makes the tables.
+    Args: fill writes the first rows.
     Raises: StartRefused - the file is there already, or the disk does not take it.
     """
     require_sqlite()
@@ -172,11 +199,12 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
         try:
             one_process(connection)
             fsync_each_commit(connection)
+            with connection:
+                create_tables(connection, kind)
             if kind is FileKind.RAFT_LOG:
                 keep_log_on_close(connection)
                 write_ahead_log(connection)
             with connection:
-                create_tables(connection, kind)
                 fill(connection)
         finally:
             connection.close()
@@ -235,14 +263,13 @@ def failure(error: apsw.Error, path: Path, doing: str) -> StorageFailed:
 
 def refusal(error: apsw.Error | OSError, path: Path, kind: FileKind) -> StartRefused:
     """The same at start: what is wrong with which file, and what to do about it."""
-    replace = "remove this member from the cluster and add it again with an empty data dir, or restore a snapshot"
     what, hint = "cannot be opened", "look at the path, its owner and the kernel's log"
     if isinstance(error, apsw.BusyError | apsw.LockedError):
         what, hint = "is in use by another process", "stop the other process, or choose another --data-dir"
     elif isinstance(error, apsw.NotADBError):
-        what, hint = "is not an SQLite database", replace
+        what, hint = "is not an SQLite database", _REPLACE
     elif isinstance(error, apsw.CorruptError):
-        what, hint = "is damaged", replace
+        what, hint = "is damaged", _REPLACE
     elif isinstance(error, apsw.FullError) or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
         what, hint = "cannot be written: the disk is full", "free space on this file system and start again"
     elif isinstance(error, apsw.ReadOnlyError) or _errno(error) == errno.EROFS:

@@ -21,7 +21,15 @@ from etcdops.errors import StartRefused
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.node.raft.storage import SnapshotOutOfDate
 from etcdops.node.raft.types import ConfState, Entry, EntryType, HardState, SnapshotMetadata
-from etcdops.node.storage.database import Mode, create_database, failure, log_of, open_database, refusal
+from etcdops.node.storage.database import (
+    DATABASE_HEADER_BYTES,
+    Mode,
+    create_database,
+    failure,
+    log_of,
+    open_database,
+    refusal,
+)
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.log_damage import header_problem, tail_problem
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state, entry_chain, row_crc
@@ -40,8 +48,6 @@ _DROP_AFTER: Final = 'DELETE FROM entry WHERE "index" > ?'
 _DROP_UP_TO: Final = 'DELETE FROM entry WHERE "index" <= ?'
 _ENTRIES: Final = 'SELECT "index", term, type, data, chain FROM entry ORDER BY "index"'
 _CHAIN_AT: Final = 'SELECT term, chain FROM entry WHERE "index" = ?'
-
-_DATABASE_HEADER_BYTES: Final = 100
 
 _Value = int | str | bytes
 
@@ -381,9 +387,8 @@ def _check_files(path: Path) -> None:
     if not path.exists():
         return
     with path.open("rb") as file:
-        header = file.read(_DATABASE_HEADER_BYTES)
-    ours = header[68:72] == FileKind.RAFT_LOG.value.to_bytes(4, "big")
-    if header[:16] != b"SQLite format 3\0" or not ours:
+        header = file.read(DATABASE_HEADER_BYTES)
+    if header[68:72] != FileKind.RAFT_LOG.value.to_bytes(4, "big"):
         return
     if header[18:20] != b"\x02\x02":
         raise _damaged(path, f"{path}: its header says that it has no write-ahead log")
