@@ -146,6 +146,8 @@ async def test_a_peer_with_several_urls_is_reached_by_the_one_that_works(tmp_pat
         running(tmp_path, ALICE, port=one, peers={BOB: urls}) as alice,
         running(tmp_path, BOB, port=two, peers={ALICE: [f"http://127.0.0.1:{dead}"]}) as bob,
     ):
+        bob.transport.update_peer(ALICE, ["http://127.0.0.1:1"])
+        await connected(bob, ALICE)
         await arrives(alice, bob, commit=1)
         bob.transport.update_peer(ALICE, [alice.url])
         await connected(alice, BOB)
