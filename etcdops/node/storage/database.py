@@ -12,7 +12,8 @@ from __future__ import annotations
 import enum
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -140,6 +141,7 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
             hint="bring the file back, or remove this member from the cluster and add it again with an empty data dir",
         )
     if mode in _FIRST_TO_OPEN:
+        _check_writable(path, kind)
         _check_header(path, kind)
     connection: apsw.Connection | None = None
     try:
@@ -163,6 +165,16 @@ def open_database(path: Path, kind: FileKind, mode: Mode) -> apsw.Connection:
         _close_quietly(connection)
         raise
     return connection
+
+
+def _check_writable(path: Path, kind: FileKind) -> None:
+    """Name a read-only disk or a wrong owner: SQLite would only say that it cannot open something."""
+    for place in (path, path.parent):
+        if not os.access(place, os.W_OK):
+            raise StartRefused(
+                f"{place}: the {kind.title} is read-only for this process",
+                hint="mount the file system writable, and run as the owner of the data directory",
+            )
 
 
 def _check_header(path: Path, kind: FileKind) -> None:
@@ -214,6 +226,16 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
         sync_directory(path.parent)
     except (apsw.Error, OSError) as error:
         raise refusal(error, path, kind) from error
+
+
+@contextmanager
+def no_waiting(connection: apsw.Connection) -> Iterator[None]:
+    """Whoever holds a lock inside makes the call fail with BusyError at once: for the event loop."""
+    connection.set_busy_timeout(0)
+    try:
+        yield
+    finally:
+        wait_for_locks(connection)
 
 
 def log_of(path: Path) -> Path:

@@ -13,7 +13,7 @@ from etcdops.errors import StartRefused
 from etcdops.ids import LogIndex, Revision, Term
 from etcdops.node.raft.types import ConfState
 from etcdops.node.storage.compaction import read_mark
-from etcdops.node.storage.database import Mode, failure, log_of, open_database, refusal, sync_directory
+from etcdops.node.storage.database import Mode, failure, log_of, no_waiting, open_database, refusal, sync_directory
 from etcdops.node.storage.log_rows import decode_conf_state
 from etcdops.node.storage.mvcc import last_revision
 from etcdops.snapshot.sqlite_schema import FileKind, Meta
@@ -111,7 +111,8 @@ def defragment(connection: apsw.Connection, path: Path) -> None:
         finally:
             source.close(True)
         try:
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            with no_waiting(connection):
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         except apsw.BusyError:
             pass  # a snapshot is being written: the file shrinks with a later checkpoint
     except (apsw.Error, OSError) as error:
@@ -121,9 +122,12 @@ def defragment(connection: apsw.Connection, path: Path) -> None:
 
 
 def remove_leftovers(state: Path) -> None:
-    """Delete what a crash in the middle of `defragment` left."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        state.with_name(state.name + _DEFRAGMENTED + suffix).unlink(missing_ok=True)
+    """Delete what a crash in the middle of `defragment` left. Raises: StartRefused - it cannot be deleted."""
+    for leftover in state.parent.glob(f"{state.name}{_DEFRAGMENTED}*"):
+        try:
+            leftover.unlink(missing_ok=True)
+        except OSError as error:
+            raise refusal(error, leftover, FileKind.STATE) from error
 
 
 def read_info(connection: apsw.Connection) -> SnapshotInfo:

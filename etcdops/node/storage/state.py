@@ -23,7 +23,7 @@ from etcdops.ids import LogIndex, Term
 from etcdops.node.raft.types import ConfState
 from etcdops.node.storage import snapshot_copy
 from etcdops.node.storage.batch import Batch
-from etcdops.node.storage.database import Mode, create_database, failure, log_of, open_database, refusal
+from etcdops.node.storage.database import Mode, create_database, failure, log_of, no_waiting, open_database, refusal
 from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state
 from etcdops.node.storage.mvcc import Mvcc
@@ -32,7 +32,8 @@ from etcdops.node.storage.tables import AlarmTable, AuthTable, LeaseTable, Membe
 from etcdops.snapshot.sqlite_schema import FileKind, Meta
 
 WAL_BYTES_MAX = 128 << 20
-"""Above this the checkpoint makes the write-ahead log start over, for which writers wait a moment."""
+"""Above this the first commit after a checkpoint brings the rest onto the disk itself, so that the write-ahead log can
+start over. Under steady writes no other thread finds a moment in which nothing is new."""
 
 Progress = Callable[[int, int], None]
 
@@ -56,6 +57,7 @@ class StateStore:
         self._marked = False
         self._checkpoints = threading.Lock()
         self._checkpoint_error: StorageFailed | None = None
+        self._log_is_long = False  # set by the checkpointing thread, cleared by the loop
 
     @classmethod
     def open(cls, path: Path, *, create: bool, keep_hashes: bool = True) -> StateStore:
@@ -117,6 +119,9 @@ class StateStore:
             self.meta.put(Meta.TERM, self._term)
         self._batch.commit()
         self._marked = False
+        if self._log_is_long:
+            self._log_is_long = False
+            self._start_log_over()
 
     def close(self) -> None:
         """Commit and close. Raises: StorageFailed - not committed, but closed."""
@@ -127,6 +132,10 @@ class StateStore:
 
     def abandon(self) -> None:
         """Close without committing, as a crash would: what was not committed comes again from the raft log."""
+        try:
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        except apsw.ConnectionClosedError:
+            return
         self._connection.close(True)
 
     # --- background threads ---
@@ -134,7 +143,7 @@ class StateStore:
     def checkpoint(self) -> LogIndex:
         """Bring what was committed onto the disk; returns the last entry that now survives a loss of power.
 
-        For a background thread. Waits for fsync; writers wait only when the write-ahead log is over WAL_BYTES_MAX.
+        For a background thread. Waits for fsync; writers go on meanwhile.
         Raises: StorageFailed - and again at every later call: after a failed fsync nothing is known about the disk.
         """
         with self._checkpoints:
@@ -143,9 +152,7 @@ class StateStore:
             try:
                 return self._checkpoint()
             except (apsw.Error, OSError) as error:
-                cause = error if isinstance(error, apsw.Error) else apsw.IOError(str(error))
-                self._checkpoint_error = failure(cause, self.path, "checkpointing")
-                raise self._checkpoint_error from error
+                raise self._failed_for_good(error) from error
 
     def write_snapshot(self, path: Path, progress: Progress | None = None) -> SnapshotInfo:
         """Write a consistent image of what was committed to a new file, while others go on writing.
@@ -213,13 +220,27 @@ class StateStore:
             wal = log_of(self.path)
             _sync_file(wal)  # the checkpoint itself skips this when a reader keeps it from moving anything
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            if wal.exists() and wal.stat().st_size > WAL_BYTES_MAX:
-                _start_over(connection)
+            self._log_is_long = wal.exists() and wal.stat().st_size > WAL_BYTES_MAX
             return LogIndex(rows[0][0] if rows else 0)
         except StartRefused as refused:
             raise apsw.CantOpenError(str(refused)) from refused
         finally:
             connection.close()
+
+    def _start_log_over(self) -> None:
+        """Checkpoint what little is new since the last one. Not now if somebody reads from the log or checkpoints."""
+        try:
+            with no_waiting(self._connection):
+                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        except apsw.BusyError:
+            return
+        except apsw.Error as error:
+            raise self._failed_for_good(error) from error
+
+    def _failed_for_good(self, error: apsw.Error | OSError) -> StorageFailed:
+        cause = error if isinstance(error, apsw.Error) else apsw.IOError(str(error))
+        self._checkpoint_error = failure(cause, self.path, "checkpointing")
+        return self._checkpoint_error
 
 
 def _sync_file(path: Path) -> None:
@@ -231,11 +252,3 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _start_over(connection: apsw.Connection) -> None:
-    """Let the next writer begin the write-ahead log anew; not now if somebody is reading from it."""
-    try:
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-    except apsw.BusyError:
-        return  # a snapshot is being written; the log grows until it is done
