@@ -143,7 +143,7 @@ class WatchHub:
         covered = events[-1].revision if events else current
         wanted = self._unsynced.matching(events)
         for watcher in ready:
-            if low <= watcher.min_revision and watcher.stream.writable:
+            if low <= watcher.min_revision <= max(covered, low) and watcher.stream.writable:
                 self._advance(watcher, covered, wanted.get(watcher, ()), current)
         return any(watcher.stream.writable for watcher in self._unsynced.watchers())
 
