@@ -38,7 +38,7 @@ def read_config_file(path: str) -> Settings:
         if key in FILE_SECTIONS:
             _read_section(settings, key, value, where)
         elif key == "socket-options":
-            continue
+            settings.without_effect.append(key)
         else:
             _read_key(settings, key, value, where)
     return settings
@@ -108,13 +108,4 @@ def _read_section(settings: Settings, section: str, value: object, where: str) -
         except ValueError as error:
             raise StartRefused(f"{where}.{key}: {error}", hint=f"{key} takes a {kind.name}") from error
         if parsed != default:
-            settings.put(_section_flag(FILE_SECTIONS[section], key), parsed)
-
-
-def _section_flag(prefix: str, key: str) -> str:
-    """The flag that means the same as `key` of a security section."""
-    if key in ("allowed-cn", "allowed-hostname"):
-        return f"{prefix or 'client-'}cert-{key}"
-    if key == "skip-client-san-verification":
-        return f"peer-{key}"
-    return f"{prefix}{key}"
+            settings.without_effect.append(f"{section}.{key}")

@@ -143,11 +143,8 @@ FEATURE_GATES: dict[str, str | None] = {
 }
 """`--feature-gates` (etcd 3.6 and later) names -> the field of Config they set; None: known, no effect."""
 
-FILE_SECTIONS = {
-    "client-transport-security": "",
-    "peer-transport-security": "peer-",
-}
-"""Mappings of a config file that hold TLS settings -> the prefix their flags have."""
+FILE_SECTIONS = ("client-transport-security", "peer-transport-security")
+"""Mappings of a config file that hold TLS settings."""
 
 FILE_SECTION_KEYS: dict[str, tuple[object, Kind[object]]] = {
     "cert-file": ("", TEXT),

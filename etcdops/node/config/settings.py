@@ -180,7 +180,7 @@ class Config:
     logger: str = setting("logger", TEXT, "zap", LOGGING)
     """Only zap: one JSON object a line."""
 
-    log_outputs: tuple[str, ...] = setting("log-outputs", WORDS, ("default",), LOGGING)
+    log_outputs: tuple[str, ...] = setting("log-outputs", WORDS, ("default",), LOGGING, aliases=("log-output",))
     """Where the log goes: default and stderr, stdout, /dev/null, or file paths; several separated by commas."""
 
     log_level: str = setting("log-level", TEXT, "info", LOGGING)
@@ -270,7 +270,7 @@ class Config:
     """The file all settings came from; empty when they came from flags and variables."""
 
     unsupported_set: tuple[str, ...] = ()
-    """Flags that etcd knows, somebody set to something else than their default, and the node does not act on."""
+    """Flags and file keys that etcd knows, that were set to more than their default, and that have no effect here."""
 
     @property
     def election_ticks(self) -> int:

@@ -55,8 +55,8 @@ def load_config(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     config = _completed(config)
     if config.unsupported_set:
         _logger.warning(
-            "known flags without effect on this node",
-            extra=fields(flags=[f"--{name}" for name in config.unsupported_set]),
+            "settings known from etcd have no effect on this node",
+            extra=fields(flags=config.unsupported_set),
         )
     return config
 
@@ -77,10 +77,11 @@ def _completed(config: Config) -> Config:
 
 @dataclass(slots=True)
 class Settings:
-    """What one source said: values by the flag's main name, and the spelling each was set by."""
+    """What one source said: values by the flag's main name, the spelling each was set by, and what has no flag."""
 
     values: dict[str, object] = field(default_factory=dict)
     spelled: dict[str, str] = field(default_factory=dict)
+    without_effect: list[str] = field(default_factory=list)
 
     def put(self, spelling: str, value: object) -> None:
         """Keep a value. Raises: StartRefused - two spellings of one flag. Source: etcd 3.6 embed Config.Validate."""
@@ -115,9 +116,9 @@ def main_name(spelling: str) -> str:
     return flag.name if flag else spelling
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The known name most like `name`, or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """The known name most like `name`, or nothing. Variables need more likeness: they all begin alike."""
+    found = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
     return found[0] if found else ""
 
 
@@ -251,7 +252,7 @@ def _check_environment(environ: Mapping[str, str], used: set[str], taken: set[st
                 cause=f"{variable} and --{variable.removeprefix(_ENV_PREFIX).lower().replace('_', '-')} are both set",
                 hint=f"unset {variable}, or leave the flag out",
             )
-        close = nearest(variable, (variable_name(spelling) for spelling in FLAGS))
+        close = nearest(variable, (variable_name(spelling) for spelling in FLAGS), likeness=0.85)
         shown = "***" if any(hint in variable for hint in _SECRET_HINTS) else environ[variable]
         named: dict[str, object] = {"environment-variable": f"{variable}={shown}"}
         if close and close != variable:
@@ -271,7 +272,7 @@ def build_config(settings: Settings, *, config_file: str = "") -> Config:
     # the default address to advertise is a guess that only fits the default address to listen on
     if not config_file and "listen-client-urls" in values and "advertise-client-urls" not in values:
         chosen["advertise_client_urls"] = ()
-    unsupported = _unsupported(values, "initial-cluster" in values)
+    unsupported = settings.without_effect + _unsupported(values, "initial-cluster" in values)
     if values.get("enable-pprof"):
         unsupported.append("enable-pprof")
     return Config(unsupported_set=tuple(sorted(unsupported)), **chosen)  # type: ignore[arg-type]  # kinds give the types
