@@ -72,6 +72,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.interval_s = interval_s
         self.clock = clock or SystemClock()
         self.console_state = ConsoleState()
+        self.wanted_member = ""
+        """The member another screen asked the Members screen to show; it takes it when it is drawn."""
         self.poller = Poller(feed, self.post_message, interval_s=interval_s, clock=self.clock)
         self._first_screen = screen
         self._last_mode = screen
@@ -206,11 +208,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def open_member(self, label: str) -> None:
         """Show one member on the Members screen."""
+        self.wanted_member = label
         self.action_screen("members")
-        screen = self._console_screen()
-        if isinstance(screen, MembersScreen):
-            screen.choose(label)
-            screen.redraw()
 
     def writes_allowed(self) -> bool:
         """Whether a write may begin; if not, the footer says why."""

@@ -57,7 +57,7 @@ class Painter:
         self._ascii = ascii_only
         background = _color(variables["background"])
         foreground = _color(variables["foreground"], background)
-        muted = _mix(foreground, background, 0.42)
+        muted = _mix(foreground, background, 0.38)
         faint = _mix(foreground, background, 0.68)
         tones = {
             Tone.PLAIN: (foreground, False),
@@ -79,7 +79,7 @@ class Painter:
         # Without colours to mix, quiet text and the cursor need attributes of their own.
         flat = no_color or background.ansi is not None
         quiet_tones = (Tone.DIM, Tone.FRAME, Tone.EMPTY) if flat else ()
-        cursor = background if flat else _mix(_color(variables["primary"]), background, 0.76)
+        cursor = background if flat else _mix(_color(variables["primary"]), background, 0.80)
         marked = background if flat else _mix(foreground, background, 0.90)
         self._styles = {
             selected: {

@@ -50,7 +50,9 @@ class Poller:
             self._woken.clear()
             self._post(await self._look())
             try:
-                await asyncio.wait_for(self._woken.wait(), self._interval_s)
+                # Not wait_for: before Python 3.12 it loses a cancellation that arrives together with the wake.
+                async with asyncio.timeout(self._interval_s):
+                    await self._woken.wait()
             except TimeoutError:
                 pass
 

@@ -116,10 +116,11 @@ def member_rows(view: ClusterView, now_wall_s: float) -> list[MemberRow]:
 
 def member_columns(rows: Sequence[MemberRow]) -> list[Column[MemberRow]]:
     """The members table. Wide terminals see all of it, narrow ones lose the columns of highest rank first."""
-    name_cells = max(8, min(24, max((width(row.member.label) for row in rows), default=0)))
+    longest = max((width(row.member.label) for row in rows), default=0)
+    name_cells, name_cells_max = max(8, min(12, longest)), max(12, min(28, longest + 2))
     return [
         Column(
-            "member", "MEMBER", name_cells, _name, stretch_max=name_cells + 4, sort_key=lambda r: (0.0, r.member.label)
+            "member", "MEMBER", name_cells, _name, stretch_max=name_cells_max, sort_key=lambda r: (0.0, r.member.label)
         ),
         Column("role", "ROLE", 8, _role, rank=2, sort_key=lambda r: (0.0 if r.is_leader else 1.0, r.role)),
         Column(
@@ -165,7 +166,10 @@ def compact_count(count: int) -> str:
     """A count in at most 5 cells."""
     if count < 100_000:
         return str(count)
-    return f"{count / 1e6:.0f}M" if count >= 999_500 else f"{count / 1e3:.0f}k"
+    for limit, size, unit in ((999_500, 1e3, "k"), (999_500_000, 1e6, "M"), (999_500_000_000, 1e9, "G")):
+        if count < limit:
+            return f"{count / size:.0f}{unit}"
+    return "huge"
 
 
 def _name(row: MemberRow, cells: int) -> Line:

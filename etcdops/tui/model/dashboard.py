@@ -21,7 +21,7 @@ from etcdops.tui.model.numbers import (
     show_rate,
 )
 from etcdops.tui.model.state import ConsoleState
-from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width
+from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width, wrap
 
 WIDE = 100
 """From this many columns on, everything is shown."""
@@ -85,6 +85,10 @@ def _second_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     view = state.view
     if view is None:
         return fit_line((Span(" " + (state.failure or "asking the endpoints"), Tone.DIM),), cells)
+    age_s = chrome.now_s - state.at_s
+    if state.failure:
+        age = (Span(f"  data {show_age(age_s)} old ", Tone.WARN),)
+        return spread((Span(f" looking failed: {state.failure}", Tone.FAIL),), age, cells)
     wide = cells >= WIDE
     leader = view.leader_member
     facts: list[tuple[str, Span]] = [
@@ -97,7 +101,6 @@ def _second_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     if wide:
         facts.insert(0, ("id", Span(format_id(view.cluster_id) if view.cluster_id else "unknown")))
     facts.append(("alarms", Span(str(len(view.alarms)), Tone.FAIL if view.alarms else Tone.PLAIN)))
-    age_s = chrome.now_s - state.at_s
     stale = age_s > 3 * chrome.interval_s + 1
     facts.append(("data", Span(f"{show_age(age_s)} old", Tone.WARN if stale else Tone.PLAIN)))
     if wide:
@@ -106,8 +109,6 @@ def _second_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     spans: list[Span] = []
     for label, value in facts:
         spans += [Span(gap if spans else " "), Span(label + " ", Tone.LABEL), value]
-    if state.failure:
-        spans += [Span(gap), Span(state.failure, Tone.FAIL)]
     return fit_line(tuple(spans), cells)
 
 
@@ -209,13 +210,27 @@ def chart_lines(state: ConsoleState, measures: Sequence[Measure], zoom: int, now
     return shown
 
 
-def metrics_note(state: ConsoleState, cells: int) -> Line:
-    """Why some numbers are missing; empty when every answering member's `/metrics` could be read."""
+def metrics_note(state: ConsoleState, cells: int) -> list[Line]:
+    """Why some numbers are missing; nothing when every answering member's `/metrics` could be read."""
     gaps = state.metrics_gaps()
     if not gaps:
-        return ()
+        return []
     where = gaps[0].address if len(gaps) == 1 else f"{gaps[0].address} and {len(gaps) - 1} more"
-    return (Span(clip(f"no /metrics at {where}: {gaps[0].reason}", cells), Tone.WARN),)
+    return [(Span(row, Tone.WARN),) for row in wrap(f"no /metrics at {where}: {gaps[0].reason}", cells)]
+
+
+def latency_lines(state: ConsoleState, zoom: int, now_s: float, cells: int, rows: int) -> list[Line]:
+    """The latency pane. Where metrics are missing, the reason takes the place of rows that have nothing to show."""
+    lines = chart_lines(state, LATENCY, zoom, now_s, cells)
+    note = metrics_note(state, cells)
+    if not note:
+        return lines
+    known = [
+        line for line, measure in zip(lines, LATENCY, strict=True) if state.history(measure.series).latest is not None
+    ]
+    if len(known) <= 1:
+        return [*lines[:1], (), *note[:2], (Span("showing the probes' round trips only", Tone.DIM),)]
+    return [*known[: rows - 1], note[0]]
 
 
 def chart_one_line(state: ConsoleState, zoom: int, now_s: float, cells: int) -> Line:

@@ -256,6 +256,8 @@ def _silent(view: ClusterView, member: MemberView) -> Finding:
 
 
 def _short_margin(view: ClusterView) -> str:
+    if not view.members_known:
+        return "how many more may fail is unknown"
     if not view.has_quorum:
         return "quorum is lost"
     return "no further member may fail" if view.tolerates == 0 else f"{view.tolerates} more may fail"

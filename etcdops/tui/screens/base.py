@@ -91,6 +91,7 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
     def on_mount(self) -> None:
         self.set_class(self.console.ascii_only, "-ascii")
         self.redraw()
+        self.call_after_refresh(self.redraw)  # now the panes know their sizes
 
     def on_resize(self) -> None:
         self.redraw()

@@ -9,7 +9,6 @@ from textual.containers import Horizontal
 from etcdops.tui.actions import bindings
 from etcdops.tui.model.cluster import MemberRow
 from etcdops.tui.model.dashboard import (
-    LATENCY,
     SIZES,
     WIDE,
     chart_lines,
@@ -17,8 +16,8 @@ from etcdops.tui.model.dashboard import (
     event_line,
     finding_blocks,
     findings_title,
+    latency_lines,
     members_title,
-    metrics_note,
     share_rows,
     zoom_name,
 )
@@ -109,16 +108,7 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
         latency = self.query_one("#latency", LinesPane)
         latency.label((Span("Latency & load", Tone.TITLE),), hint(f"{zoom_name(zoom)} · z Z zoom"))
 
-        def latency_rows(cells: int, rows: int) -> list[Line]:
-            lines = chart_lines(state, LATENCY, zoom, now_s, cells)
-            note = metrics_note(state, cells)
-            # Without any metrics the note takes the place of the rows that have nothing to show.
-            empty = [i for i, m in enumerate(LATENCY) if i and state.history(m.series).latest is None]
-            if note and len(empty) == len(LATENCY) - 1:
-                return [lines[0], (), note, line(Span("showing the probes' round trips only", Tone.DIM))]
-            return [*lines[: rows - 1], note] if note else lines
-
-        latency.show(latency_rows)
+        latency.show(lambda cells, rows: latency_lines(state, zoom, now_s, cells, rows))
         sizes = self.query_one("#sizes", LinesPane)
         sizes.label((Span("Size & clients", Tone.TITLE),), hint(zoom_name(zoom)))
         sizes.show(lambda cells, _rows: chart_lines(state, SIZES, zoom, now_s, cells))

@@ -30,8 +30,6 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
         self._list = MemberList()
         self._tab = 0
         self._zoom = DEFAULT_ZOOM
-        self._wanted = ""
-        """The member to put the cursor on at the next update."""
 
     def compose_body(self) -> ComposeResult:
         yield LinesPanel(id="members")
@@ -42,12 +40,10 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
         super().on_mount()
         self.query_one("#members").focus()
 
-    def choose(self, label: str) -> None:
-        """Put the cursor on this member when the screen is shown next."""
-        self._wanted = label
-        self._list = MemberList(sort=self._list.sort)
-
     def update(self) -> None:
+        wanted = self.console.wanted_member
+        if wanted:
+            self._list = MemberList(sort=self._list.sort)
         rows, view = self._rows(), self.state.view
         panel = self.query_one("#members", LinesPanel)
         room = self.size.height - CHROME_ROWS
@@ -57,11 +53,10 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
         panel.label(members_title(view, self.size.width), hint(f"{note} · {keys}" if note else keys))
         panel.set_head(self._list.head(rows, max(0, self.size.width - 4)))
         panel.show(lambda cells, _rows, _cursor: self._list.blocks(rows, cells))
-        if self._wanted:
-            labels = [row.member.label for row in rows]
-            if self._wanted in labels:
-                panel.move_to(labels.index(self._wanted))
-            self._wanted = ""
+        labels = [row.member.label for row in rows]
+        if wanted in labels and panel.item_count:
+            panel.move_to(labels.index(wanted))
+            self.console.wanted_member = ""
         self._update_detail(rows)
 
     def _update_detail(self, rows: list[MemberRow]) -> None:
