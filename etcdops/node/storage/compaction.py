@@ -60,8 +60,9 @@ class Compactor:
         previous, complete = self.scheduled, not self.pending
         self._batch.write(_SET_MARK, (Meta.SCHEDULED_COMPACTION, revision))
         self.scheduled = revision
-        # A hash that does not cover everything since the last compaction would differ between members.
-        self._work = self._run(previous, hashed=complete and self._keep_hashes)
+        # A hash that does not cover everything since the last compaction would differ between members. One of
+        # revision 0 would answer for "now", which is what a request with revision 0 means.
+        self._work = self._run(previous, hashed=complete and self._keep_hashes and revision > 0)
 
     def step(self, rows_max: int) -> bool:
         """Look at about `rows_max` changes; True when nothing is left to do. Raises: StorageFailed."""
@@ -82,7 +83,7 @@ class Compactor:
     def _run(self, previous: Revision, *, hashed: bool) -> Generator[None, None, None]:
         target = self.scheduled
         if hashed:
-            steps = hash_kv_steps(self._connection, target, previous, previous, self._rows_max)
+            steps = hash_kv_steps(self._connection, target, previous, previous, self._rows_max, compacting=True)
             self._remember((yield from steps))
         # Deletions exactly at the last compaction were kept by it and go now.
         low, high = max(self.finished, 0) << SUB_BITS, after(target)

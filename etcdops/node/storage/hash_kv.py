@@ -26,6 +26,7 @@ _CHANGES = (
 )
 _PREVIOUS = "SELECT rev, prev FROM revision WHERE rev >= ? AND rev < ? ORDER BY rev LIMIT ?"
 _UNCHANGED_SINCE = "SELECT 1 FROM current WHERE version > 0 AND rev < ? LIMIT 1"
+_CHANGED_AT = "SELECT 1 FROM revision WHERE rev >= ? AND rev < ? LIMIT 1"
 _CHANGED_SINCE = "SELECT rev FROM current WHERE rev >= ?"
 
 
@@ -38,16 +39,26 @@ class HashKV(NamedTuple):
 
 
 def hash_kv_steps(
-    connection: apsw.Connection, revision: Revision, compacted: Revision, finished: Revision, rows_max: int
+    connection: apsw.Connection,
+    revision: Revision,
+    compacted: Revision,
+    finished: Revision,
+    rows_max: int,
+    *,
+    compacting: bool = False,
 ) -> Generator[None, None, HashKV]:
     """Compute a hash, pausing after every `rows_max` rows. Between the steps others may write and compact no further
     than `compacted`.
 
-    Args: compacted <= revision; finished is the last compaction whose work was done, <= compacted.
+    Args: compacted <= revision; finished is the last compaction whose work was done, <= compacted; compacting - the
+        hash is that of a compaction to `revision`, for which etcd counts deletions at it as kept.
     """
     bound = after(revision)
     superseded = yield from _superseded(connection, after(finished), bound, after(compacted), rows_max)
-    if superseded and not _anything_alive(connection, bound):
+    kept = _anything_alive(connection, bound) if superseded else True
+    if compacting and not kept:
+        kept = bool(list(connection.execute(_CHANGED_AT, (revision << SUB_BITS, bound))))
+    if not kept:
         # Nothing would be kept, and then etcd skips nothing: what counts is what a finished compaction leaves.
         superseded = yield from _superseded(connection, after(finished), after(compacted), after(compacted), rows_max)
     checksum = crc32c.crc32c(_BUCKET)

@@ -288,6 +288,6 @@ class MvccMachine(RuleBasedStateMachine):
 
 TestMvccAgainstItsModel = MvccMachine.TestCase
 TestMvccAgainstItsModel.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=70, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestMvccAgainstItsModel.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]  # unittest cases take marks so
