@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import itertools
+from pathlib import Path
 
 import pytest
 
+from etcdops.node.raft import handlers
 from etcdops.node.raft.handlers import BY_ROLE, HANDLERS, IGNORED
 from etcdops.node.raft.roles import TRANSITIONS, Cause, diagram
 from etcdops.node.raft.types import MessageType, Role
@@ -57,6 +59,12 @@ def test_the_diagram_shows_every_transition() -> None:
     drawn = diagram()
     assert drawn.count("-->") == 1 + sum(map(len, TRANSITIONS.values()))
     assert "    candidate --> leader: has the votes of a quorum\n" in drawn
+
+
+def test_the_design_document_shows_the_table_as_it_is() -> None:
+    """A drawing that is made by hand would be wrong soon."""
+    document = Path(handlers.__file__).with_name("DESIGN.md").read_text()
+    assert f"```mermaid\n{diagram()}```" in document
 
 
 def test_nothing_is_both_local_and_an_answer() -> None:
