@@ -182,6 +182,7 @@ class StreamServerCall(ServerCall):
 
     __slots__ = (
         "_half_closed",
+        "_held",
         "_inbox",
         "_paused",
         "_unreleased",
@@ -193,7 +194,8 @@ class StreamServerCall(ServerCall):
 
     def __init__(self, connection: ServerConnection, stream_id: int, head: RequestHead) -> None:
         super().__init__(connection, stream_id, head)
-        self._inbox: deque[bytes] = deque()  # bound: one stream window of bytes, arrived while paused
+        self._inbox: deque[bytes] = deque()  # messages of one DATA frame that were not delivered yet
+        self._held: deque[bytes] = deque()  # raw, so that gzip cannot blow it up; bound: one stream window
         self._paused = False
         self._half_closed = False
         self._unreleased = 0
@@ -209,31 +211,37 @@ class StreamServerCall(ServerCall):
     def feed(self, data: bytes) -> bool:
         if self._finished:
             return True
-        try:
-            self._inbox.extend(self._reader.feed(data))
-        except RpcError as error:
-            self.refuse(error)
-            return True
-        self._deliver()
-        return not self._paused
+        if self._paused:
+            self._held.append(data)
+            return False
+        self._take(data)
+        return True
 
     def hold(self, flow_bytes: int) -> None:
         """Bytes that arrived while the call takes nothing: given back to the client by `resume`."""
         self._unreleased += flow_bytes
 
     def half_close(self) -> None:
-        if self._reader.buffered_bytes:
-            self.refuse(RpcError(StatusCode.INTERNAL, "unexpected EOF"))
-            return
         self._half_closed = True
+        self._deliver()
+
+    def _take(self, data: bytes) -> None:
+        try:
+            self._inbox.extend(self._reader.feed(data))
+        except RpcError as error:
+            self.refuse(error)
+            return
         self._deliver()
 
     def _deliver(self) -> None:
         while self._inbox and not self._paused and not self._finished:
-            message = self._inbox.popleft()
-            self._run(self.on_message, message)
-        if self._half_closed and not self._inbox and not self._paused and not self._finished:
-            self._half_closed = False
+            self._run(self.on_message, self._inbox.popleft())
+        if self._paused or self._finished or self._held or not self._half_closed:
+            return
+        self._half_closed = False
+        if self._reader.buffered_bytes:
+            self.refuse(RpcError(StatusCode.INTERNAL, "unexpected EOF"))
+        else:
             self._run(self.on_half_close)
 
     def writable(self) -> None:
@@ -253,6 +261,7 @@ class StreamServerCall(ServerCall):
             return
         self._finish()
         self._inbox.clear()
+        self._held.clear()
         if error is None:
             self._connection.finish(self)
         else:
@@ -264,6 +273,11 @@ class StreamServerCall(ServerCall):
     def resume(self) -> None:
         self._paused = False
         self._deliver()
-        if not self._paused and self._unreleased:
-            held, self._unreleased = self._unreleased, 0
-            self._connection.release_held(self.stream_id, held)
+        while self._held and not self._paused and not self._finished:
+            self._take(self._held.popleft())
+        if self._held or self._paused:
+            return
+        self._deliver()
+        if self._unreleased:
+            released, self._unreleased = self._unreleased, 0
+            self._connection.release_held(self.stream_id, released)

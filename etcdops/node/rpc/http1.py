@@ -33,6 +33,7 @@ class Http1Server:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._states: dict[asyncio.BaseProtocol, _State] = {}
+        self._draining = False
         self._server = web.Server(
             self._handle,
             request_factory=self._make_request,
@@ -76,6 +77,10 @@ class Http1Server:
             return now - state.header_since <= self._limits.http_header_timeout_s
         return now - state.heard_at <= self._limits.http_idle_timeout_s
 
+    def drain(self) -> None:
+        """From now on every answer is the last one of its connection."""
+        self._draining = True
+
     async def shutdown(self) -> None:
         """Close what is left."""
         await self._server.shutdown(timeout=0.5)
@@ -105,7 +110,10 @@ class Http1Server:
         state.header_since = None
         state.request = request
         try:
-            return await self._handler(request)
+            response = await self._handler(request)
+            if self._draining and not response.prepared:
+                response.force_close()
+            return response
         finally:
             state.request = None
             state.heard_at = self._loop.time()

@@ -51,10 +51,13 @@ async def serve(
 ) -> Listener:
     """Accept clients on every address (host, port); port 0 takes a free one.
 
-    Args: http_handler answers HTTP/1.1 requests; limits - see Limits; tick_s - how often silent connections are
+    Args: http_handler answers HTTP/1.1 requests; limits - see Limits; ssl_context - with it the port speaks only TLS
+        (the protocols it offers by ALPN are set here); tick_s - how often silent connections are
         looked at, which is how precise their deadlines are.
     Raises: StartRefused with etcd's words - an address that is in use or not this machine's.
     """
+    if ssl_context is not None:
+        ssl_context.set_alpn_protocols(["h2", "http/1.1"])
     listener = Listener(methods, http_handler, limits or Limits(), ssl_context, port_factory, tick_s)
     listener.open(addresses)
     return listener
@@ -88,7 +91,6 @@ class Listener:
         self._deadline_timer: asyncio.TimerHandle | None = None
         self.tick_s = tick_s
         self._tick_timer = self.loop.call_later(tick_s, self._tick)
-        self._stopping = False
         self._all_gone = asyncio.Event()
 
     @property
@@ -117,7 +119,7 @@ class Listener:
 
     async def stop(self, grace_s: float) -> None:
         """Accept nobody more, let open calls finish for `grace_s` seconds, then end what is left as UNAVAILABLE."""
-        self._stopping = True
+        self.http1.drain()
         for acceptor in self._acceptors:
             acceptor.cancel()
         await asyncio.gather(*self._acceptors, return_exceptions=True)

@@ -73,7 +73,8 @@ def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(edges)]
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(conversations(), st.lists(st.integers(0, 1_000_000), max_size=30))
 def test_any_split_of_the_bytes_gives_the_same_events_in_both_ports(sent: bytes, cuts: list[int]) -> None:
     """TCP may cut anywhere; the reference decides what the events are."""
@@ -83,7 +84,8 @@ def test_any_split_of_the_bytes_gives_the_same_events_in_both_ports(sent: bytes,
     assert _events(FramePort, _cut(sent, cuts)) == expected
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400), conversations(), st.integers(0, 1_000_000), st.sampled_from([H2Port, FramePort]))
 def test_no_bytes_make_a_port_raise(noise: bytes, sent: bytes, at: int, factory: PortFactory) -> None:
     """Damaged streams end the connection, never the process."""

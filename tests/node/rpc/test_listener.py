@@ -7,7 +7,9 @@ import contextlib
 import io
 import shutil
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 import grpc
@@ -22,6 +24,7 @@ from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.listener import Listener, serve
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode, Stream, StreamCall, Unary, UnaryCall
 from tests.fakes.http2_client import FakeClient
+from tests.support.certificates import Authority
 
 MIB = 1024 * 1024
 Start = Callable[..., Awaitable[Listener]]
@@ -92,7 +95,7 @@ async def http(request: web.BaseRequest) -> web.StreamResponse:
     if request.path == "/health":
         return web.json_response({"health": "true"})
     if request.path == "/slow":
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.15)
         return web.Response(text="at last")
     return web.Response(text=str(len(await request.read())))
 
@@ -282,6 +285,7 @@ async def test_the_synchronous_client_from_many_threads(start: Start) -> None:
     assert results == [[b"%d-%d" % (number, turn) for turn in range(50)] for number in range(8)]
 
 
+@pytest.mark.slow
 async def test_a_thousand_calls_at_once_on_one_connection(start: Start) -> None:
     """More than fit one window or one write."""
     listener = await start()
@@ -498,6 +502,66 @@ async def test_stopping_has_a_deadline(start: Start, service: Service) -> None:
         assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
         assert failed.value.details() == "etcdserver: server stopped"
     assert service.cancelled == ["unary"]
+
+
+async def test_stopping_closes_http_connections_after_their_answer(start: Start) -> None:
+    """A keep-alive connection does not hold up the stop."""
+    listener = await start()
+    async with raw(listener) as client:
+        client.write(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: listener.connections_open == 1, "it is there")
+        await asyncio.sleep(0.05)
+        stopping = asyncio.create_task(listener.stop(10))
+        answer = await client.at_end()
+        assert b"at last" in answer
+        assert b"Connection: close" in answer
+        await asyncio.wait_for(stopping, 2)
+
+
+@pytest.mark.slow
+async def test_tls_serves_both_protocols(service: Service, port: PortFactory, tmp_path: Path) -> None:
+    """gRPC with ALPN and HTTP/1.1, on one TLS port; a client without TLS is turned away."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server_context.load_cert_chain(pair.cert, pair.key)
+    client_context = ssl.create_default_context(cafile=str(authority.ca))
+    listener = await serve(
+        [("127.0.0.1", 0)], service.methods(), http, ssl_context=server_context, port_factory=port, tick_s=0.02
+    )
+    try:
+        credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes())
+        async with grpc.aio.secure_channel(address(listener), credentials) as grpc_channel:
+            assert await unary(grpc_channel, "/test.S/Echo")(b"x" * 100_000, timeout=10) == b"x" * 100_000
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"https://{address(listener)}/health", ssl=client_context) as response,
+        ):
+            assert await response.json() == {"health": "true"}
+        async with raw(listener) as plain:
+            plain.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"200 OK" not in await plain.at_end()
+    finally:
+        await listener.stop(0)
+
+
+async def test_addresses_mean_what_they_mean_to_go(service: Service) -> None:
+    """localhost is IPv4's, 0.0.0.0 is everything there is, several addresses are one listener."""
+    listener = await serve([("localhost", 0), ("0.0.0.0", 0)], service.methods(), http)
+    try:
+        (local, local_port), (everywhere, everywhere_port) = listener.addresses
+        assert local == "127.0.0.1"
+        assert everywhere in ("::", "0.0.0.0")
+        hosts = [("127.0.0.1", local_port), ("127.0.0.1", everywhere_port)]
+        if everywhere == "::":
+            hosts.append(("::1", everywhere_port))
+        for host, number in hosts:
+            shown = f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+            async with grpc.aio.insecure_channel(shown) as grpc_channel:
+                assert await unary(grpc_channel, "/test.S/Token")(b"none", timeout=10) == b"nothing"
+        assert all(peer.startswith(("127.0.0.1:", "[::1]:")) for peer in service.peers)
+    finally:
+        await listener.stop(0)
 
 
 async def test_a_port_in_use_is_named(start: Start, service: Service) -> None:

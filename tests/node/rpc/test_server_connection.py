@@ -396,6 +396,30 @@ def test_a_paused_stream_takes_nothing_and_holds_up_nobody(rig: ServerRig) -> No
     assert rig.handlers.events[-1] == "0 half close"
 
 
+def test_a_paused_stream_unpacks_nothing(rig: ServerRig) -> None:
+    """A megabyte of gzip may be a gigabyte: it is unpacked one by one when the handler is ready."""
+    stream_id = rig.open(CHAT, ("grpc-encoding", "gzip"))
+    call = rig.handlers.streams[0]
+    call.pause()
+    packed = message(gzip.compress(b"x" * 100), flag=1)
+    rig.feed(rig.client.data(stream_id, packed * 3 + packed[:7]))
+    rig.feed(rig.client.data(stream_id, packed[7:], end=True))
+    call.resume()
+    rig.read()
+    assert rig.handlers.events == ["0 message " + "x" * 100] * 4 + ["0 half close"]
+
+
+def test_a_paused_stream_cut_short_fails_when_resumed(rig: ServerRig) -> None:
+    """What is wrong with held bytes shows when they are taken."""
+    stream_id = rig.open()
+    rig.handlers.streams[0].pause()
+    rig.feed(rig.client.data(stream_id, message(b"abc") + message(b"def")[:-1], end=True))
+    rig.handlers.streams[0].resume()
+    rig.read()
+    assert rig.handlers.events == ["0 message abc", "0 cancel"]
+    assert rig.client.answer(stream_id).status == (StatusCode.INTERNAL, "unexpected EOF")
+
+
 def test_a_resumed_stream_gets_its_window_back(rig: ServerRig) -> None:
     """The client may go on where it was stopped."""
     stream_id = rig.open()
@@ -794,7 +818,8 @@ def dialogues(draw: st.DrawFn) -> tuple[bytes, list[tuple[str, bytes]]]:
     return sent, expected
 
 
-@settings(max_examples=60, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(dialogues(), st.lists(st.integers(0, 10_000_000), max_size=40), st.sampled_from([FramePort, H2Port]))
 def test_any_split_of_the_bytes_gives_the_same_calls(
     dialogue: tuple[bytes, list[tuple[str, bytes]]], cuts: list[int], port: PortFactory
