@@ -78,15 +78,16 @@ class SnapshotSession:
         if not self._open:
             self._path.unlink(missing_ok=True)
             return
+        if info is None:
+            self._end(store_error(error)())
+            return
         try:
-            if info is None:
-                raise error or StorageFailed("no snapshot was written")
             self._file = self._path.open("rb")
             # Unlinked while open: whatever happens now, nothing is left behind.
             self._path.unlink()
             self._remaining = self._size = self._file.seek(0, 2)
             self._file.seek(0)
-        except (OSError, StorageFailed) as failure:
+        except OSError as failure:
             self._path.unlink(missing_ok=True)
             self._end(store_error(failure)())
             return

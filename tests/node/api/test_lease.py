@@ -242,7 +242,7 @@ async def test_the_leader_answers_for_followers(api: Api, member: SingleMember) 
     """L12, L16: the peer port's /leases and /leases/internal."""
     lease = api.grant(ttl=60).ID
     api.put(b"a", lease=lease)
-    member.call_soon = lambda callback: callback()  # type: ignore[method-assign, assignment]  # no turns in a coroutine
+    member.call_soon = lambda callback: callback()  # type: ignore[method-assign]  # no turns in a coroutine
     routes = api.services.peer_routes
     assert routes.leases is not None
     assert routes.leases_internal is not None

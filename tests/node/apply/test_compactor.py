@@ -1,0 +1,81 @@
+"""Removing old revisions bit by bit."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from etcdops.node.apply.compactor import PAUSE_S, Compactor
+from etcdops.node.storage.errors import NoSpace, StorageFailed
+
+
+class Store:
+    """Says what it is told to say, step by step."""
+
+    def __init__(self, steps: list[bool | StorageFailed]) -> None:
+        self._steps = deque(steps)
+        self.commits = 0
+
+    @property
+    def mvcc(self) -> Store:
+        return self
+
+    def compact_step(self, rows_max: int) -> bool:
+        step = self._steps.popleft()
+        if isinstance(step, StorageFailed):
+            raise step
+        return step
+
+    def commit(self) -> None:
+        self.commits += 1
+
+
+class Timers:
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[float, Callable[[], None]]] = deque()
+        self.delays: list[float] = []
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> None:
+        self.waiting.append((delay_s, callback))
+
+    def run(self) -> None:
+        while self.waiting:
+            delay_s, callback = self.waiting.popleft()
+            self.delays.append(delay_s)
+            callback()
+
+
+def test_steps_have_pauses_and_the_end_is_committed() -> None:
+    """C10, C05: whoever waits is called after the commit, once."""
+    store, timers = Store([False, False, True]), Timers()
+    compactor = Compactor(store, timers.call_later, lambda error: None)
+    done: list[int] = []
+    compactor.when_done(lambda: done.append(-1))
+    compactor.start()
+    compactor.start()
+    compactor.when_done(lambda: done.append(store.commits))
+    assert compactor.running
+    timers.run()
+    assert (done, timers.delays) == ([-1, 1], [0.0, PAUSE_S, PAUSE_S])
+    assert not compactor.running
+
+
+def test_a_full_disk_is_waited_for() -> None:
+    """Nothing is lost: the step is tried again."""
+    store, timers = Store([NoSpace("full"), True]), Timers()
+    failures: list[StorageFailed] = []
+    compactor = Compactor(store, timers.call_later, failures.append)
+    compactor.start()
+    timers.run()
+    assert (failures, store.commits) == ([], 1)
+
+
+def test_a_broken_disk_is_reported() -> None:
+    """The member must stop."""
+    broken = StorageFailed("I/O error")
+    failures: list[StorageFailed] = []
+    timers = Timers()
+    compactor = Compactor(Store([broken]), timers.call_later, failures.append)
+    compactor.start()
+    timers.run()
+    assert failures == [broken]
