@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.real_etcd import EtcdBinaries, RealCluster, find_etcd, new_cluster
+from tests.support.real_etcd import EtcdBinaries, RealCluster, find_etcd, new_cluster, node_with
 
 MakeCluster = Callable[..., RealCluster]
 
@@ -84,6 +84,24 @@ def real_etcd(etcd_binaries: EtcdBinaries, tmp_path: Path) -> Iterator[MakeClust
     def make(*, start: bool = True, **options: object) -> RealCluster:
         folder = tmp_path / f"etcd-{len(made)}"
         cluster = new_cluster(etcd_binaries, folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
+        made.append(cluster)
+        if start:
+            cluster.start()
+        return cluster
+
+    yield make
+    for cluster in made:
+        cluster.kill()
+
+
+@pytest.fixture
+def node_cluster(etcd_binaries: EtcdBinaries, tmp_path: Path) -> Iterator[MakeCluster]:
+    """As `real_etcd`, but the members are the bundled node; `ctl` is the etcdctl of each version."""
+    made: list[RealCluster] = []
+
+    def make(*, start: bool = True, **options: object) -> RealCluster:
+        folder = tmp_path / f"node-{len(made)}"
+        cluster = new_cluster(node_with(etcd_binaries), folder, **options)  # type: ignore[arg-type]  # as in real_etcd
         made.append(cluster)
         if start:
             cluster.start()

@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             StartRefused(f"cannot open the log {error.filename}: {error.strerror}", hint="correct --log-outputs")
         )
     gc.set_threshold(_GC_THRESHOLD)
+    # Whatever a member writes holds other people's data.
+    os.umask(0o077)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(config))
@@ -142,7 +144,7 @@ async def _listen(config: Config, server: Server, listeners: list[Listener]) -> 
     limits = Limits.from_config(config)
     addresses = [host_and_port(url) for url in config.listen_client_urls]
     listeners.append(await serve(addresses, services.methods(), services.http.handle, limits))
-    log.info("serving client traffic insecurely", extra=fields(address=", ".join(config.listen_client_urls)))
+    log.info("listening for clients", extra=fields(address=", ".join(config.listen_client_urls)))
     if config.listen_metrics_urls:
         metrics = [host_and_port(url) for url in config.listen_metrics_urls]
         listeners.append(await serve(metrics, Methods({}), services.http.handle, limits))

@@ -8,9 +8,10 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.support.ports import free_ports
@@ -28,10 +29,17 @@ class EtcdBinaries:
     etcd: Path
     etcdctl: Path
     etcdutl: Path | None
+    program: tuple[str, ...] = ()
+    """What starts a member, where that is not `etcd` itself: the bundled node."""
 
     @property
     def minor(self) -> str:
         return ".".join(self.version.split(".")[:2])
+
+
+def node_with(etcdctl: EtcdBinaries) -> EtcdBinaries:
+    """The bundled node as the member, with real etcd's tools to talk to it."""
+    return replace(etcdctl, program=(sys.executable, "-m", "etcdops", "node"))
 
 
 def find_etcd(minor: str) -> EtcdBinaries | None:
@@ -94,7 +102,7 @@ class RealMember:
     def command(self) -> list[str]:
         """The command line, complete except for what ends it together with the test run."""
         command = [
-            str(self.binaries.etcd),
+            *(self.binaries.program or (str(self.binaries.etcd),)),
             f"--name={self.name}",
             f"--data-dir={self.data_dir}",
             f"--listen-client-urls={self.url}",
@@ -107,13 +115,10 @@ class RealMember:
             "--log-outputs=stderr",
         ]
         if self.tls:
-            command += [
-                f"--cert-file={self.tls.cert}",
-                f"--key-file={self.tls.key}",
-                f"--trusted-ca-file={self.tls.ca}",
-            ]
+            command += [f"--cert-file={self.tls.cert}", f"--key-file={self.tls.key}"]
             if self.tls.client_auth:
-                command.append("--client-cert-auth")
+                # Naming an authority is enough to make etcd ask every client for a certificate.
+                command += [f"--trusted-ca-file={self.tls.ca}", "--client-cert-auth"]
         return [*command, *self.flags]
 
     def start_nowait(self) -> None:

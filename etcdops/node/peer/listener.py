@@ -75,9 +75,9 @@ class PeerListener:
                 self._web, host or None, port, ssl=tls, ssl_handshake_timeout=handshake, reuse_address=True
             )
         except OSError as error:
+            reason = (error.strerror or str(error)).lower()
             raise StartRefused(
-                f"cannot listen for peers on {url}",
-                cause=error.strerror or str(error),
+                f"cannot listen for peers on {url}: listen tcp {host}:{port}: bind: {reason}",
                 hint="stop what uses the address (`ss -ltnp` shows it), or change --listen-peer-urls",
             ) from error
         self._sockets.append(listening)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from etcdops import ids
 from etcdops.errors import StartRefused
-from etcdops.ids import ClusterID, LogIndex, MemberID, format_id
+from etcdops.ids import ClusterID, LogIndex, MemberID, Term, format_id
 from etcdops.node.config.settings import Config
 from etcdops.node.member.member import Member, parse_member
 from etcdops.node.peer.codec import encode_conf_change
@@ -42,6 +42,10 @@ _OTHERS_TIMEOUT_S = 1.0
 """How long a new cluster's member looks for others that already run. Source: etcd's first-start dial timeout."""
 
 
+FIRST_TERM = Term(1)
+"""Of the entries that begin a new cluster's log; the first election is for the term after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Boot:
     """Everything that is opened and known before raft starts."""
@@ -52,7 +56,7 @@ class Boot:
     state: StateStore
     memory: MemoryLog
     first_members: tuple[Member, ...] = ()
-    """Of a new cluster: their configuration entries begin the log."""
+    """Of a new cluster: whom to talk to before the log was applied."""
 
     known_members: tuple[RemoteMember, ...] = ()
     """Of the cluster being joined: whom to answer before the log says so."""
@@ -319,23 +323,28 @@ def _create(
     known_members: tuple[RemoteMember, ...] = (),
 ) -> Boot:
     """The store first, the log last: the log's presence says that both are whole."""
+    entries = first_entries(first_members)
+    hard_state = HardState(FIRST_TERM, commit=LogIndex(len(entries))) if entries else HardState()
     state = StateStore.open(directory.state, create=True)
-    raft_log = RaftLog.create(directory.wal, member_id=member_id, cluster_id=cluster_id)
+    raft_log = RaftLog.create(
+        directory.wal, member_id=member_id, cluster_id=cluster_id, hard_state=hard_state, entries=entries
+    )
     log.info(
         "starting local member",
         extra=fields(local_member_id=format_id(member_id), cluster_id=format_id(cluster_id)),
     )
-    return Boot(member_id, cluster_id, raft_log, state, MemoryLog(), first_members, known_members)
+    memory = MemoryLog(hard_state=hard_state, entries=entries)
+    return Boot(member_id, cluster_id, raft_log, state, memory, first_members, known_members)
 
 
-def first_entries(members: Sequence[Member]) -> list[tuple[MemberID, bytes]]:
-    """The configuration entries that begin a new cluster's log; the same on every first member, by ID."""
-    return [
-        (
-            member.id,
-            encode_conf_change(
-                0, ConfChange((ConfChangeSingle(ConfChangeType.ADD_NODE, member.id),), context=member.to_json())
-            ),
-        )
-        for member in sorted(members, key=lambda member: member.id)
-    ]
+def first_entries(members: Iterable[Member]) -> list[Entry]:
+    """The configuration entries that begin a new cluster's log, the same on every first member: by ID, all committed.
+
+    Source: etcd-io/raft bootstrap.go, RawNode.Bootstrap.
+    """
+    entries = []
+    for offset, member in enumerate(sorted(members, key=lambda member: member.id)):
+        change = ConfChange((ConfChangeSingle(ConfChangeType.ADD_NODE, member.id),), context=member.to_json())
+        data = encode_conf_change(0, change)
+        entries.append(Entry(FIRST_TERM, LogIndex(1 + offset), EntryType.CONF_CHANGE, data))
+    return entries

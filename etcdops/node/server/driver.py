@@ -196,7 +196,7 @@ class Driver:
     def _begin(self, ready: Ready) -> None:
         """Everything of `ready` that need not wait for the disk, and the write itself."""
         for note in ready.notes:
-            log.info(note)
+            log.log(note.level, note)
         if ready.soft_state is not None and ready.soft_state != self._soft_state:
             before, self._soft_state = self._soft_state, ready.soft_state
             self._leadership(before, ready.soft_state)

@@ -117,8 +117,17 @@ Propose = Callable[[int, bytes, Callable[[Outcome], None]], None]
 class Publisher:
     """Tells the cluster this member's name and client URLs, again and again until it is agreed on."""
 
-    def __init__(self, propose: Propose, member: MemberID, name: str, client_urls: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        propose: Propose,
+        member: MemberID,
+        name: str,
+        client_urls: tuple[str, ...],
+        published: Callable[[], None],
+    ) -> None:
+        """Args: published is called once, when the cluster knows this member's name and URLs."""
         self._propose = propose
+        self._tell = published
         attributes = membershippb.Attributes(name=name, client_urls=client_urls)
         self._request = membershippb.ClusterMemberAttrSetRequest(
             member_ID=member, member_attributes=attributes
@@ -149,6 +158,7 @@ class Publisher:
             "published local member to cluster through raft",
             extra=fields(local_member_id=format_id(self._member), local_member_name=self._name),
         )
+        self._tell()
 
 
 class ClusterVersion:

@@ -25,7 +25,7 @@ from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
 from etcdops.node.raft.core import RaftCore
 from etcdops.node.raft.types import ConfChange, Role, Snapshot, SoftState
-from etcdops.node.server.bootstrap import Boot, first_entries
+from etcdops.node.server.bootstrap import Boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.derived import api_limits, auto_compactor, raft_config
 from etcdops.node.server.driver import Driver
@@ -167,7 +167,9 @@ class Server:
         )
         self._peers.serve(self._driver, self._images)
         self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
-        self._publisher = Publisher(self.propose, self.member_id, config.name, config.advertise_client_urls)
+        self._publisher = Publisher(
+            self.propose, self.member_id, config.name, config.advertise_client_urls, self._announce
+        )
         self._cluster_version = ClusterVersion(self.propose, lambda: self.applier.cluster_version)
         self._timeouts = Timeouts(self, config.election_timeout_ms / 1000, clock.monotonic)
         self._housekeeping = Housekeeping(
@@ -189,10 +191,6 @@ class Server:
         """Listen for peers and start raft. Raises: StartRefused when an address cannot be listened on."""
         boot = self._boot
         await self._peers.start(self._config.listen_peer_urls, boot.first_members, boot.known_members)
-        if boot.first_members:
-            self._core.bootstrap(first_entries(boot.first_members))
-        if self._config.initial_election_tick_advance and len(boot.first_members) == 1:
-            self._core.campaign()
         self._driver.wake()
         self._schedule_tick(self._loop.time())
 
@@ -413,6 +411,14 @@ class Server:
     def state_replaced(self) -> None:
         """See state_machine.Waiters."""
         self._peers.follow_registry()
+
+    def _announce(self) -> None:
+        """etcd serves from here on; the node has served all along what needs no cluster. Supervisors wait for it."""
+        log.info("ready to serve client requests")
+        log.info(
+            "serving client traffic insecurely; this is strongly discouraged!",
+            extra=fields(address=", ".join(self._config.listen_client_urls)),
+        )
 
     # Parts.
 

@@ -83,13 +83,28 @@ class RaftLog:
         self._last = (0, 0)  # index, chain
 
     @classmethod
-    def create(cls, path: Path, *, member_id: MemberID, cluster_id: ClusterID) -> RaftLog:
-        """Make an empty log for a member. Raises: StartRefused - it exists, or the disk does not take it."""
+    def create(
+        cls,
+        path: Path,
+        *,
+        member_id: MemberID,
+        cluster_id: ClusterID,
+        hard_state: HardState = HardState(),  # noqa: B008 - an immutable value
+        entries: Sequence[Entry] = (),
+    ) -> RaftLog:
+        """Make the log of a member, with its first entries (from index 1) already in it: all of it, or no file.
+
+        Raises: StartRefused - it exists, or the disk does not take it.
+        """
         stored = (to_signed(member_id), to_signed(cluster_id))
 
         def fill(connection: apsw.Connection) -> None:
             connection.execute(_SET_IDENTITY, (*stored, row_crc(*stored)))
             connection.execute(_SET_BASE, (0, 0, 0, row_crc(0, 0, 0)))
+            if entries:
+                log = cls(connection, path)
+                log._write_entries(list(entries))
+                log._write_hard_state(hard_state)
 
         create_database(path, FileKind.RAFT_LOG, fill)
         return cls.open(path)
