@@ -17,6 +17,8 @@ def varint(number: int) -> bytes:
     """A protobuf varint; negative numbers take ten bytes, as an int64 does."""
     if 0 <= number < 1 << 14:
         return _VARINTS[number]
+    if 0 <= number < 1 << 21:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     out = bytearray()
     while number > 0x7F:

@@ -24,7 +24,7 @@ from etcdops.node.storage.errors import Compacted, FutureRevision
 from etcdops.node.storage.hash_kv import HashKV, finish, hash_kv_steps
 from etcdops.node.storage.reading import CurrentRow, Event, EventType, Found, KeyReader, kind_of
 from etcdops.node.storage.write_txn import WriteTxn
-from etcdops.snapshot.sqlite_schema import FRESH_REVISION, NEVER_COMPACTED, SUB_BITS, encode_revision
+from etcdops.snapshot.sqlite_schema import FRESH_REVISION, MAIN_MAX, NEVER_COMPACTED, SUB_BITS, encode_revision
 
 _LAST_CHANGE = "SELECT max(rev) FROM revision"
 _PAGES_REMEMBERED = 64
@@ -47,6 +47,8 @@ class Mvcc:
 
     def __init__(self, connection: apsw.Connection, batch: Batch, path: Path, *, keep_hashes: bool = True) -> None:
         self.connection = connection
+        self.execute = connection.cursor().execute
+        """For reads of the open transaction: one cursor for all, each statement read to its end."""
         self.batch = batch
         self._path = path
         self._reader = KeyReader(connection)
@@ -148,8 +150,10 @@ class Mvcc:
     def begin(self) -> WriteTxn:
         """Start a transaction at the next revision. Raises: RevisionLimit after 2^40 transactions."""
         assert self._open is None, "one write transaction at a time"
-        encode_revision(self._revision + 1)
-        self._open = WriteTxn(self, Revision(self._revision + 1))
+        main = Revision(self._revision + 1)
+        if main > MAIN_MAX:
+            encode_revision(main)
+        self._open = WriteTxn(self, main)
         return self._open
 
     def finish(self, revision: Revision | None) -> None:

@@ -35,7 +35,7 @@ class WriteTxn:
     def __init__(self, store: Mvcc, main: Revision) -> None:
         self._store = store
         self._batch = store.batch
-        self._read = store.connection.cursor().execute
+        self._read = store.execute
         self._main = main
         self._first = main << SUB_BITS
         self._events: list[Event] = []
