@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -17,7 +18,7 @@ from etcdops.cli import diagnostics
 from etcdops.cli.help import SectionOption
 from etcdops.cli.output import Look, choose_look
 from etcdops.client.settings import ConnectionFlags, ConnectionSettings, parse_seconds, resolve
-from etcdops.errors import DeadlinePassed, NotConfirmed
+from etcdops.errors import DeadlinePassed, NotConfirmed, UsageError
 from etcdops.secret import Secret
 
 if TYPE_CHECKING:
@@ -71,12 +72,24 @@ class Invocation:
 
         Raises: UsageError; NotConfirmed when a password is needed and there is no terminal.
         """
-        resolved = resolve(ConnectionFlags(**self.connection), os.environ)
+        resolved = resolve(ConnectionFlags(**self._connection_flags()), os.environ)
         for text in resolved.notes:
             self.note(text)
         if not resolved.needs_password:
             return resolved.settings
         return _with_password(resolved.settings)
+
+    def _connection_flags(self) -> dict[str, Any]:
+        """What was typed, with the endpoints of `--local DIR` in its place."""
+        typed = dict(self.connection)
+        directory = typed.pop("local", None)
+        if directory is None:
+            return typed
+        if "endpoints" in typed:
+            raise UsageError("--local and --endpoints name two clusters", hint="give one of them")
+        from etcdops.playbooks.cluster_file import load_cluster  # late, as everything --help does not need
+
+        return {**typed, "endpoints": ",".join(load_cluster(Path(directory).absolute()).endpoints)}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run async work under --timeout. Raises: DeadlinePassed."""
@@ -144,6 +157,7 @@ def _general(*declarations: str, **settings: Any) -> Callable[[F], F]:
 
 _CONNECTION: tuple[Callable[[Any], Any], ...] = (
     _connection("--endpoints", metavar="URLS", help="Members to ask, separated by commas."),
+    _connection("--local", metavar="DIR", help="A cluster on this machine that DIR/cluster.json describes."),
     _connection("--cacert", metavar="FILE", help="Trust only these certificate authorities."),
     _connection("--cert", metavar="FILE", help="Our certificate, for members that want one."),
     _connection("--key", metavar="FILE", help="The key of --cert."),

@@ -42,7 +42,6 @@ _PATH = click.Path(path_type=Path)
     ],
 )
 @click.option("--from-snapshot", "snapshot", type=_PATH, required=True, metavar="FILE", help="The state to go back to.")
-@click.option("--local", type=_PATH, metavar="DIR", help="The cluster described in DIR/cluster.json.")
 @click.option(
     "--member",
     "members",
@@ -65,7 +64,6 @@ _PATH = click.Path(path_type=Path)
 @general_options
 def command(
     snapshot: Path,
-    local: Path | None,
     members: tuple[str, ...],
     name: str,
     directory: Path | None,
@@ -89,12 +87,13 @@ def command(
     from etcdops.playbooks.recover.procedure import RecoverRequest
 
     invocation = current()
+    local = invocation.connection.get("local")
     if bool(local) == bool(members):
         raise UsageError(
             "which cluster? give either --local DIR or --member for each member",
             hint="etcdops recover --help shows both",
         )
-    cluster = load_cluster(local.absolute()) if local else describe(members, name, directory, engine, etcd)
+    cluster = load_cluster(Path(local).absolute()) if local else describe(members, name, directory, engine, etcd)
     request = RecoverRequest(
         cluster=cluster,
         snapshot=snapshot,
@@ -104,8 +103,6 @@ def command(
         force_unsafe=frozenset(force_unsafe),
         new_run=new_run,
     )
-    if members and not dry_run:
-        cluster.save()
     with run_lock(cluster.runs):
         return _recover(invocation, request, confirm, yes=yes, dry_run=dry_run)
 
@@ -164,7 +161,7 @@ def describe(
     members: tuple[str, ...], name: str, directory: Path | None, engine: str | None, etcd: Path | None
 ) -> ClusterSpec:
     """The cluster that `--member` options describe. Raises: UsageError."""
-    from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind, MemberSpec
+    from etcdops.playbooks.cluster_file import FILE_NAME, ClusterSpec, Engine, EngineKind, MemberSpec, load_cluster
 
     specs = []
     for text in members:
@@ -181,14 +178,26 @@ def describe(
         raise UsageError(
             "what do the members run?", hint="--etcd PATH for real etcd, --engine node for the bundled member"
         )
-    place = directory or Path(os.path.commonpath([spec.data_dir.parent for spec in specs])) / f"{name}.etcdops"
-    return ClusterSpec(name, place.absolute(), Engine(kind, etcd.absolute() if etcd else None), "unknown", tuple(specs))
+    place = (
+        directory or Path(os.path.commonpath([spec.data_dir.parent for spec in specs])) / f"{name}.etcdops"
+    ).absolute()
+    described = ClusterSpec(name, place, Engine(kind, etcd.absolute() if etcd else None), "unknown", tuple(specs))
+    if (place / FILE_NAME).is_file():
+        known = load_cluster(place)
+        if dataclasses.replace(known, token=described.token) == described:
+            return known  # from an earlier recovery, with its token
+    return described
 
 
 def _settings(invocation: Invocation, cluster: ClusterSpec) -> ConnectionSettings:
     """The members' own URLs, with the user and password that were given."""
-    given = invocation.connection_settings()
-    return dataclasses.replace(given, endpoints=cluster.endpoints, source=f"cluster {cluster.name}")
+    if "endpoints" in invocation.connection:
+        raise UsageError("--endpoints is not needed here", hint="the members' own client URLs are asked")
+    invocation.connection["endpoints"] = ",".join(cluster.endpoints)
+    invocation.connection.pop("local", None)
+    return dataclasses.replace(
+        invocation.connection_settings(), endpoints=cluster.endpoints, source=f"cluster {cluster.name}"
+    )
 
 
 def _plan_json(prepared: Prepared) -> dict[str, Json]:

@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -33,7 +32,6 @@ class LocalMember:
     def __init__(self, cluster: ClusterSpec, spec: MemberSpec) -> None:
         self.cluster = cluster
         self.spec = spec
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def name(self) -> str:
@@ -46,8 +44,6 @@ class LocalMember:
     @property
     def process(self) -> ProcessID | None:
         """The running process, None when there is none."""
-        if self._child is not None and self._child.poll() is not None:
-            self._child = None  # collected
         known = ProcessID.load(self.cluster.pid_path(self.spec))
         return known if known is not None and known.alive else None
 
@@ -87,7 +83,7 @@ class LocalMember:
                     f"{self.name} cannot start: another process listens on {url}",
                     hint="stop that process, or give the member another port",
                 )
-        self._child = spawn(
+        spawn(
             self.command(),
             log=self.log_path,
             pid_file=self.cluster.pid_path(self.spec),
@@ -110,22 +106,12 @@ class LocalMember:
             self._collect(process, 0.0)
 
     def _collect(self, process: ProcessID, timeout_s: float) -> None:
-        if not self._wait_ended(process, timeout_s):
+        if not process.wait_ended(timeout_s):
             process.signal(signal.SIGCONT)
             process.signal(signal.SIGKILL)
-            if not self._wait_ended(process, STOP_TIMEOUT_S):
+            if not process.wait_ended(STOP_TIMEOUT_S):
                 raise EtcdopsError(f"{self.name} (process {process.pid}) does not end on SIGKILL")
         self.cluster.pid_path(self.spec).unlink(missing_ok=True)
-
-    def _wait_ended(self, process: ProcessID, timeout_s: float) -> bool:
-        if self._child is not None and self._child.pid == process.pid:
-            try:
-                self._child.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                return False
-            self._child = None
-            return True
-        return process.wait_ended(timeout_s)
 
     def probe(self) -> str:
         """Ask /health: "" when the member is healthy (it has a leader), else why not. Takes a second at most."""

@@ -63,6 +63,14 @@ class ProcessID:
 
     def wait_ended(self, timeout_s: float) -> bool:
         """Wait for the end of the process; whether it came in time."""
+        child = _children.get(self.pid)
+        if child is not None:
+            try:
+                child.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                return False
+            del _children[self.pid]
+            return True
         deadline = time.monotonic() + timeout_s
         if hasattr(os, "pidfd_open") and self.alive:
             try:
@@ -78,9 +86,13 @@ class ProcessID:
         return not self.alive
 
 
+_children: dict[int, subprocess.Popen[bytes]] = {}
+"""Processes this one started, until they were seen to end: only a parent can collect a process that ended."""
+
+
 def spawn(
     command: Sequence[str], *, log: Path, pid_file: Path, environment: Mapping[str, str], tethered: bool
-) -> subprocess.Popen[bytes]:
+) -> ProcessID:
     """Start a program in a session of its own, so that Ctrl-C at our terminal does not reach it; output goes to `log`.
 
     Args: tethered - it ends with us, whatever happens to us. Then this must be called on the main thread.
@@ -102,5 +114,6 @@ def spawn(
             )
         except OSError as error:
             raise EtcdopsError(f"cannot start {command[0]}: {error.strerror}") from error
+    _children[child.pid] = child
     tether.write_pid_file(str(pid_file), child.pid)
-    return child
+    return ProcessID.of(child.pid)

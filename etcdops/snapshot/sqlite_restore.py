@@ -154,11 +154,16 @@ def _require_below(connection: apsw.Connection, revision: int) -> None:
 
 
 def _create_raft_log(path: Path, identity: RestoredIdentity, voters: Sequence[MemberID]) -> None:
-    """In write-ahead mode, with its `-wal` beside it: a node takes a log without that for a damaged one."""
+    """In write-ahead mode, with its `-wal` beside it: a node takes a log without that for a damaged one.
+
+    The tables come first, so that the file itself says whose it is; the rows are in the `-wal`.
+    """
     connection = apsw.Connection(str(path))
     try:
         connection.pragma("locking_mode", "EXCLUSIVE")
         connection.pragma("synchronous", "FULL")
+        with connection:
+            create_tables(connection, FileKind.RAFT_LOG)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.pragma("journal_mode", "WAL")
         index, vote = len(voters), to_signed(voters[0])
@@ -170,7 +175,6 @@ def _create_raft_log(path: Path, identity: RestoredIdentity, voters: Sequence[Me
             "base": (index, _TERM, 0),
         }
         with connection:
-            create_tables(connection, FileKind.RAFT_LOG)
             for table, columns in rows.items():
                 places = ", ".join("?" for _ in columns)
                 connection.execute(

@@ -56,7 +56,7 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
     Raises: ClusterUnsafe - the quorum holds; UsageError - the snapshot cannot become this cluster.
     """
     _refuse_working_cluster(facts, choices)
-    _refuse_unfit_snapshot(cluster, snapshot)
+    _refuse_unfit_snapshot(cluster, snapshot, choices.tool)
     revision = target_revision(snapshot.current_revision, facts.last_revision_max)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(choices.now))
     renewed = cluster.with_token(choices.token)
@@ -98,13 +98,27 @@ def _refuse_working_cluster(facts: RecoveryFacts, choices: Choices) -> None:
         )
 
 
-def _refuse_unfit_snapshot(cluster: ClusterSpec, snapshot: SnapshotReport) -> None:
+def _refuse_unfit_snapshot(cluster: ClusterSpec, snapshot: SnapshotReport, tool: RestoreTool | None) -> None:
     wanted = SnapshotFormat.NODE if cluster.engine.kind is EngineKind.NODE else SnapshotFormat.ETCD
     if snapshot.format is not wanted:
         raise UsageError(
             f"{snapshot.path} is a snapshot of engine {snapshot.format.value}, the members run {cluster.engine.kind}",
             hint="choose a snapshot of the same engine",
         )
+    for written in (snapshot.facts.storage_version, snapshot.facts.cluster_version):
+        if tool is not None and written and _minor(written) > tool.version[:2]:
+            raise UsageError(
+                f"{snapshot.path} was written by a cluster of version {written}, the members run"
+                f" {tool.version[0]}.{tool.version[1]}",
+                cause="an older etcd refuses to start on it",
+                hint="start the members with that version or a newer one",
+            )
+
+
+def _minor(version: str) -> tuple[int, int]:
+    """(major, minor) of `3.6.0`; (0, 0) of anything else, which then hinders nothing."""
+    parts = version.split(".")
+    return (int(parts[0]), int(parts[1])) if len(parts) >= 2 and parts[0].isdigit() and parts[1].isdigit() else (0, 0)
 
 
 def _summary(
@@ -137,11 +151,13 @@ def _summary(
 
 def _losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
     known, most = facts.last_revision, facts.last_revision_max
+    lines: list[str]
     if known is None or most is None:
-        return [
+        lines = [
             f"everything written after the snapshot's revision {snapshot.current_revision}; how much is unknown:"
             " no member answers and no data directory is left (--last-known-revision N if monitoring knows)"
         ]
+        return lines + _comes_along(snapshot)
     witness = max(facts.witnesses, key=lambda one: (one.revision_max, one.revision))
     lost, lost_most = max(0, known - snapshot.current_revision), max(0, most - snapshot.current_revision)
     if lost_most == 0:
@@ -156,7 +172,18 @@ def _losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
     if silent:
         members = "1 member" if silent == 1 else f"{silent} members"
         lines.append(f"what only the {members} without readable data knew, if anything: it cannot be counted")
-    leased = snapshot.leased_keys
-    if leased:
-        lines.append(f"{leased} keys hang on leases, which start anew: not renewed, they are deleted when those end")
+    return lines + _comes_along(snapshot)
+
+
+def _comes_along(snapshot: SnapshotReport) -> list[str]:
+    """What the snapshot brings with it that will need a person."""
+    lines = []
+    if snapshot.leased_keys:
+        lines.append(
+            f"{snapshot.leased_keys} keys hang on leases, which start anew: not renewed, they are deleted in the end"
+        )
+    lines += [
+        f"the alarm {alarm.type} comes along from the snapshot: writes are refused until it is disarmed"
+        for alarm in snapshot.facts.alarms
+    ]
     return lines

@@ -21,6 +21,9 @@ from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.checksum import sync_folder, verify_checksum
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 
+_WAL_SIZE = 130 << 20
+"""etcd preallocates its log in files of 64 MB, one more than it writes to."""
+
 
 @dataclass(frozen=True, slots=True)
 class SimpleStep:
@@ -54,7 +57,7 @@ def build_steps(run: RecoveryRun) -> list[Step]:
         *(_restore_step(run, member) for member in members),
         _identity_step(run),
         *(_start_step(run, member) for member in members),
-        _healthy_step(run),
+        _serving_step(run),
         *(_verify_step(run, *check) for check in verifying.CHECKS),
     ]
 
@@ -62,6 +65,7 @@ def build_steps(run: RecoveryRun) -> list[Step]:
 def _snapshot_step(run: RecoveryRun) -> Step:
     async def verified() -> Result:
         await asyncio.to_thread(_require_same_snapshot, run)
+        _require_space(run)
         return {"sha256": run.sha256}
 
     return SimpleStep("snapshot", f"check {run.snapshot.name} again, byte by byte", _nothing, verified=verified)
@@ -75,6 +79,26 @@ def _require_same_snapshot(run: RecoveryRun) -> None:
             cause=f"its sha256 is {digest.hex()}, the plan says {run.sha256}",
             hint="put the planned file back, or make a new plan with --new-run",
         )
+
+
+def _require_space(run: RecoveryRun) -> None:
+    """Old data stays, so the new data needs room of its own. Known before anything is stopped."""
+    each = run.snapshot.stat().st_size + _WAL_SIZE
+    folders = [_existing(member.data_dir.parent) for member in run.cluster.members]
+    for device in {folder.stat().st_dev for folder in folders}:
+        here = [folder for folder in folders if folder.stat().st_dev == device]
+        free = shutil.disk_usage(here[0]).free
+        if free < each * len(here):
+            raise EtcdopsError(
+                f"not enough room at {here[0]}: {each * len(here)} bytes are needed, {free} are free",
+                hint="old data is kept, not overwritten: free some space and run the command again",
+            )
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
 
 
 def _stop_step(run: RecoveryRun, spec: MemberSpec) -> Step:
@@ -229,11 +253,11 @@ def _start_step(run: RecoveryRun, spec: MemberSpec) -> Step:
     return SimpleStep(f"start:{spec.name}", f"start {spec.name}", acted, checked, lasting=False)
 
 
-def _healthy_step(run: RecoveryRun) -> Step:
+def _serving_step(run: RecoveryRun) -> Step:
     async def acted() -> None:
-        await run.local.wait_healthy(timeout_s=START_TIMEOUT_S)
+        await verifying.wait_serving(run, START_TIMEOUT_S)
 
-    return SimpleStep("healthy", "wait until all members are healthy", acted, lasting=False)
+    return SimpleStep("serving", "wait until all members serve", acted, lasting=False)
 
 
 def _verify_step(run: RecoveryRun, name: str, title: str, check: verifying.Check) -> Step:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias
 
 from etcdops.client.client import Client
 from etcdops.client.failures import Compacted, Refused
-from etcdops.errors import VerificationFailed
-from etcdops.ids import MemberID, format_id
+from etcdops.errors import EtcdopsError, VerificationFailed
+from etcdops.ids import NO_MEMBER, MemberID, format_id
 from etcdops.playbooks.cluster_file import EngineKind
+from etcdops.playbooks.local_cluster import LocalMember
 from etcdops.playbooks.plan import Result
 from etcdops.playbooks.recover.run import RecoveryRun
 from etcdops.proto import etcdserverpb_pb2 as pb
@@ -24,7 +26,47 @@ Check: TypeAlias = Callable[[RecoveryRun], Awaitable[Result]]
 
 _PAGE_SIZE = 500
 _TIMEOUT_S = 30.0
+_PROBE_TIMEOUT_S = 2.0
 _DIFFERENCES_SHOWN = 3
+
+
+async def wait_serving(run: RecoveryRun, timeout_s: float) -> None:
+    """Wait until every member knows a leader and answers a read through the quorum.
+
+    Not until /health says so: an alarm that came along in the snapshot makes a working member unhealthy.
+
+    Raises: EtcdopsError - a member ended, or the time passed; with the last lines of its log.
+    """
+    deadline = time.monotonic() + timeout_s
+    async with Client(run.settings) as client:
+        waiting = list(run.local.members)
+        while waiting:
+            reasons = await asyncio.gather(*(_not_serving(client, member) for member in waiting))
+            waiting = [member for member, reason in zip(waiting, reasons, strict=True) if reason]
+            passed = time.monotonic() > deadline
+            for member, reason in zip(waiting, filter(None, reasons), strict=True):
+                if passed or not member.running:
+                    what = f"does not serve after {timeout_s:.0f} s" if member.running else "ended"
+                    raise EtcdopsError(
+                        f"{member.name} {what}: {reason}",
+                        cause=member.log_tail(3),
+                        hint=f"its whole log is {member.log_path}",
+                    )
+            if waiting:
+                await asyncio.sleep(0.05)
+
+
+async def _not_serving(client: Client, member: LocalMember) -> str:
+    """Why a member does not serve, "" when it does."""
+    endpoint = member.spec.client_url
+    try:
+        status = await client.maintenance.status(endpoint, timeout=_PROBE_TIMEOUT_S)
+        if status.leader == NO_MEMBER:
+            return "it knows no leader"
+        await client.kv.get(b"\0", endpoint=endpoint, timeout=_PROBE_TIMEOUT_S)
+    except EtcdopsError as error:
+        return error.message
+    return ""
 
 
 async def check_members(run: RecoveryRun) -> Result:
