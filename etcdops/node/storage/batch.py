@@ -42,8 +42,7 @@ class Batch:
         self._written.append((sql, bindings))
 
     def write_many(self, sql: str, rows: list[Bindings]) -> None:
-        """Run one statement for each of `rows`, which belong to the batch from now on. Raises: as `write`, but some of
-        the rows may have been written: `rewind` to a mark taken before."""
+        """Run one statement for each of `rows`, which belong to the batch from now on. Raises: as `write`."""
         if not rows:
             return
         try:
@@ -51,7 +50,7 @@ class Batch:
                 self._execute("BEGIN IMMEDIATE")
             self._cursor.executemany(sql, rows)
         except apsw.Error as error:
-            raise self._recovered(error, "writing") from error
+            raise self._recovered(error, "writing", partly=True) from error
         self._written.append((sql, rows))
 
     def mark(self) -> int:
@@ -65,22 +64,24 @@ class Batch:
         del self._written[mark:]
         self._again()
 
-    def commit(self) -> None:
-        """End the transaction, without fsync. Raises: StorageFailed, NoSpace; the transaction stays open."""
+    def commit(self) -> bool:
+        """End the transaction, without fsync; False when there was none.
+
+        Raises: StorageFailed, NoSpace - the transaction stays open.
+        """
         if not self._written:
-            return
+            return False
         try:
             self._execute("COMMIT")
         except apsw.Error as error:
             raise self._recovered(error, "committing") from error
         self._written = []
+        return True
 
-    def _recovered(self, error: apsw.Error, doing: str) -> StorageFailed:
-        """The error to raise, after making sure that what was written before still stands."""
-        if self._written and not self._connection.in_transaction:
+    def _recovered(self, error: apsw.Error, doing: str, *, partly: bool = False) -> StorageFailed:
+        """The error to raise, after making sure that what was written before still stands, and nothing else."""
+        if partly or self._connection.in_transaction != bool(self._written):
             self._again()
-        elif not self._written and self._connection.in_transaction:
-            self._execute("ROLLBACK")
         return failure(error, self._path, doing)
 
     def _again(self) -> None:

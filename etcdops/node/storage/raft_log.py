@@ -77,6 +77,7 @@ class RaftLog:
         self._connection = connection
         self._cursor = connection.cursor()
         self._broken: StorageFailed | None = None
+        self._checked: list[Entry] | None = None  # read by `open`, until `load` takes it or something is written
         self._hard_state = HardState()
         self._snapshot = SnapshotMetadata()
         self._base = (0, 0, 0)  # index, term, chain
@@ -120,7 +121,7 @@ class RaftLog:
         log = cls(connection, path)
         try:
             log._check_structure()
-            log._read()
+            log._checked = log._read()
         except apsw.Error as error:
             connection.close(True)
             raise refusal(error, path, FileKind.RAFT_LOG) from error
@@ -130,12 +131,13 @@ class RaftLog:
         return log
 
     def load(self) -> LoadedLog:
-        """Everything in the log, read and checked once more. Raises: StartRefused."""
-        try:
-            entries = self._read()
-        except apsw.Error as error:
-            self._connection.close(True)
-            raise refusal(error, self.path, FileKind.RAFT_LOG) from error
+        """Everything in the log, read and checked. Raises: StartRefused."""
+        entries, self._checked = self._checked, None
+        if entries is None:
+            try:
+                entries = self._read()
+            except apsw.Error as error:
+                raise refusal(error, self.path, FileKind.RAFT_LOG) from error
         base_index, base_term, _ = self._base
         return LoadedLog(self._hard_state, self._snapshot, entries, LogIndex(base_index), Term(base_term))
 
@@ -257,6 +259,7 @@ class RaftLog:
         """All or nothing, with one fsync at its end."""
         if self._broken is not None:
             raise self._broken
+        self._checked = None
         try:
             if not sync:
                 self._connection.pragma("synchronous", "NORMAL")  # in write-ahead mode: no fsync at a commit

@@ -55,6 +55,7 @@ class StateStore:
         self._index = LogIndex(self.meta.number(Meta.CONSISTENT_INDEX))
         self._term = Term(self.meta.number(Meta.TERM))
         self._marked = False
+        self._measure()
         self._checkpoints = threading.Lock()
         self._checkpoint_error: StorageFailed | None = None
         self._log_is_long = False  # set by the checkpointing thread, cleared by the loop
@@ -117,7 +118,8 @@ class StateStore:
         if self._marked:
             self.meta.put(Meta.CONSISTENT_INDEX, self._index)
             self.meta.put(Meta.TERM, self._term)
-        self._batch.commit()
+        if self._batch.commit():
+            self._measure()
         self._marked = False
         if self._log_is_long:
             self._log_is_long = False
@@ -189,13 +191,13 @@ class StateStore:
 
     @property
     def size_bytes(self) -> int:
-        """The size of the file once the open transaction is in it (etcd's dbSize): only defragment makes it smaller."""
-        return self._number("page_count") * self._number("page_size")
+        """The size of the file as of the last commit (etcd's dbSize): only `defragment` makes it smaller."""
+        return self._size_bytes
 
     @property
     def size_in_use_bytes(self) -> int:
         """The same without the pages that are free to be used again (etcd's dbSizeInUse)."""
-        return (self._number("page_count") - self._number("freelist_count")) * self._number("page_size")
+        return self._size_in_use_bytes
 
     def defragment(self) -> None:
         """Rewrite the file without its free pages. Blocks the member, and needs room for a copy beside the file.
@@ -205,11 +207,15 @@ class StateStore:
         """
         self.commit()
         snapshot_copy.defragment(self._connection, self.path)
+        self._measure()
 
-    def _number(self, pragma: str) -> int:
-        value = self._connection.pragma(pragma)
-        assert isinstance(value, int)
-        return value
+    def _measure(self) -> None:
+        """Sizes are asked for with every proposal, so they are measured once for each commit."""
+        pages, free, page_size = (
+            int(str(self._connection.pragma(name))) for name in ("page_count", "freelist_count", "page_size")
+        )
+        self._size_bytes = pages * page_size
+        self._size_in_use_bytes = (pages - free) * page_size
 
     def _checkpoint(self) -> LogIndex:
         connection = open_database(self.path, FileKind.STATE, Mode.STATE_CHECKPOINTER)

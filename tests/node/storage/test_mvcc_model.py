@@ -290,4 +290,4 @@ TestMvccAgainstItsModel = MvccMachine.TestCase
 TestMvccAgainstItsModel.settings = settings(
     max_examples=70, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestMvccAgainstItsModel.pytestmark = [pytest.mark.slow]  # type: ignore[attr-defined]  # unittest cases take marks so
+TestMvccAgainstItsModel.pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # type: ignore[attr-defined]  # unittest cases take marks so
