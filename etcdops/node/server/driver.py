@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol
 
 from etcdops.clock import Clock
 from etcdops.ids import LogIndex, MemberID
@@ -37,7 +37,12 @@ from etcdops.node.server.reads import Reads
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+P = ParamSpec("P")
+
+READYS_PER_TURN = 4
+"""A member that applies a long backlog (after a restart, or after being away) lets others run in between: each Ready
+hands out a bounded amount, see derived.COMMITTED_BYTES_PER_READY_MAX.
+"""
 
 
 class Scheduler(Protocol):
@@ -71,8 +76,8 @@ class Machine(Protocol):
 
     def apply(self, entries: tuple[Entry, ...]) -> None: ...
 
-    def install(self, snapshot: Snapshot) -> None:
-        """Become the state of a received snapshot, whose image the log writer has checked."""
+    def install(self, snapshot: Snapshot, done: Callable[[], None]) -> None:
+        """Become the state of a received snapshot, whose image the log writer has checked; then `done`."""
 
 
 class Listener(Protocol):
@@ -98,7 +103,10 @@ class Driver:
         scheduler: Scheduler,
         clock: Clock,
         metrics: NodeMetrics,
+        failed: Callable[[Exception], None],
     ) -> None:
+        """Args: failed hears, once, why this member cannot go on; the driver has stopped then. A log that contradicts
+        the cluster (CoreCorrupt), a disk that does not take what was applied (StorageFailed), or an error of ours."""
         self.core = core
         self._memory = memory
         self._writer = writer
@@ -110,6 +118,7 @@ class Driver:
         self._scheduler = scheduler
         self._clock = clock
         self._metrics = metrics
+        self._failed = failed
         self._soft_state = SoftState(core.leader, core.role)
         self._stable_index = memory.last_index()
         """The last index known to be on this member's disk."""
@@ -119,25 +128,27 @@ class Driver:
     # What comes in. Each call only notes the input and asks for a turn.
 
     def wake(self) -> None:
-        """Handle what came in, in the next turn of the loop."""
-        if not self._turn_scheduled and not self._stopped:
+        """Handle what came in, in the next turn of the loop; once stopped, refuse it there."""
+        if not self._turn_scheduled:
             self._turn_scheduled = True
             self._scheduler.call_soon(self._turn)
 
     def process(self, message: Message) -> None:
         """A message from a peer."""
         if not self._stopped:
-            self.core.step(message)
+            self._guard(self.core.step, message)
             self.wake()
 
     def tick(self) -> None:
         """One heartbeat interval passed."""
         if not self._stopped:
-            self.core.tick()
+            self._guard(self.core.tick)
             self.wake()
 
     def propose_conf_change(self, data: bytes, change: ConfChange) -> bool:
         """Propose a change of one member. False: there is no leader to take it, nothing was proposed."""
+        if self._stopped:
+            return False
         try:
             self.core.propose_conf_change(EntryType.CONF_CHANGE, data, change)
         except ProposalDropped:
@@ -147,19 +158,20 @@ class Driver:
 
     def transfer_leader(self, target: MemberID) -> None:
         """Begin to hand the leadership over; the outcome shows in `core.leader`."""
-        self.core.transfer_leader(target)
-        self.wake()
+        if not self._stopped:
+            self._guard(self.core.transfer_leader, target)
+            self.wake()
 
     def report_unreachable(self, member: MemberID) -> None:
         """A message to `member` was lost."""
         if not self._stopped:
-            self.core.report_unreachable(member)
+            self._guard(self.core.report_unreachable, member)
             self.wake()
 
     def report_snapshot(self, member: MemberID, ok: bool) -> None:
         """The snapshot to `member` arrived, or did not."""
         if not self._stopped:
-            self.core.report_snapshot(member, ok)
+            self._guard(self.core.report_snapshot, member, ok)
             self.wake()
 
     def stop(self) -> None:
@@ -168,17 +180,34 @@ class Driver:
         self.proposals.fail_all(STOPPED)
         self.reads.fail_all(STOPPED)
 
+    def _guard(self, work: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+        """Do what may find out that this member cannot go on: then it must end, not fall silent with half a Ready
+        done, and not tell whoever called (a peer's stream, a timer) about it."""
+        try:
+            work(*arguments, **named)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next step could be built on sand
+            self.stop()
+            self._failed(error)
+
     # What goes out.
 
     def _turn(self) -> None:
         self._turn_scheduled = False
         if self._stopped:
-            return
+            self.stop()
+        else:
+            self._guard(self._take_turn)
+
+    def _take_turn(self) -> None:
         self._propose()
         self.reads.start_round(self._clock.monotonic())
         # A Ready that needs no disk is done at once, and doing it may produce the next one.
-        while (ready := self.core.ready()) is not None:
+        for _ in range(READYS_PER_TURN):
+            ready = self.core.ready()
+            if ready is None or self._stopped:
+                return
             self._begin(ready)
+        self.wake()
 
     def _propose(self) -> None:
         if not self.proposals.has_unsent or self.core.leader == 0:
@@ -205,9 +234,9 @@ class Driver:
         self._send(ready.messages)
         if ready.snapshot is not None:
             hard_state = ready.hard_state or self._memory.initial_state()[0]
-            self._writer.install(ready.snapshot, hard_state, lambda: self._installed(ready))
+            self._writer.install(ready.snapshot, hard_state, lambda: self._guard(self._installed, ready))
         elif ready.must_sync:
-            self._writer.append(ready.hard_state, ready.entries, lambda: self._saved(ready))
+            self._writer.append(ready.hard_state, ready.entries, lambda: self._guard(self._saved, ready))
             # Entries saved earlier are applied while the disk is busy.
             self._apply(tuple(entry for entry in ready.committed_entries if entry.index <= self._stable_index))
         else:
@@ -220,10 +249,14 @@ class Driver:
             return
         self._memory.apply_snapshot(ready.snapshot)
         self._stable_index = ready.snapshot.metadata.index
-        self._machine.install(ready.snapshot)
+        self._machine.install(ready.snapshot, lambda: self._replaced(ready))
+
+    def _replaced(self, ready: Ready) -> None:
+        if self._stopped:
+            return
         if ready.entries:
             # They follow the snapshot and are written like any others, once the log starts there.
-            self._writer.append(None, ready.entries, lambda: self._saved(ready))
+            self._writer.append(None, ready.entries, lambda: self._guard(self._saved, ready))
         else:
             self._saved(ready)
 

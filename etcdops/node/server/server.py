@@ -10,10 +10,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from etcdops.clock import Clock
+from etcdops.errors import EtcdopsError
 from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
@@ -23,12 +23,13 @@ from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
 from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
-from etcdops.node.raft.core import RaftCore
 from etcdops.node.raft.types import ConfChange, Role, Snapshot, SoftState
+from etcdops.node.server.background import Background
 from etcdops.node.server.bootstrap import Boot
 from etcdops.node.server.data_dir import DataDir
-from etcdops.node.server.derived import api_limits, auto_compactor, raft_config
+from etcdops.node.server.derived import api_limits, auto_compactor, raft_core
 from etcdops.node.server.driver import Driver
+from etcdops.node.server.ending import Ending, failure
 from etcdops.node.server.housekeeping import Housekeeping
 from etcdops.node.server.images import Images
 from etcdops.node.server.leader_link import LeaderLink
@@ -66,14 +67,6 @@ _ENVELOPE_BYTES = 24
 _STOP_TIMEOUT_S = 5.0
 
 
-class Ending:
-    """Why a member stopped by itself."""
-
-    def __init__(self, reason: str, error: BaseException | None = None) -> None:
-        self.reason = reason
-        self.error = error
-
-
 class Server:
     """See the module. Made by `create`, then `start`, `wait_ended`, `stop`."""
 
@@ -91,7 +84,7 @@ class Server:
         self.request_ids = RequestIDs(boot.member_id, clock)
         self.limits = api_limits(config)
         self._ended: asyncio.Future[Ending] = loop.create_future()
-        self._background = ThreadPoolExecutor(max_workers=4, thread_name_prefix="background")
+        self._background = Background(loop)
         self._tasks: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
         self._next_lease_look = 0.0
@@ -104,14 +97,14 @@ class Server:
             quota_bytes=config.quota_backend_bytes,
             call_soon=loop.call_soon,
             call_later=loop.call_later,
-            storage_failed=self._storage_failed,
+            storage_failed=self._failed,
         )
         self._recovered = recovered
         self.applier, self.lessor = recovered.applier, recovered.lessor
         self.hub, self.members = recovered.hub, recovered.members
 
-        self._core = RaftCore(raft_config(config, boot), boot.memory, random.Random())
-        self._thread = StorageThread(loop, self._storage_failed)
+        self._core = raft_core(config, boot, random.Random())
+        self._thread = StorageThread(loop, self._failed)
         self._leader_link = LeaderLink(self)
         self.services = EtcdServices(self)
         self._peers = Peers(
@@ -124,7 +117,7 @@ class Server:
             routes=self.services.peer_routes,
             clock=clock,
             dial_timeout_s=1.0 + config.election_timeout_ms / 1000,
-            removed=lambda: self._end(REMOVED),
+            removed=self._removed,
             call_later=loop.call_later,
         )
         writer = ThreadedLogWriter(
@@ -164,6 +157,7 @@ class Server:
             scheduler=loop,
             clock=clock,
             metrics=self.metrics,
+            failed=self._failed,
         )
         self._peers.serve(self._driver, self._images)
         self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
@@ -180,7 +174,7 @@ class Server:
             ask_versions=lambda: self._spawn(self._decide_cluster_version()),
             cluster_version_known=lambda: bool(self.applier.cluster_version),
             compactor=auto_compactor(config, clock.monotonic()),
-            storage_failed=self._storage_failed,
+            storage_failed=self._failed,
             metrics=self.metrics,
             monotonic=clock.monotonic,
         )
@@ -221,7 +215,7 @@ class Server:
         await self._leader_link.close()
         await self._peers.transport.stop()
         self._thread.stop(_STOP_TIMEOUT_S)
-        self._background.shutdown(wait=True, cancel_futures=True)
+        self._background.stop()
         if self.ending is not None and self.ending.error is not None:
             # What the disk refused may not be written again: the raft log has it.
             self.state.abandon()
@@ -243,14 +237,18 @@ class Server:
         except TimeoutError:
             log.warning("leadership transfer failed", extra=fields(transferee_member_id=format_id(target)))
 
-    def _end(self, reason: str, error: BaseException | None = None) -> None:
+    def _removed(self) -> None:
+        self._end(Ending(REMOVED))
+
+    def _failed(self, error: BaseException) -> None:
+        """The disk, the raft log or our own code failed: nothing may be acknowledged any more."""
+        if not self._ended.done():
+            self._end(failure(error, self.member_id, self._directory.root))
+
+    def _end(self, ending: Ending) -> None:
         if not self._ended.done():
             self._driver.stop()
-            self._ended.set_result(Ending(reason, error))
-
-    def _storage_failed(self, error: BaseException) -> None:
-        log.critical("failed to save Raft hard state and entries", extra=fields(error=str(error)))
-        self._end("the disk failed", error)
+            self._ended.set_result(ending)
 
     # The clock.
 
@@ -365,17 +363,7 @@ class Server:
 
     def run_in_background(self, work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
         """See ServerPort.run_in_background."""
-        future = self._loop.run_in_executor(self._background, work)
-
-        def finished(ended: asyncio.Future[T]) -> None:
-            if ended.cancelled():
-                done(None, asyncio.CancelledError())
-            elif (error := ended.exception()) is not None:
-                done(None, error)
-            else:
-                done(ended.result(), None)
-
-        future.add_done_callback(finished)
+        self._background.run(work, done)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """See ServerPort.call_later."""
@@ -426,10 +414,21 @@ class Server:
         # In a later turn: the core must not hear of it while it hands the SNAP message out.
         self._loop.call_soon(self._driver.report_snapshot, member, False)
 
-    def _load_snapshot(self, snapshot: Snapshot) -> None:
-        log.info("applying snapshot", extra=fields(incoming_leader_snapshot_index=int(snapshot.metadata.index)))
-        self._recovered.replace(self._peers.received_image(snapshot.metadata.index))
-        self.state.keep_conf_state(snapshot.metadata.conf_state)
+    def _load_snapshot(self, snapshot: Snapshot, done: Callable[[], None]) -> None:
+        metadata = snapshot.metadata
+        log.info("applying snapshot", extra=fields(incoming_leader_snapshot_index=int(metadata.index)))
+
+        def replace() -> None:
+            try:
+                self._recovered.replace(self._peers.received_image(metadata.index))
+                self.state.keep_conf_state(metadata.conf_state)
+            except EtcdopsError as error:
+                self._storage_failed(error)
+                return
+            done()
+
+        # Whoever still reads the old store from another thread must finish first.
+        self._background.when_quiet(replace)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)

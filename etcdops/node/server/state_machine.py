@@ -49,10 +49,10 @@ class StateMachine:
         put_in_force: Callable[[ConfChange], ConfState],
         is_leading: Callable[[], bool],
         keep_conf_state: Callable[[ConfState], None],
-        load_snapshot: Callable[[Snapshot], None],
+        load_snapshot: Callable[[Snapshot, Callable[[], None]], None],
     ) -> None:
         """Args: put_in_force is RaftCore.apply_conf_change; keep_conf_state writes its result in the transaction of the
-        entry being applied; load_snapshot replaces the store by a received image."""
+        entry being applied; load_snapshot(snapshot, done) replaces the store by a received image."""
         self._applier = applier
         self._waiters = waiters
         self.applied_index = applied_index
@@ -78,12 +78,16 @@ class StateMachine:
             self.applied_index = entry.index
             self.applied_term = entry.term
 
-    def install(self, snapshot: Snapshot) -> None:
-        """Become a received snapshot."""
-        self._load_snapshot(snapshot)
-        self.applied_index = snapshot.metadata.index
-        self.applied_term = snapshot.metadata.term
-        self._waiters.state_replaced()
+    def install(self, snapshot: Snapshot, done: Callable[[], None]) -> None:
+        """Become a received snapshot; then `done`. Nothing may be applied meanwhile."""
+
+        def loaded() -> None:
+            self.applied_index = snapshot.metadata.index
+            self.applied_term = snapshot.metadata.term
+            self._waiters.state_replaced()
+            done()
+
+        self._load_snapshot(snapshot, loaded)
 
     def _apply_change(self, entry: Entry) -> None:
         try:
