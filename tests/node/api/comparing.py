@@ -97,6 +97,13 @@ class WatchStream:
                     return list(self._received)
         raise AssertionError(f"no progress to revision {revision}; last: {self._received[-3:]}")
 
+    def wait_quiet(self, quiet_s: float = 0.5) -> list[str]:
+        """Everything received once nothing has come for a while, normalised; for what ends without a last word."""
+        with self._arrived:
+            while self._arrived.wait(quiet_s):
+                pass
+            return [str(normalised(one)) for one in self._received]
+
     def close(self) -> None:
         self._call.cancel()  # type: ignore[no-untyped-call]  # grpcio has no types of its own
         self._requests.put(None)
