@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -30,6 +31,9 @@ Exit codes: 0 done or healthy, 1 failed and nothing changed, 2 usage,
 8 not confirmed, 9 partly done, 10 done but not verified,
 11 result unknown, 124 --timeout, 130 interrupted.
 """
+
+COMPLETION_VARIABLE = "_ETCDOPS_COMPLETE"
+"""What click's completion scripts set, e.g. `_ETCDOPS_COMPLETE=bash_source etcdops` prints the one for bash."""
 
 SUGGESTIONS = """
 Try next:
@@ -71,7 +75,18 @@ def root(ctx: click.Context) -> object:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line (without the program's name) and return its exit code."""
-    return diagnostics.run(lambda: root.main(list(arguments), prog_name="etcdops", standalone_mode=False))
+    return diagnostics.run(lambda: _invoke(list(arguments)))
+
+
+def _invoke(arguments: list[str]) -> object:
+    # Not `root.main`: click's own ends (a closed pipe is its exit 1) would come before ours.
+    completion = os.environ.get(COMPLETION_VARIABLE)
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(root, {}, "etcdops", COMPLETION_VARIABLE, completion)
+    with root.make_context("etcdops", arguments) as context:
+        return root.invoke(context)
 
 
 def main() -> NoReturn:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from etcdops.cli.output import Cell, Column, Json, Look, hex_id, printable, render_table, rfc3339
+import re
+
+from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table, rfc3339
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
@@ -56,7 +58,7 @@ def headline(view: ClusterView) -> str:
         return f"{view.health}  {_count(len(view.answering), 'endpoint')} answer; the member list is not known"
     present = f"{quorum.present} of {_count(quorum.voters, 'voter')} {'answers' if quorum.present == 1 else 'answer'}"
     if view.has_quorum and not quorum.holds:
-        return f"{view.health}  the quorum works, though only {present} from here ({quorum.needed} needed)"
+        return f"{view.health}  the quorum works, but only {present} here ({quorum.needed} needed)"
     if view.has_quorum:
         spare = _count(view.tolerates, "more") if view.tolerates else "no further one"
         return f"{view.health}  {present}, {quorum.needed} needed: {spare} may fail"
@@ -201,11 +203,19 @@ def _wrapped_findings(findings: tuple[Finding, ...], look: Look, width: int) -> 
 
 
 def _wrap(text: str, width: int, indent: str) -> str:
-    """`text` broken at blanks into lines of `width` cells; the first line is not indented."""
-    import textwrap
+    """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`."""
+    lines, line = [], ""
+    for gap, word in _words(text):
+        if line and cell_width(line + gap + word) > width:
+            lines.append(line)
+            line = ""
+        line += (gap if line else "") + word
+    return ("\n" + indent).join([*lines, line])
 
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return ("\n" + indent).join(lines)
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """Each word with the blanks before it; commands in a sentence are words as any other."""
+    return [(match[1], match[2]) for match in re.finditer(r"( *)([^ ]+)", text)]
 
 
 def _count(number: int, noun: str) -> str:

@@ -115,6 +115,7 @@ _HINTS: tuple[tuple[str, str], ...] = (
     ("required revision has been compacted", "ask for a newer revision, or for the current one"),
     ("required revision is a future revision", "ask for an older revision; this member may lag behind"),
     ("request is too large", "send less at once, or raise --max-request-bytes on every member"),
+    ("message larger than max", "send less at once, or raise --max-request-bytes on every member"),
     ("not leader", "send it to the leader: etcdops status shows it"),
     ("unhealthy cluster", "bring the silent members back first: etcdops status"),
     ("not enough started members", "start or remove the members that are not running: etcdops status"),

@@ -45,6 +45,8 @@ async def explain(
     except ConnectionRefusedError:
         return Silence.REFUSED, "connection refused"
     except ConnectionResetError:
+        if endpoint.secure:
+            return Silence.TLS, _ALERTS["UNEXPECTED_EOF"]
         return Silence.UNREACHABLE, "it closes the connection at once"
     except socket.gaierror as error:
         return Silence.NAME, f"the host name is not known: {error.strerror}"

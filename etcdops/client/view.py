@@ -245,7 +245,8 @@ class ClusterView:
                 # Enough voters are there. If some would not talk to us, only the probe can tell.
                 return Health.NO_LEADER if self.serves_linearizable is False or self.quorum.holds else Health.UNKNOWN
             return Health.QUORUM_LOST
-        troubled = self.silent or self.alarms or self.problems or not self.members_known
+        differs = self.hashes_agree() is False
+        troubled = self.silent or self.alarms or self.problems or differs or not self.members_known
         return Health.DEGRADED if troubled or any(m.status.errors for m in self.members if m.status) else Health.HEALTHY
 
     def member(self, member_id: MemberID) -> MemberView | None:

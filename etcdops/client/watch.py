@@ -42,8 +42,8 @@ class Watcher:
     `reconnect_timeout_s`, or a member that answers no keep-alive ping, does not count as waiting: the first raises, the
     second makes it go on at another member.
 
-    Raises (from the iteration): Compacted - history it has not seen yet is gone, `compact_revision` says from where on
-        there is some; AccessDenied; Refused; Unreachable.
+    Raises (on entering and from the iteration): Compacted - history it has not seen yet is gone, `compact_revision`
+        says from where on there is some; AccessDenied; Refused; Unreachable.
     """
 
     def __init__(
@@ -62,13 +62,20 @@ class Watcher:
         self._resumed = False
         self._refreshed = False
         self._closed = False
+        self._stands = False
 
     @property
     def endpoint(self) -> str:
         """The member this watch is served by now, "" between connections."""
-        return self._connection.endpoint.url if self._connection is not None and self._call is not None else ""
+        return self._connection.endpoint.url if self._connection is not None and self._stands else ""
 
     async def __aenter__(self) -> Self:
+        """The watch stands when the block begins: what happens from here on is seen."""
+        try:
+            await self._connect()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -82,6 +89,7 @@ class Watcher:
         self._hang_up()
 
     def _hang_up(self) -> None:
+        self._stands = False
         if self._call is not None:
             self._call.cancel()
             self._call = None
@@ -90,26 +98,26 @@ class Watcher:
         return self
 
     async def __anext__(self) -> WatchBatch:
-        while not self._closed:
-            if self._call is None:
-                await self._connect()
-            response = await self._receive()
-            batch = await self._take(response) if response is not None else None
-            if batch is not None:
-                return batch
+        try:
+            while not self._closed:
+                if self._call is None:
+                    await self._connect()
+                response = await self._receive()
+                batch = await self._take(response) if response is not None else None
+                if batch is not None:
+                    return batch
+        except asyncio.CancelledError:
+            # Closing cancels the call under us; that is not our task being cancelled.
+            if not self._closed or _being_cancelled():
+                raise
         raise StopAsyncIteration
 
     async def _receive(self) -> pb.WatchResponse | None:
-        """The next message; None when the stream broke and is to be opened anew, or the watch was closed."""
+        """The next message; None when the stream broke and is to be opened anew."""
         try:
             return await self._read(None)
         except _Broken as broken:
             failure = broken.failure
-        except asyncio.CancelledError:
-            # Closing cancels the call under us; that is not our task being cancelled.
-            if self._closed and not _being_cancelled():
-                return None
-            raise
         await self._broken(failure)
         return None
 
@@ -155,6 +163,7 @@ class Watcher:
             return False
         # A watch "from now on" begins after the revision at which it was confirmed, also when it is resumed later.
         self._next_revision = self._next_revision or response.header.revision + 1
+        self._stands = True
         self._resumed = self._down_since is not None
         self._down_since = None
         self._failures_in_a_row = 0

@@ -1,0 +1,183 @@
+"""What `etcdops status` prints for clusters in every state, in bytes (`pytest --rewrite`, then read the diff)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from etcdops.cli.output import Look, cell_width, render_json
+from etcdops.cli.status_view import SCHEMA, WIDTH, exit_code, render, summary_line, to_json
+from etcdops.client.view import Alarm, ClusterView, EndpointView, HashKV, MemberStatus, MemberView, Silence
+from etcdops.errors import ExitCode
+from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
+from tests.conftest import Golden
+
+GB = 1 << 30
+PLAIN = Look()
+STATUS = MemberStatus(
+    version="3.6.5",
+    db_size_bytes=int(2.7 * GB),
+    db_size_in_use_bytes=int(1.1 * GB),
+    db_quota_bytes=8 * GB,
+    leader=MemberID(0xA1),
+    raft_term=Term(42),
+    raft_index=LogIndex(91846220),
+    raft_applied_index=LogIndex(91846220),
+    revision=Revision(18204551),
+)
+
+
+def member(number: int, **changes: object) -> MemberView:
+    """Member `etcd-<number>` with ID 0xa<number>; `changes` are fields of MemberStatus."""
+    return MemberView(
+        id=MemberID(0xA0 + number),
+        name=f"etcd-{number}",
+        peer_urls=(f"http://10.0.0.{number}:2380",),
+        client_urls=(f"http://10.0.0.{number}:2379",),
+        is_learner=False,
+        started=True,
+        endpoint=f"http://10.0.0.{number}:2379",
+        status=dataclasses.replace(STATUS, **changes),  # type: ignore[arg-type]  # fields of MemberStatus
+        rtt_s=0.003 * number,
+        last_seen=1_800_000_000.0,
+    )
+
+
+def silent(number: int, error: str, silence: Silence) -> MemberView:
+    return dataclasses.replace(
+        member(number), status=None, error=error, silence=silence, rtt_s=None, last_seen=1_799_999_982.0
+    )
+
+
+def cluster(*members: MemberView, **changes: object) -> ClusterView:
+    made = ClusterView(
+        cluster_id=ClusterID(0x6F2A9C1E04D7B3A1),
+        members=members,
+        taken_at=1_800_000_000.0,
+        took_s=0.012,
+        endpoints=tuple(EndpointView(m.endpoint, True, m.id, ClusterID(0x6F2A9C1E04D7B3A1)) for m in members),
+        serves_linearizable=True,
+    )
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]  # fields of ClusterView
+
+
+def hashed(view: MemberView, value: int) -> MemberView:
+    return dataclasses.replace(view, hash=HashKV(value, Revision(-1), Revision(18204551)))
+
+
+NO_LEADER = {"leader": NO_MEMBER, "errors": ("no leader",)}
+REFUSED = silent(2, "connection refused", Silence.REFUSED)
+PAUSED = silent(3, "no connection within 2 s", Silence.TIMED_OUT)
+NOBODY = ClusterView(
+    cluster_id=None,
+    members=(
+        MemberView(None, "", (), (), False, True, "http://10.0.0.1:2379", None, "connection refused", Silence.REFUSED),
+        MemberView(None, "", (), (), False, True, "https://10.0.0.2:2379", None, "TLS handshake failed", Silence.TLS),
+    ),
+    taken_at=1_800_000_000.0,
+    members_known=False,
+    serves_linearizable=False,
+)
+
+CASES: dict[str, ClusterView] = {
+    "healthy": cluster(member(1), member(2), member(3, raft_applied_index=LogIndex(91846218))),
+    "one-silent": cluster(member(1), REFUSED, member(3)),
+    "quorum-lost": cluster(member(1, **NO_LEADER), REFUSED, PAUSED, serves_linearizable=False),
+    "hidden-from-us": cluster(member(1), REFUSED, PAUSED),
+    "no-leader": cluster(*(member(n, **NO_LEADER) for n in (1, 2, 3)), serves_linearizable=False),
+    "nobody": NOBODY,
+    "access-denied": cluster(
+        silent(1, "user name is empty", Silence.ACCESS_DENIED), members_known=False, serves_linearizable=None
+    ),
+    "nospace": cluster(
+        member(1, db_size_bytes=8 * GB), member(2), member(3), alarms=(Alarm(MemberID(0xA1), "NOSPACE"),)
+    ),
+    "learner-and-unstarted": cluster(
+        member(1),
+        dataclasses.replace(member(2, is_learner=True), is_learner=True),
+        MemberView(
+            MemberID(0xA3),
+            "",
+            ("http://10.0.0.3:2380",),
+            (),
+            False,
+            False,
+            "",
+            None,
+            "added, but never started",
+            Silence.UNSTARTED,
+        ),
+    ),
+    "two-clusters": cluster(
+        member(1), problems=("two clusters: http://10.0.0.9:2379 belongs to cluster 00000000000000c2, not to 6f2a",)
+    ),
+    "hashes-differ": cluster(
+        hashed(member(1), 1), hashed(member(2), 1), hashed(member(3), 2), hashes_revision=Revision(18204551)
+    ),
+    "wide-names": cluster(
+        dataclasses.replace(member(1), name="领导者节点"),
+        dataclasses.replace(member(2), name="etcd-production-beijing-02"),
+    ),
+    "control-characters": cluster(dataclasses.replace(member(1), name="evil\x1b[2J\nname")),
+}
+
+EXIT_CODES = {
+    "healthy": ExitCode.OK,
+    "nobody": ExitCode.UNREACHABLE,
+    "access-denied": ExitCode.ACCESS_DENIED,
+    "wide-names": ExitCode.OK,
+    "control-characters": ExitCode.OK,
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_report(name: str, golden: Golden) -> None:
+    """Verdict, table, findings, what is still possible."""
+    golden.check(f"{name}.txt", render(CASES[name], PLAIN))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_exit_code(name: str) -> None:
+    """console.md: 0 healthy, 3 nobody reachable, 4 not let in, 5 everything between."""
+    assert exit_code(CASES[name]) is EXIT_CODES.get(name, ExitCode.UNHEALTHY)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_report_fits_80_columns_and_obeys_no_member(name: str) -> None:
+    """Also with wide characters, and whatever a member calls itself reaches the terminal as text."""
+    for line in render(CASES[name], PLAIN).splitlines():
+        assert cell_width(line) <= WIDTH, line
+        assert line.isprintable(), line
+
+
+def test_wide_shows_every_column(golden: Golden) -> None:
+    golden.check("one-silent-wide.txt", render(CASES["one-silent"], PLAIN, wide=True))
+
+
+def test_ascii_is_ascii(golden: Golden) -> None:
+    text = render(CASES["quorum-lost"], Look(ascii=True))
+    assert text.isascii()
+    golden.check("quorum-lost-ascii.txt", text)
+
+
+def test_colours_say_nothing_that_words_do_not(golden: Golden) -> None:
+    """Taking the escapes away gives the plain report, byte for byte."""
+    import click
+
+    text = render(CASES["quorum-lost"], Look(color=True))
+    assert "\x1b[" in text
+    assert click.unstyle(text) == render(CASES["quorum-lost"], PLAIN)
+    golden.check("quorum-lost-color.txt", text)
+
+
+def test_json_has_every_member_with_its_error(golden: Golden) -> None:
+    """etcd #9531 and #9535: silent members are inside, and no 64-bit ID is a number."""
+    view = CASES["quorum-lost"]
+    document = to_json(view)
+    golden.check("quorum-lost.json", render_json(SCHEMA, document) + "\n")
+    golden.check("healthy.json", render_json(SCHEMA, to_json(CASES["healthy"])) + "\n")
+
+
+def test_lines_for_logs_and_screen_readers(golden: Golden) -> None:
+    golden.check("lines.txt", "".join(summary_line(view) + "\n" for view in CASES.values()))
