@@ -458,6 +458,40 @@ async def test_a_client_that_reads_nothing_is_not_listened_to(start: Start, serv
     await eventually(lambda: listener.connections_open == 0, "the connection is gone")
 
 
+@pytest.mark.slow
+async def test_others_are_served_during_a_rapid_reset_attack(start: Start) -> None:
+    """CVE-2023-44487: the attacker is sent away again and again, a bystander notices little."""
+    listener = await start(Limits(resets_burst=300))
+    attacking = True
+    sent_away = 0
+    fake = FakeClient()
+    calls = [fake.call("/test.S/Keep") for _ in range(1_000)]
+    pieces = [fake.hello(), *(sent + fake.reset(stream_id) for stream_id, sent in calls)]
+
+    async def attack() -> None:
+        nonlocal sent_away
+        while attacking:
+            async with raw(listener) as client:
+                with contextlib.suppress(ConnectionError):
+                    for start_at in range(0, len(pieces), 50):
+                        client.write(b"".join(pieces[start_at : start_at + 50]))
+                        await client.writer.drain()
+                    await client.at_end()
+                sent_away += 1
+
+    attacker = asyncio.create_task(attack())
+    try:
+        async with channel(listener) as grpc_channel:
+            echo = unary(grpc_channel, "/test.S/Echo")
+            for number in range(30):
+                assert await echo(b"%d" % number, timeout=10) == b"%d" % number
+        await eventually(lambda: sent_away >= 2, "the attacker was sent away twice")
+    finally:
+        attacking = False
+        await asyncio.wait_for(attacker, 20)
+    await eventually(lambda: listener.connections_open == 0, "nothing is left of it")
+
+
 # Limits and the end
 
 
