@@ -73,9 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _refused(error: EtcdopsError) -> int:
     """In the log for machines, as etcd does; and in three plain lines for whoever started it by hand."""
     log.critical("failed to start the member", extra=fields(error=error.message))
+    _tell(error)
+    return int(error.exit_code)
+
+
+def _tell(error: EtcdopsError) -> None:
     for line in error.lines():
         print(line, file=sys.stderr)  # noqa: T201
-    return int(error.exit_code)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -168,5 +172,6 @@ def _exit_status(server: Server) -> int:
         log.warning("server error", extra=fields(error=ending.reason))
         log.warning("data-dir used by this member must be removed", extra=fields(data_dir=server.data_dir))
         return int(ExitCode.OK)
-    log.critical("the member stopped", extra=fields(reason=ending.reason, error=str(ending.error)))
+    log.critical("the member stopped", extra=fields(reason=ending.reason, error=ending.error.message))
+    _tell(ending.error)
     return int(ExitCode.FAILED)

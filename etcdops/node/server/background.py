@@ -47,13 +47,15 @@ class Background:
 
         def finished(ended: asyncio.Future[T]) -> None:
             self._running -= 1
-            if ended.cancelled():
-                done(None, asyncio.CancelledError())
-            elif (error := ended.exception()) is not None:
-                done(None, error)
-            else:
-                done(ended.result(), None)
-            self._settle()
+            try:
+                if ended.cancelled():
+                    done(None, asyncio.CancelledError())
+                elif (error := ended.exception()) is not None:
+                    done(None, error)
+                else:
+                    done(ended.result(), None)
+            finally:
+                self._settle()
 
         future.add_done_callback(finished)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from random import Random
+
+from etcdops.errors import StartRefused
 from etcdops.node.api.port import Limits
 from etcdops.node.config import Config
 from etcdops.node.peer.codec import MalformedMessage, decode_conf_change
 from etcdops.node.raft.config import RaftConfig
+from etcdops.node.raft.core import RaftCore
+from etcdops.node.raft.errors import CoreCorrupt
 from etcdops.node.raft.types import ConfChange, Entry
 from etcdops.node.server.auto_compaction import AutoCompactor, PeriodicCompactor, RevisionCompactor
 from etcdops.node.server.bootstrap import Boot
@@ -25,6 +30,19 @@ def api_limits(config: Config) -> Limits:
         election_timeout_s=config.election_timeout_ms / 1000,
         watch_progress_interval_s=config.watch_progress_notify_interval_s or 600.0,
     )
+
+
+def raft_core(config: Config, boot: Boot, random: Random) -> RaftCore:
+    """Raft as it goes on from `boot`. Raises: StartRefused when what was saved contradicts itself."""
+    try:
+        return RaftCore(raft_config(config, boot), boot.memory, random)
+    except CoreCorrupt as error:
+        raise StartRefused(
+            f"the raft log {boot.raft_log.path} is damaged: {error}",
+            cause="a part of it is lost: acknowledged writes may be missing from it",
+            hint="move the data directory away, remove this member and add it again so that it gets the data from the "
+            "others; if it is the only member, restore a snapshot",
+        ) from error
 
 
 def raft_config(config: Config, boot: Boot) -> RaftConfig:

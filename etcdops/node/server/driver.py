@@ -249,7 +249,7 @@ class Driver:
             return
         self._memory.apply_snapshot(ready.snapshot)
         self._stable_index = ready.snapshot.metadata.index
-        self._machine.install(ready.snapshot, lambda: self._replaced(ready))
+        self._machine.install(ready.snapshot, lambda: self._guard(self._replaced, ready))
 
     def _replaced(self, ready: Ready) -> None:
         if self._stopped:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TypeVar
 
 from etcdops.clock import Clock
-from etcdops.errors import EtcdopsError
 from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
@@ -189,7 +188,7 @@ class Server:
         self._schedule_tick(self._loop.time())
 
     async def wait_ended(self) -> Ending:
-        """Until the member stops by itself: removed from the cluster, or its disk failed."""
+        """Until the member stops by itself: removed from the cluster, or unable to go on."""
         return await asyncio.shield(self._ended)
 
     @property
@@ -422,10 +421,9 @@ class Server:
             try:
                 self._recovered.replace(self._peers.received_image(metadata.index))
                 self.state.keep_conf_state(metadata.conf_state)
-            except EtcdopsError as error:
-                self._storage_failed(error)
-                return
-            done()
+                done()
+            except Exception as error:  # noqa: BLE001 - there is no state to go on with
+                self._failed(error)
 
         # Whoever still reads the old store from another thread must finish first.
         self._background.when_quiet(replace)
