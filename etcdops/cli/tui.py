@@ -43,6 +43,10 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
     settings = invocation.connection_settings()
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("the dashboard needs a terminal", hint="etcdops status --watch prints lines instead")
+    if os.environ.get("TERM", "") == "dumb":
+        raise UsageError(
+            "TERM=dumb: this terminal cannot draw a screen", hint="etcdops status --watch prints lines instead"
+        )
     from etcdops.tui.app import run_tui  # late: --help must not pay for Textual
 
     return run_tui(
@@ -53,6 +57,7 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
         interval_s=every,
         screen=screen,
         locked_by="--read-only" if read_only else READ_ONLY_VARIABLE,
+        color=str(invocation.general.get("color") or "auto"),
     )
 
 

@@ -157,7 +157,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     def _tick(self) -> None:
         screen = self._console_screen()
-        if screen:
+        if screen and screen.drawable:
             screen.refresh_chrome()
 
     def _console_screen(self) -> ConsoleScreen | None:
@@ -304,6 +304,7 @@ def run_tui(
     interval_s: float,
     screen: str = "dashboard",
     locked_by: str = "--read-only",
+    color: str = "auto",
 ) -> int:
     """Show the console until the user leaves it.
 
@@ -311,13 +312,19 @@ def run_tui(
         read-only, named when a change is refused; screen - a name of SCREENS.
     Returns: the exit code: 0, or 128 + the signal that ended it.
     """
+    set_no_color(color)
     from etcdops.tui.live import LiveFeed
 
-    if not os.environ.get("NO_COLOR"):
-        # The convention says that an empty variable means colour; Textual looks only whether it is there.
-        os.environ.pop("NO_COLOR", None)
     feed = LiveFeed(settings)
     gate = WriteGate(feed, read_only=read_only, locked_by=locked_by if read_only else "")
     app = ConsoleApp(feed, title=title, gate=gate, ascii_only=ascii, interval_s=interval_s, screen=screen)
     app.run()
     return int(app.return_code or 0)
+
+
+def set_no_color(color: str) -> None:
+    """Make NO_COLOR say what is wanted: Textual looks only whether it is there, the convention wants a value."""
+    if color == "never":
+        os.environ["NO_COLOR"] = "1"
+    elif color == "always" or not os.environ.get("NO_COLOR"):
+        os.environ.pop("NO_COLOR", None)

@@ -19,14 +19,12 @@ WIDE = (120, 36)
 SMALL = (80, 24)
 
 
-class ConsoleDriver:
+class ScreenDriver:
     """A running console. Waiting is for conditions, with a deadline, never for a time."""
 
-    def __init__(self, app: ConsoleApp, pilot: Pilot[None], feed: FakeFeed, clock: ManualClock) -> None:
+    def __init__(self, app: ConsoleApp, pilot: Pilot[None]) -> None:
         self.app = app
         self.pilot = pilot
-        self.feed = feed
-        self.clock = clock
 
     async def until(self, condition: Callable[[], bool], what: str = "the condition") -> None:
         """Let messages be handled until `condition()` is true."""
@@ -35,13 +33,6 @@ class ConsoleDriver:
             assert time.monotonic() < deadline, f"{what} did not come true; the screen is\n{self.text()}"
             await self.pilot.pause()
         await self.pilot.pause()
-
-    async def look(self, *, after_s: float = 0.0) -> None:
-        """Let `after_s` seconds pass and wait for one more look at the cluster."""
-        self.clock.advance(after_s)
-        before = (self.app.console_state.looks, self.app.console_state.failure)
-        self.app.poller.wake()
-        await self.until(lambda: (self.app.console_state.looks, self.app.console_state.failure) != before, "a look")
 
     async def press(self, *keys: str) -> None:
         """Press keys, one after the other, each when the one before was handled."""
@@ -86,6 +77,22 @@ class ConsoleDriver:
         for row in rows:
             assert row.isprintable(), f"a row with unprintable characters: {row!r}"
             assert cell_len(row) == width, f"{cell_len(row)} cells instead of {width}: {row!r}"
+
+
+class ConsoleDriver(ScreenDriver):
+    """A console on a fake feed and a clock that stands still."""
+
+    def __init__(self, app: ConsoleApp, pilot: Pilot[None], feed: FakeFeed, clock: ManualClock) -> None:
+        super().__init__(app, pilot)
+        self.feed = feed
+        self.clock = clock
+
+    async def look(self, *, after_s: float = 0.0) -> None:
+        """Let `after_s` seconds pass and wait for one more look at the cluster."""
+        self.clock.advance(after_s)
+        before = (self.app.console_state.looks, self.app.console_state.failure)
+        self.app.poller.wake()
+        await self.until(lambda: (self.app.console_state.looks, self.app.console_state.failure) != before, "a look")
 
 
 @asynccontextmanager

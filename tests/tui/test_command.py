@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -12,7 +13,14 @@ from click.testing import CliRunner
 from etcdops.cli import tui as tui_command
 from etcdops.client.settings import ConnectionSettings
 from etcdops.errors import UsageError
-from etcdops.tui.app import SCREENS
+from etcdops.tui.app import SCREENS, set_no_color
+
+
+class Terminal:
+    """Says that it is one."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def invoke(*arguments: str) -> BaseException | None:
@@ -56,11 +64,7 @@ def test_read_only_comes_from_flag_or_variable(
 
     monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
     monkeypatch.setenv("ETCDOPS_READ_ONLY", variable)
-
-    class Terminal:
-        def isatty(self) -> bool:
-            return True
-
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("sys.stdin", Terminal())
     monkeypatch.setattr("sys.stdout", Terminal())
     assert tui_command.command.callback is not None
@@ -71,6 +75,32 @@ def test_read_only_comes_from_flag_or_variable(
     assert seen["screen"] == "keys"
     if locked_by:
         assert seen["locked_by"] == locked_by
+
+
+@pytest.mark.parametrize(
+    ("color", "value", "expected"),
+    [("auto", "1", "1"), ("auto", "", None), ("auto", None, None), ("never", None, "1"), ("always", "1", None)],
+)
+def test_an_empty_no_color_means_colour(
+    monkeypatch: pytest.MonkeyPatch, color: str, value: str | None, expected: str | None
+) -> None:
+    """no-color.org: present and not empty. Textual looks only whether it is present."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("NO_COLOR", value)
+    set_no_color(color)
+    assert os.environ.get("NO_COLOR") == expected
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def test_a_dumb_terminal_is_refused_with_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("TERM", "dumb")
+    callback = tui_command.command.callback
+    assert callback is not None
+    with click.Context(tui_command.command), pytest.raises(UsageError, match="TERM=dumb"):
+        callback("keys", 5.0, False, "")
 
 
 @pytest.mark.slow

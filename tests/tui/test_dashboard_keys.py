@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etcdops.tui.actions import ACTIONS
+from etcdops.tui.model.text import Tone
 from tests.fakes.cluster_feed import START, FakeFeed, degraded, healthy, quorum_lost
 from tests.tui.conftest import Drive
 from tests.tui.driver import SMALL
@@ -72,7 +73,7 @@ async def test_problems_only_shows_members_in_trouble(console: Drive) -> None:
 
 async def test_zoom_changes_the_span_of_the_histories_within_limits(console: Drive) -> None:
     async with console() as driver:
-        await driver.press("z", "z", "z")
+        await driver.press("Z", "z", "z", "z")
         assert "5 min ·" in driver.text()
         await driver.press(*["Z"] * 9)
         assert "24 h ·" in driver.text()
@@ -147,6 +148,15 @@ async def test_themes_go_round(console: Drive) -> None:
             await driver.press("T")
             driver.check_fits()
         assert driver.app.theme == "etcdops-dark"
+
+
+async def test_without_colours_everything_can_still_be_read(console: Drive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR: the same text, and a cursor that is told by reversed cells."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with console(FakeFeed(views=[degraded()])) as driver:
+        assert driver.app.no_color
+        assert "✖ NO REPLY" in driver.text()
+        assert driver.app.painter.style(Tone.PLAIN, "cursor").reverse
 
 
 async def test_copying_takes_the_row_under_the_cursor(console: Drive) -> None:

@@ -29,7 +29,7 @@ ZOOMS: tuple[Zoom, ...] = (
     Zoom("6 h", 21_600),
     Zoom("24 h", 86_400),
 )
-DEFAULT_ZOOM = 1
+DEFAULT_ZOOM = 0
 
 
 @dataclass(frozen=True, slots=True)

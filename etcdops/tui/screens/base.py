@@ -82,9 +82,14 @@ class ConsoleScreen(Screen[None], inherit_bindings=False):
             now_s=app.clock.monotonic(),
         )
 
+    @property
+    def drawable(self) -> bool:
+        """Whether the panes are there: not before they were mounted, and not while the console ends."""
+        return self.is_mounted and self.is_running and self.app.is_running and bool(self.size.width)
+
     def redraw(self) -> None:
         """Everything anew from the state."""
-        if self.is_mounted and self.size.width:
+        if self.drawable:
             self.refresh_chrome()
             self.update()
 
