@@ -188,11 +188,12 @@ class SingleMember:
         return timer
 
     def settle(self) -> None:
-        """Run until nothing is due."""
+        """Run until nothing is due, then commit as a running member does several times a second."""
         while True:
             while self._turn:
                 self._turn.popleft()()
             if not self._timers or self._timers[0][0] > self.clock.monotonic():
+                self.state.commit()
                 return
             _, _, timer = heapq.heappop(self._timers)
             timer.fire()

@@ -12,7 +12,13 @@ from functools import partial
 
 from etcdops.ids import MemberID, format_id, member_id
 from etcdops.node.api.answer import Answer, Handler, Headers, decode
-from etcdops.node.api.errors import MEMBER_BAD_URLS, TOO_MANY_LEARNERS, EtcdError
+from etcdops.node.api.errors import (
+    MEMBER_BAD_URLS,
+    NOT_ENOUGH_STARTED_MEMBERS,
+    TOO_MANY_LEARNERS,
+    UNHEALTHY,
+    EtcdError,
+)
 from etcdops.node.api.port import ServerPort
 from etcdops.node.apply.wire import delimited, repeated
 from etcdops.node.config.urls import parse_url
@@ -60,7 +66,7 @@ class ClusterService:
         added = Member(member_id(urls, "", added_at=added_at), urls, is_learner=request.isLearner)
         error = self._may_add(added)
         if error is not None:
-            self._reject("rejecting member add request", added.id, error)
+            self._reject("add", added.id, error)
             answer.fail(error)
             return
         kind = ConfChangeType.ADD_LEARNER_NODE if added.is_learner else ConfChangeType.ADD_NODE
@@ -91,7 +97,7 @@ class ClusterService:
         removed = MemberID(decode(pb.MemberRemoveRequest, message).ID)
         error = self._may_remove(removed)
         if error is not None:
-            self._reject("rejecting member remove request", removed, error)
+            self._reject("remove", removed, error)
             answer.fail(error)
             return
         self._configure(ConfChangeType.REMOVE_NODE, removed, b"", partial(self._answer_members, answer))
@@ -137,7 +143,7 @@ class ClusterService:
         if error is None and server.limits.strict_reconfig_check:
             error = may_promote(server.members.voters())
         if error is not None:
-            self._reject("rejecting member promote request", target, error)
+            self._reject("promote", target, error)
             done(error)
             return
         self._configure(ConfChangeType.ADD_NODE, target, promotion_json(target), done)
@@ -162,13 +168,24 @@ class ClusterService:
 
     def _reject(self, what: str, target: MemberID, error: EtcdError) -> None:
         log.warning(
+            "rejecting member %s request%s",
             what,
+            _REASONS.get(error, ""),
             extra=fields(
-                local_member_id=format_id(self._server.member_id),
-                requested_member_id=format_id(target),
-                error=error.text,
+                {
+                    "local-member-id": format_id(self._server.member_id),
+                    f"requested-member-{what}": format_id(target),
+                    "error": error.text,
+                }
             ),
         )
+
+
+_REASONS = {
+    NOT_ENOUGH_STARTED_MEMBERS: "; not enough healthy members",
+    UNHEALTHY: "; local member has not been connected to all peers, reconfigure breaks active quorum",
+}
+"""The rest of etcd's log messages."""
 
 
 def parse_peer_urls(urls: Sequence[str]) -> tuple[str, ...] | None:

@@ -51,12 +51,14 @@ class Alarms:
             key=lambda alarm: (alarm.type, alarm.member),
         )
 
-    def activate(self, alarm: Alarm) -> None:
-        """Raise an alarm; a raised one stays."""
-        if alarm not in self._raised:
-            self._raised.add(alarm)
-            self._table.put(StoredAlarm(alarm.member, alarm.type))
-            self._update()
+    def activate(self, alarm: Alarm) -> bool:
+        """Raise an alarm; a raised one stays. Returns: whether it is new."""
+        if alarm in self._raised:
+            return False
+        self._raised.add(alarm)
+        self._table.put(StoredAlarm(alarm.member, alarm.type))
+        self._update()
+        return True
 
     def deactivate(self, alarm: Alarm) -> bool:
         """Take an alarm back. Returns: whether it was raised."""

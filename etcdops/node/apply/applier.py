@@ -12,6 +12,7 @@ Source: etcd server/etcdserver/apply.go.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from time import monotonic  # for the log only
 
 from google.protobuf.message import DecodeError
 
@@ -30,7 +31,7 @@ from etcdops.node.api.errors import (
     EtcdError,
 )
 from etcdops.node.api.metrics import NodeMetrics
-from etcdops.node.apply import legacy, txn, wire
+from etcdops.node.apply import legacy, reports, txn, wire
 from etcdops.node.apply.alarms import Alarm, Alarms, AlarmType
 from etcdops.node.apply.compactor import CallLater, Compactor
 from etcdops.node.apply.outcome import Applied, Outcome
@@ -142,6 +143,7 @@ class Applier:
         if handler is None:
             applied = self._apply_legacy(entry.data) or Applied(request.request_id, Outcome(error=UNKNOWN_ENTRY))
         else:
+            started = monotonic()
             try:
                 outcome = handler(request.request)
             except DecodeError:
@@ -149,8 +151,16 @@ class Applier:
                 applied = self._apply_legacy(entry.data) or Applied(request.request_id, Outcome(error=UNKNOWN_ENTRY))
             else:
                 applied = Applied(request.request_id, outcome)
+                self._report(request, outcome.error, monotonic() - started)
         state.mark_applied(entry.index, entry.term)
         return applied
+
+    def _report(self, request: wire.InternalRequest, error: EtcdError | None, took_s: float) -> None:
+        if error is not None:
+            reports.failed(request, error)
+        if took_s > reports.SLOW_APPLY_S:
+            self._metrics.slow_applies += 1
+            reports.slow(request, took_s)
 
     def apply_conf_change(self, entry: Entry, change: ConfChange) -> EtcdError | None:
         """The membership part of a configuration entry.
@@ -351,10 +361,13 @@ class Applier:
                 shown = self.alarms.raised(alarm.type)
             case pb.AlarmRequest.ACTIVATE:
                 if alarm.type is not AlarmType.NONE:
-                    self.alarms.activate(alarm)
                     shown = [alarm]
+                    if self.alarms.activate(alarm):
+                        reports.alarm_raised(alarm)
             case pb.AlarmRequest.DEACTIVATE:
-                shown = [alarm] if self.alarms.deactivate(alarm) else []
+                if self.alarms.deactivate(alarm):
+                    shown = [alarm]
+                    reports.alarm_disarmed(alarm)
             case _:
                 return Outcome(error=UNKNOWN_ALARM_ACTION)
         encoded = (

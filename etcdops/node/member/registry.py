@@ -6,9 +6,10 @@ Source of all rules: etcd server/etcdserver/api/membership/cluster.go, RaftClust
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Iterable
 
-from etcdops.ids import ClusterID, MemberID
+from etcdops.ids import ClusterID, MemberID, format_id
 from etcdops.node.api.errors import (
     MEMBER_EXISTS,
     MEMBER_NOT_FOUND,
@@ -19,6 +20,9 @@ from etcdops.node.api.errors import (
 from etcdops.node.member.member import BadMember, Member, parse_addition, parse_member
 from etcdops.node.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
 from etcdops.node.storage.tables import MemberTable
+from etcdops.node.zap_log import fields
+
+log = logging.getLogger(__name__)
 
 
 class MemberRegistry:
@@ -109,19 +113,27 @@ class MemberRegistry:
             return error
         single = change.changes[0]
         if single.type is ConfChangeType.REMOVE_NODE:
-            self._members.pop(single.node_id)
+            gone = self._members.pop(single.node_id)
+            self._log("removed member", "removed-remote-peer-", gone)
             self._removed.add(single.node_id)
             self._table.remove(single.node_id)
         elif single.type is ConfChangeType.UPDATE_NODE:
             # Only the URLs: an update must not turn a learner into a voter behind raft's back.
             peer_urls = parse_member(change.context).peer_urls
-            self._put(dataclasses.replace(self._members[single.node_id], peer_urls=peer_urls))
+            updated = dataclasses.replace(self._members[single.node_id], peer_urls=peer_urls)
+            self._put(updated)
+            self._log("updated member", "updated-remote-peer-", updated)
         else:
             member, promotes = parse_addition(change.context)
             if promotes:
-                self._put(dataclasses.replace(self._members[single.node_id], is_learner=False))
+                promoted = dataclasses.replace(self._members[single.node_id], is_learner=False)
+                self._put(promoted)
+                self._log("promote member", "promoted-peer-", promoted)
             else:
-                self._put(dataclasses.replace(member, is_learner=single.type is ConfChangeType.ADD_LEARNER_NODE))
+                # What raft was told counts, not what the context says.
+                added = dataclasses.replace(member, is_learner=single.type is ConfChangeType.ADD_LEARNER_NODE)
+                self._put(added)
+                self._log("added member", "added-peer-", added)
         return None
 
     def set_attributes(self, member: MemberID, name: str, client_urls: Iterable[str]) -> None:
@@ -129,6 +141,16 @@ class MemberRegistry:
         known = self._members.get(member)
         if known is not None:
             self._put(dataclasses.replace(known, name=name, client_urls=tuple(client_urls)))
+        elif member in self._removed:
+            log.warning("skipped attributes update of removed member", extra=fields(updated_peer_id=format_id(member)))
+
+    def _log(self, message: str, prefix: str, member: Member) -> None:
+        named: dict[str, object] = {
+            "cluster-id": format_id(self.cluster_id),
+            f"{prefix}id": format_id(member.id),
+            f"{prefix}urls": list(member.peer_urls),
+        }
+        log.info(message, extra=fields(named))
 
     def _put(self, member: Member) -> None:
         self._members[member.id] = member
