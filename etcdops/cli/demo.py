@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import shutil
 import signal
@@ -88,6 +87,8 @@ def _tell(invocation: Invocation, story: Story) -> None:
 
 async def _until_signalled(story: Story) -> None:
     """SIGTERM and SIGHUP end the story as Ctrl-C does, so that the members are stopped and the files removed."""
+    import asyncio  # late: --help must not pay for it
+
     telling = asyncio.current_task()
     assert telling is not None
     loop = asyncio.get_running_loop()

@@ -58,7 +58,9 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     facts = report.facts
     checksum = "verified" if report.has_checksum else "none in the file"
     compacted = f"compacted before {facts.compact_revision}" if facts.compact_revision > 0 else "never compacted"
-    auth = f"on, {len(facts.users)} users, {len(facts.roles)} roles" if facts.auth_enabled else "off"
+    auth = (
+        f"on, {_count(len(facts.users), 'user')}, {_count(len(facts.roles), 'role')}" if facts.auth_enabled else "off"
+    )
     alarms = ", ".join(f"{alarm.type} at {alarm.member:x}" for alarm in facts.alarms) or "none"
     members = ", ".join(member.name or f"{member.id:x}" for member in facts.members) or NOT_IN_FILE
     version = facts.storage_version or facts.cluster_version
@@ -68,7 +70,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
         ("hash", f"{report.hash:08x} ({report.hash})"),
         ("revision", f"{report.current_revision}, {compacted}"),
         ("total keys", f"{report.total_key} (entries of all kinds)"),
-        ("keys", f"{report.live_keys}, {report.leased_keys} of them under {facts.lease_count} leases"),
+        ("keys", f"{report.live_keys}, {report.leased_keys} of them under {_count(facts.lease_count, 'lease')}"),
         ("total size", f"{show_bytes(report.total_size_bytes)} ({report.total_size_bytes} bytes)"),
         ("HashKV", f"{report.hash_kv.hash} at revision {report.hash_kv.revision}"),
         ("raft", f"index {facts.consistent_index}, term {facts.term}"),
@@ -79,3 +81,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     ]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{look.style(name.ljust(width), 'dim')}  {look.text(printable(value))}" for name, value in lines)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etcdops.errors import ClusterUnsafe, EtcdopsError, SnapshotCorrupt
-from etcdops.playbooks.cluster_file import EngineKind, MemberSpec, load_cluster
+from etcdops.playbooks.cluster_file import FILE_NAME, EngineKind, MemberSpec, load_cluster
 from etcdops.playbooks.local_cluster import START_TIMEOUT_S
 from etcdops.playbooks.plan import Result, Step
 from etcdops.playbooks.ports import is_listening
@@ -232,7 +232,8 @@ def _restore(run: RecoveryRun, spec: MemberSpec, data_dir: Path) -> None:
 
 def _identity_step(run: RecoveryRun) -> Step:
     async def checked() -> bool:
-        return load_cluster(run.cluster.directory) == run.cluster
+        described = (run.cluster.directory / FILE_NAME).is_file()
+        return described and load_cluster(run.cluster.directory) == run.cluster
 
     async def acted() -> None:
         run.cluster.save()

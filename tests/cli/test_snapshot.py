@@ -1,0 +1,184 @@
+"""`etcdops snapshot` as it is typed: formats, exit codes, and restores that real members take."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from etcdops.errors import ExitCode
+from etcdops.proto import mvccpb_pb2
+from etcdops.snapshot.bbolt_writer import write_bbolt
+from etcdops.snapshot.checksum import append_checksum
+from etcdops.snapshot.records import encode_revision
+from tests.cli.conftest import RunCli, clean_environment
+from tests.conftest import Golden, MakeCluster
+from tests.support.ports import free_ports
+from tests.support.real_etcd import EtcdBinaries, poll_until
+
+
+def small_snapshot(path: Path, *, checksum: bool = True) -> Path:
+    """A snapshot that is the same every time: its report can be a golden file."""
+    records = [
+        (
+            encode_revision(index + 2),
+            mvccpb_pb2.KeyValue(
+                key=b"/a/%d" % index,
+                value=b"v",
+                create_revision=index + 2,
+                mod_revision=index + 2,
+                version=1,
+                lease=7 if index == 3 else 0,
+            ).SerializeToString(),
+        )
+        for index in range(5)
+    ]
+    member = b'{"id":31,"peerURLs":["http://h1:2380"],"name":"etcd-1","clientURLs":["http://h1:2379"]}'
+    buckets = {
+        b"alarm": [(b"\x08\x1f\x10\x01", b"")],
+        b"auth": [(b"authEnabled", b"\x01")],
+        b"authUsers": [(b"root", b"")],
+        b"cluster": [(b"clusterVersion", b"3.5.0")],
+        b"key": records,
+        b"lease": [(bytes(7) + b"\x07", b"\x08\x07\x10\x3c")],
+        b"members": [(b"1f", member)],
+        b"meta": [
+            (b"consistent_index", bytes(7) + b"\x0c"),
+            (b"finishedCompactRev", encode_revision(3)),
+            (b"term", bytes(7) + b"\x02"),
+        ],
+    }
+    write_bbolt(path, buckets.items())
+    if checksum:
+        append_checksum(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_status_of_a_file(
+    cli: RunCli, golden: Golden, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Needs no server; everything in the file is in the report."""
+    small_snapshot(tmp_path / "backup.db")
+    monkeypatch.chdir(tmp_path)
+    ran = cli("snapshot", "status", "backup.db", "-w", form)
+    assert ran.code == 0
+    assert ran.err == ""
+    golden.check(f"status.{form}", ran.out)
+
+
+def test_a_damaged_file_is_exit_1_and_says_where(cli: RunCli, tmp_path: Path) -> None:
+    path = small_snapshot(tmp_path / "backup.db")
+    raw = bytearray(path.read_bytes())
+    raw[9000] ^= 0xFF
+    path.write_bytes(raw)
+    ran = cli("snapshot", "status", str(path))
+    assert ran.code == ExitCode.FAILED
+    assert ran.out == ""
+    assert ran.err.startswith("error snapshot-corrupt: ")
+    assert "next: " in ran.err
+
+
+def test_a_file_without_checksum_is_fine_with_a_warning(cli: RunCli, tmp_path: Path) -> None:
+    path = small_snapshot(tmp_path / "db", checksum=False)
+    ran = cli("snapshot", "status", str(path))
+    assert ran.code == 0
+    assert "carries no checksum" in ran.err
+    ran = cli("snapshot", "restore", str(path), "--data-dir", str(tmp_path / "new"), "--etcd", "/bin/true")
+    assert ran.code == ExitCode.USAGE
+    assert "--skip-hash-check" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["status", "/nowhere/x.db"], "cannot read /nowhere/x.db"),
+        (["restore", "FILE", "--data-dir", "new", "--bump-revision", "5"], "go together"),
+        (["restore", "FILE", "--data-dir", "new", "--mark-compacted"], "go together"),
+        (["restore", "FILE", "--data-dir", "new"], "which etcd will serve it"),
+        (["restore", "FILE", "--data-dir", "new", "--initial-cluster", "nonsense"], "is not NAME=URL"),
+        (["restore", "FILE", "--data-dir", "new", "--initial-cluster", "m1=http://h:2380"], "does not name 'default'"),
+    ],
+)
+def test_what_cannot_be_meant_is_exit_2(cli: RunCli, tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    path = small_snapshot(tmp_path / "backup.db")
+    ran = cli("snapshot", *(str(path) if part == "FILE" else part for part in arguments))
+    assert ran.code == ExitCode.USAGE
+    assert complaint in ran.err
+
+
+def test_saving_from_nobody_is_exit_3(cli: RunCli, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    ran = cli("snapshot", "save", str(tmp_path / "x.db"), "--endpoints", f"127.0.0.1:{port}")
+    assert ran.code == ExitCode.UNREACHABLE
+    assert not (tmp_path / "x.db").exists()
+
+
+@pytest.mark.parametrize("command", ["save", "status", "restore"])
+def test_help_fits_and_begins_with_examples(cli: RunCli, command: str) -> None:
+    ran = cli("snapshot", command, "--help")
+    assert ran.code == 0
+    assert max(len(line) for line in ran.out.splitlines() if "etcdops snapshot" not in line) <= 80
+    assert "Examples:" in ran.out
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_saved_from_real_etcd_restored_and_served(
+    cli: RunCli, real_etcd: MakeCluster, etcd_binaries: EtcdBinaries, tmp_path: Path
+) -> None:
+    """The whole way of a backup: save, restore with a raised revision, start with the printed command, read."""
+    cluster = real_etcd()
+    for index in range(10):
+        cluster.ctl("put", f"/k/{index}", str(index))
+    endpoint = cluster.members[0].url
+    path = tmp_path / "backup.db"
+    saved = cli("snapshot", "save", str(path), "--endpoints", endpoint, "-w", "json")
+    assert saved.code == 0, saved.err
+    report = json.loads(saved.out)
+    assert (report["live_keys"], report["member"], report["warnings"]) == (10, "m1", [])
+    assert cli("snapshot", "save", str(path), "--endpoints", endpoint).code == ExitCode.USAGE
+    cluster.stop()
+    client, peer = free_ports(2)
+    restored = cli(
+        "snapshot", "restore", str(path), "--etcd", str(etcd_binaries.etcd), "--data-dir", str(tmp_path / "r1.etcd"),
+        "--name", "r1", "--initial-cluster", f"r1=http://127.0.0.1:{peer}", "--initial-cluster-token", "t2",
+        "--bump-revision", "100000", "--mark-compacted", "-w", "json",
+    )  # fmt: skip
+    assert restored.code == 0, restored.err
+    made = json.loads(restored.out)
+    urls = [f"--listen-client-urls=http://127.0.0.1:{client}", f"--advertise-client-urls=http://127.0.0.1:{client}"]
+    member = subprocess.Popen(
+        [*shlex.split(made["start_command"]), *urls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        endpoint = f"http://127.0.0.1:{client}"
+        poll_until(lambda: cli("status", "--endpoints", endpoint).code == 0, 30)
+        status = json.loads(cli("status", "--endpoints", endpoint, "-w", "json").out)
+        assert status["cluster_id"].lstrip("0") == made["cluster_id"]
+        again = json.loads(cli("snapshot", "save", str(tmp_path / "2.db"), "--endpoints", endpoint, "-w", "json").out)
+        assert again["live_keys"] == 10
+        assert again["current_revision"] == report["revision"] + 100_000 == again["compact_revision"]
+    finally:
+        member.kill()
+        member.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["snapshot", "--help"], ["recover", "--help"], ["demo", "--help"]])
+def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = f"""
+import sys
+from etcdops.cli.main import run
+run({arguments!r})
+heavy = ("grpc", "textual", "rich", "asyncio", "google", "ssl", "apsw", "aiohttp", "crc32c")
+sys.stderr.write("LOADED:" + ",".join(m for m in heavy if m in sys.modules))
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=clean_environment(tmp_path)
+    )
+    assert ran.stderr.endswith("LOADED:")
