@@ -16,6 +16,7 @@ from typing import Protocol
 import aiohttp
 
 from etcdops.ids import ClusterID, MemberID, format_id
+from etcdops.node.member.member import Member, parse_members
 from etcdops.node.peer.environment import error_words
 from etcdops.node.peer.forward import read_bounded
 from etcdops.node.peer.identity import parse_id
@@ -42,22 +43,11 @@ class Reachable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteMember:
-    """A member as another one lists it. `name` and `client_urls` are empty until it has started once."""
-
-    id: MemberID
-    name: str
-    peer_urls: tuple[str, ...]
-    client_urls: tuple[str, ...]
-    is_learner: bool
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteCluster:
     """A cluster as one of its members describes it."""
 
     cluster_id: ClusterID
-    members: tuple[RemoteMember, ...]
+    members: tuple[Member, ...]
     source: str
     """The URL that said so."""
 
@@ -100,25 +90,6 @@ async def fetch_versions(
     return dict(zip(asked, found, strict=True))
 
 
-def parse_members(body: bytes) -> tuple[RemoteMember, ...]:
-    """The answer to GET /members. Raises: ValueError. Source: etcd api/membership/member.go, Member."""
-    parsed = _load(body)
-    if not isinstance(parsed, list):
-        raise ValueError("not a list of members")
-    return tuple(_parse_member(item) for item in parsed)
-
-
-def _parse_member(item: object) -> RemoteMember:
-    if not isinstance(item, dict):
-        raise ValueError("not a member")
-    number, name, learner = item.get("id"), item.get("name", ""), item.get("isLearner", False)
-    if not isinstance(number, int) or not 0 < number < 1 << 64:
-        raise ValueError("not a member: it has no ID")
-    if not isinstance(name, str) or not isinstance(learner, bool):
-        raise ValueError("not a member")
-    return RemoteMember(MemberID(number), name, _texts(item.get("peerURLs")), _texts(item.get("clientURLs")), learner)
-
-
 def parse_version_answer(body: bytes) -> Versions:
     """The answer to GET /version. Raises: ValueError. Source: etcd api/version/version.go, Versions."""
     parsed = _load(body)
@@ -135,14 +106,6 @@ def _load(body: bytes) -> object:
         return json.loads(body)
     except RecursionError as error:
         raise ValueError("JSON nested too deeply") from error
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError("not a list of URLs")
-    return tuple(value)
 
 
 def _session(timeout_s: float, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
@@ -198,7 +161,7 @@ async def _cluster(session: aiohttp.ClientSession, url: str) -> RemoteCluster | 
         return _no_answer("failed to parse cluster ID", address, error)
     if not members:
         return "it lists no members"
-    return RemoteCluster(cluster, members, url)
+    return RemoteCluster(cluster, tuple(members), url)
 
 
 def _no_answer(text: str, address: str, error: Exception) -> str:

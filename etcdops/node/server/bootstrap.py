@@ -18,7 +18,7 @@ from etcdops.ids import ClusterID, LogIndex, MemberID, Term, format_id
 from etcdops.node.config.settings import Config
 from etcdops.node.member.member import Member, parse_member
 from etcdops.node.peer.codec import encode_conf_change
-from etcdops.node.peer.remote import FetchFailed, RemoteCluster, RemoteMember, fetch_cluster
+from etcdops.node.peer.remote import FetchFailed, RemoteCluster, fetch_cluster
 from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import (
@@ -58,7 +58,7 @@ class Boot:
     first_members: tuple[Member, ...] = ()
     """Of a new cluster: whom to talk to before the log was applied."""
 
-    known_members: tuple[RemoteMember, ...] = ()
+    known_members: tuple[Member, ...] = ()
     """Of the cluster being joined: whom to answer before the log says so."""
 
 
@@ -289,7 +289,7 @@ def _is_bootstrapped(remote: RemoteCluster, own: Member, cluster_id: ClusterID) 
     return any(member.id == own.id and member.client_urls for member in remote.members)
 
 
-def _find_self(config: Config, local: Sequence[Member], existing: Sequence[RemoteMember]) -> RemoteMember:
+def _find_self(config: Config, local: Sequence[Member], existing: Sequence[Member]) -> Member:
     """Match --initial-cluster with the members the cluster has; our ID is the one behind our URLs.
 
     Source: etcd server/etcdserver/api/membership/cluster.go, ValidateClusterAndAssignIDs.
@@ -320,7 +320,7 @@ def _create(
     cluster_id: ClusterID,
     *,
     first_members: tuple[Member, ...] = (),
-    known_members: tuple[RemoteMember, ...] = (),
+    known_members: tuple[Member, ...] = (),
 ) -> Boot:
     """The store first, the log last: the log's presence says that both are whole."""
     entries = first_entries(first_members)

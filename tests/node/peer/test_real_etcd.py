@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term, cluster_id, format_id, member_id
+from etcdops.node.member.member import Member
 from etcdops.node.peer import codec, probe, remote
 from etcdops.node.peer.transport import Transport
 from etcdops.node.raft.types import ConfChangeType, Entry, EntryType, Message, MessageType
@@ -312,7 +313,7 @@ async def test_a_running_cluster_describes_itself(real_etcd: MakeCluster) -> Non
     assert found.cluster_id == cluster_id([etcd_id])
     assert found.source == etcd.peer_url
     assert found.disagreements == ()
-    assert found.members == (remote.RemoteMember(etcd_id, "m1", (etcd.peer_url,), (etcd.url,), False),)
+    assert found.members == (Member(etcd_id, (etcd.peer_url,), "m1", (etcd.url,)),)
     versions = await remote.fetch_versions(found.members)
     version = versions[etcd_id]
     assert version is not None

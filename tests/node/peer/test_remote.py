@@ -10,8 +10,9 @@ import pytest
 from aiohttp import web
 
 from etcdops.ids import ClusterID, MemberID
+from etcdops.node.member.member import Member
 from etcdops.node.peer import remote
-from etcdops.node.peer.remote import FetchFailed, RemoteMember, Versions, fetch_cluster, fetch_versions
+from etcdops.node.peer.remote import FetchFailed, Versions, fetch_cluster, fetch_versions
 from tests.support.ports import free_ports
 
 MEMBERS = [
@@ -19,8 +20,8 @@ MEMBERS = [
     {"id": 0xB0B, "peerURLs": ["http://b:1", "http://b:3"], "isLearner": True},
 ]
 PARSED = (
-    RemoteMember(MemberID(0xA11CE), "alice", ("http://a:1",), ("http://a:2",), False),
-    RemoteMember(MemberID(0xB0B), "", ("http://b:1", "http://b:3"), (), True),
+    Member(MemberID(0xA11CE), ("http://a:1",), "alice", ("http://a:2",)),
+    Member(MemberID(0xB0B), ("http://b:1", "http://b:3"), is_learner=True),
 )
 
 
@@ -78,32 +79,11 @@ async def test_nobody_answering_says_what_each_one_did() -> None:
         await fetch_cluster([])
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{}",
-        b"[1]",
-        b'[{"id": "1"}]',
-        b'[{"id": -1}]',
-        b'[{"id": 18446744073709551616}]',
-        b'[{"id": 1, "name": 5}]',
-        b'[{"id": 1, "peerURLs": "http://a:1"}]',
-        b'[{"id": 1, "peerURLs": [1]}]',
-        b"[" * 100_000,
-        b"\xff",
-    ],
-)
-def test_what_is_no_member_list_is_refused(body: bytes) -> None:
-    """The answer comes from whoever listens there."""
-    with pytest.raises(ValueError):  # json has errors of its own
-        remote.parse_members(body)
-
-
 async def test_versions_are_asked_of_every_member_at_its_urls_in_turn() -> None:
     """None for a member that does not answer."""
     async with serving({"etcdserver": "3.5.16", "etcdcluster": "3.5.0"}) as good, serving({"etcdserver": 3}) as bad:
-        alice = RemoteMember(MemberID(1), "alice", ("http://127.0.0.1:1", good), (), False)
-        bob = RemoteMember(MemberID(2), "bob", (bad,), (), False)
-        carol = RemoteMember(MemberID(3), "carol", (), (), False)
+        alice = Member(MemberID(1), ("http://127.0.0.1:1", good), "alice")
+        bob = Member(MemberID(2), (bad,), "bob")
+        carol = Member(MemberID(3), (), "carol")
         versions = await fetch_versions([alice, bob, carol])
     assert versions == {1: Versions("3.5.16", "3.5.0"), 2: None, 3: None}
