@@ -7,8 +7,8 @@ Source: etcd server/etcdserver/server.go, snapshot and createMergedSnapshotMessa
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -18,7 +18,7 @@ from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import ConfState, Message, SnapshotMetadata
 from etcdops.node.server.data_dir import DataDir
-from etcdops.node.server.log_writer import ThreadedLogWriter
+from etcdops.node.storage.errors import NoSpace
 from etcdops.node.storage.snapshot_copy import SnapshotInfo
 from etcdops.node.storage.state import StateStore
 from etcdops.node.zap_log import fields
@@ -33,6 +33,9 @@ IN_FLIGHT_MAX = 16
 CHECKPOINT_EVERY_S = 30.0
 """How often the store is synced even when the log need not be cut: it bounds what a restart applies again."""
 
+RETRY_S = 1.0
+"""How long to wait after a checkpoint that failed."""
+
 Background = Callable[[Callable[[], T], Callable[[T | None, BaseException | None], None]], None]
 
 
@@ -40,6 +43,12 @@ class ImageSender(Protocol):
     """The peer transport's part in this."""
 
     def send_snapshot(self, message: Message, path: Path) -> None: ...
+
+
+class LogCutter(Protocol):
+    """The log writer's part in this."""
+
+    def record_snapshot(self, metadata: SnapshotMetadata, keep_after: LogIndex, done: Callable[[], None]) -> None: ...
 
 
 class Images:
@@ -50,17 +59,20 @@ class Images:
         *,
         state: Callable[[], StateStore],
         memory: MemoryLog,
-        writer: ThreadedLogWriter,
+        writer: LogCutter,
         sender: ImageSender,
         directory: DataDir,
         metrics: NodeMetrics,
         run_in_background: Background[SnapshotInfo | LogIndex],
         report_failed: Callable[[MemberID], None],
+        storage_failed: Callable[[BaseException], None],
+        monotonic: Callable[[], float],
         snapshot_count: int,
         catchup_entries: int,
     ) -> None:
         """Args: snapshot_count applied entries make the log due for a cut; catchup_entries of them stay for followers
-        that are only a little behind; report_failed tells raft that a member did not get its image."""
+        that are only a little behind; report_failed tells raft that a member did not get its image; storage_failed
+        hears of a disk that broke."""
         self._state = state
         self._memory = memory
         self._writer = writer
@@ -69,11 +81,14 @@ class Images:
         self._metrics = metrics
         self._run_in_background = run_in_background
         self._report_failed = report_failed
+        self._storage_failed = storage_failed
+        self._monotonic = monotonic
         self._snapshot_count = snapshot_count
         self._catchup_entries = catchup_entries
         self._sending: dict[MemberID, Path] = {}
         self._checkpointing = False
-        self._checkpointed_at = time.monotonic()
+        self._checkpointed_at = monotonic()
+        self._next_try = 0.0
         self._number = 0
 
     # Out: a member that lags gets an image.
@@ -81,14 +96,13 @@ class Images:
     def send(self, message: Message) -> None:
         """Answer a SNAP message: make an image of the store as it is now, and send it with that index."""
         target = message.to
-        if target in self._sending or len(self._sending) >= IN_FLIGHT_MAX:
+        state = self._state()
+        if target in self._sending or len(self._sending) >= IN_FLIGHT_MAX or not self._committed(state):
             self._report_failed(target)
             return
         self._number += 1
         path = self._directory.snapshots / f"outgoing-{format_id(target)}-{self._number}.tmp"
         self._sending[target] = path
-        state = self._state()
-        state.commit()
         log.info("sending database snapshot", extra=fields(to=format_id(target), path=str(path)))
 
         def finished(info: SnapshotInfo | LogIndex | None, error: BaseException | None) -> None:
@@ -115,25 +129,33 @@ class Images:
 
     def after_apply(self, applied: LogIndex, term: Term, conf_state: ConfState) -> None:
         """Checkpoint when enough was applied since the last one, or when it was long ago."""
-        if self._checkpointing:
+        now = self._monotonic()
+        if self._checkpointing or now < self._next_try:
             return
         due = applied - self._memory.snapshot().metadata.index > self._snapshot_count
-        if not due and time.monotonic() - self._checkpointed_at < CHECKPOINT_EVERY_S:
+        if not due and now - self._checkpointed_at < CHECKPOINT_EVERY_S:
+            return
+        state = self._state()
+        if not self._committed(state):
+            self._next_try = now + RETRY_S
             return
         self._checkpointing = True
-        state = self._state()
-        state.commit()
         metadata = SnapshotMetadata(applied, term, conf_state)
         self._run_in_background(state.checkpoint, lambda index, error: self._checkpointed(metadata, due, index, error))
 
     def _checkpointed(
         self, metadata: SnapshotMetadata, due: bool, index: SnapshotInfo | LogIndex | None, error: BaseException | None
     ) -> None:
-        self._checkpointed_at = time.monotonic()
+        self._checkpointed_at = self._monotonic()
         if error is not None or not isinstance(index, int):
-            # The log keeps everything: nothing is lost, only longer. The next apply tries again.
-            log.warning("failed to checkpoint the store", extra=fields(error=str(error)))
             self._checkpointing = False
+            self._next_try = self._checkpointed_at + RETRY_S
+            if error is not None and not isinstance(error, NoSpace | asyncio.CancelledError):
+                # After an fsync that failed nothing is known about what is on the disk.
+                self._storage_failed(error)
+                return
+            # The log keeps everything: nothing is lost, only longer.
+            log.warning("failed to checkpoint the store", extra=fields(error=str(error)))
             return
         if not due or index < metadata.index or self._memory.snapshot().metadata.index >= metadata.index:
             # Somebody else's snapshot was installed meanwhile, or the store was synced only.
@@ -141,6 +163,15 @@ class Images:
             return
         keep_after = LogIndex(max(metadata.index - self._catchup_entries, 0))
         self._writer.record_snapshot(metadata, keep_after, lambda: self._recorded(metadata, keep_after))
+
+    def _committed(self, state: StateStore) -> bool:
+        """Let other connections see everything applied so far. Raises: StorageFailed - not because it is full."""
+        try:
+            state.commit()
+        except NoSpace as error:
+            log.warning("failed to commit the store", extra=fields(error=error.message, next=error.hint))
+            return False
+        return True
 
     def _recorded(self, metadata: SnapshotMetadata, keep_after: LogIndex) -> None:
         self._checkpointing = False

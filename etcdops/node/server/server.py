@@ -41,6 +41,7 @@ from etcdops.node.server.recovered import Recovered
 from etcdops.node.server.state_machine import StateMachine
 from etcdops.node.server.storage_thread import StorageThread
 from etcdops.node.server.timeouts import Timeouts
+from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.state import StateStore
 from etcdops.node.version import MIN_CLUSTER_VERSION, SERVER_VERSION
 from etcdops.node.zap_log import fields
@@ -131,6 +132,8 @@ class Server:
             metrics=self.metrics,
             run_in_background=self.run_in_background,
             report_failed=self._image_failed,
+            storage_failed=self._failed,
+            monotonic=clock.monotonic,
             snapshot_count=config.snapshot_count,
             catchup_entries=config.snapshot_catchup_entries,
         )
@@ -258,6 +261,12 @@ class Server:
 
     def _tick(self, at: float) -> None:
         self._schedule_tick(at)
+        try:
+            self._do_what_is_due()
+        except StorageFailed as error:
+            self._failed(error)
+
+    def _do_what_is_due(self) -> None:
         now = self.clock.monotonic()
         self._driver.tick()
         self._driver.proposals.expire(now, self._timeouts.reason)

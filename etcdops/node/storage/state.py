@@ -24,7 +24,7 @@ from etcdops.node.raft.types import ConfState
 from etcdops.node.storage import snapshot_copy
 from etcdops.node.storage.batch import Batch
 from etcdops.node.storage.database import Mode, create_database, failure, log_of, no_waiting, open_database, refusal
-from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state
 from etcdops.node.storage.mvcc import Mvcc
 from etcdops.node.storage.snapshot_copy import SnapshotInfo
@@ -146,7 +146,8 @@ class StateStore:
         """Bring what was committed onto the disk; returns the last entry that now survives a loss of power.
 
         For a background thread. Waits for fsync; writers go on meanwhile.
-        Raises: StorageFailed - and again at every later call: after a failed fsync nothing is known about the disk.
+        Raises: NoSpace - it may be tried again. StorageFailed - and again at every later call: after a failed fsync
+            nothing is known about the disk.
         """
         with self._checkpoints:
             if self._checkpoint_error is not None:
@@ -244,9 +245,12 @@ class StateStore:
             raise self._failed_for_good(error) from error
 
     def _failed_for_good(self, error: apsw.Error | OSError) -> StorageFailed:
+        """For good, unless the disk was only full: then nothing was synced, and everything is in the log as before."""
         cause = error if isinstance(error, apsw.Error) else apsw.IOError(str(error))
-        self._checkpoint_error = failure(cause, self.path, "checkpointing")
-        return self._checkpoint_error
+        failed = failure(cause, self.path, "checkpointing")
+        if not isinstance(failed, NoSpace):
+            self._checkpoint_error = failed
+        return failed
 
 
 def _sync_file(path: Path) -> None:
