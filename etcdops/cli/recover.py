@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
@@ -125,7 +126,11 @@ def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | Non
         line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", request.cluster.name]),
     )
     printer = RunPrinter(invocation.look, quiet=invocation.quiet)
-    outcome = invocation.run(carry_out(request, prepared, printer))
+    try:
+        outcome = invocation.run(carry_out(request, prepared, printer))
+    except KeyboardInterrupt:
+        note("stopped in the middle; the journal knows where: run the same command again to go on")
+        raise
     if as_json:
         write(render_json(SCHEMA, {**_plan_json(prepared), **_outcome_json(outcome)}))
     else:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from etcdops.client.client import Client
+from etcdops.client.settings import ConnectionSettings
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind
 from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
 from etcdops.playbooks.snapshot_save import save_snapshot
@@ -58,8 +59,17 @@ async def fill(client: Client, count: int, mark: str) -> int:
     return max(answer.header.revision for answer in answers)
 
 
-def break_cluster(spec: ClusterSpec) -> BrokenCluster:
-    """Start, fill, save, write more, lose the quorum."""
+Prepare = Callable[[Client], Awaitable[object]]
+
+
+def break_cluster(
+    spec: ClusterSpec, prepare: Prepare | None = None, settings: ConnectionSettings | None = None
+) -> BrokenCluster:
+    """Start, fill, save, write more, lose the quorum.
+
+    Args: prepare is called before the snapshot; what comes after it uses `settings`, for a cluster that then asks who
+        we are.
+    """
     local = LocalCluster(spec)
     local.start(tethered=True)
     snapshot = spec.directory / "backup.db"
@@ -69,7 +79,12 @@ def break_cluster(spec: ClusterSpec) -> BrokenCluster:
         async with Client(spec.connection()) as client:
             await fill(client, KEYS, "before")
             await client.kv.delete("/app/before/7", timeout=20)
+            if prepare is not None:
+                await prepare(client)
+        async with Client(settings or spec.connection()) as client:
             saved = await save_snapshot(client, snapshot)
+            if saved.report.facts.alarms:
+                return saved.report.current_revision, saved.report.current_revision
             return saved.report.current_revision, await fill(client, LATER_WRITES, "after")
 
     snapshot_revision, last_revision = asyncio.run(work())

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -107,6 +113,45 @@ def test_nothing_survives_an_interrupted_demo(tmp_path: Path, number: signal.Sig
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(120)
+def test_on_a_terminal_the_story_ends_in_the_dashboard(tmp_path: Path) -> None:
+    """Goal: q leaves the dashboard on the recovered cluster, and then everything ends."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "one").write_text("1")
+    engine = engine_named("etcd-3.5")
+    command = [
+        sys.executable, "-m", "etcdops", "demo", "--engine", "etcd", "--etcd", str(engine.binary),
+        "--data", str(tmp_path / "data"), "--dir", str(tmp_path / "demo"),
+    ]  # fmt: skip
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    process = subprocess.Popen(command, stdin=child, stdout=child, stderr=child, env=environment)
+    os.close(child)
+    screen = b""
+    try:
+        deadline = time.monotonic() + 100
+        while process.poll() is None and time.monotonic() < deadline:
+            ready, _, _ = select.select([parent], [], [], 0.2)
+            if ready:
+                try:
+                    screen += os.read(parent, 65536)
+                except OSError:
+                    break  # the last process at the terminal is gone
+            if b"Every check held" in screen and b"\x1b[?1049h" in screen and b"Members" in screen:
+                os.write(parent, b"q")
+        process.wait(20)
+        assert process.returncode == 0, screen[-2000:]
+        assert b"\x1b[?1049h" in screen, "the dashboard takes the whole screen"
+        assert not (tmp_path / "demo").exists()
+    finally:
+        process.kill()
+        process.wait()
+        os.close(parent)
 
 
 @pytest.mark.slow

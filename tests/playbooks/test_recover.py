@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.client import methods
+from etcdops.client.caller import Caller
 from etcdops.client.client import Client
 from etcdops.client.failures import Compacted
 from etcdops.client.view import Health, observe
@@ -27,7 +29,9 @@ from etcdops.playbooks.plan import Result, Step
 from etcdops.playbooks.recover import procedure
 from etcdops.playbooks.recover.procedure import Outcome, RecoverRequest, carry_out, prepare
 from etcdops.playbooks.recover.steps import build_steps
-from tests.playbooks.clusters import KEYS, LATER_WRITES, BrokenCluster
+from etcdops.proto import etcdserverpb_pb2 as pb
+from etcdops.secret import Secret
+from tests.playbooks.clusters import KEYS, LATER_WRITES, BrokenCluster, break_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -334,3 +338,44 @@ def test_one_run_at_a_time(broken: BrokenCluster) -> None:
     """Goal: a second operator is told who is at work. (dr-traps 33)"""
     with run_lock(broken.spec.runs), pytest.raises(EtcdopsError, match="another run"):
         recover(request_of(broken))
+
+
+@pytest.mark.parametrize("local_cluster", ["etcd-3.4", "etcd-3.5", "node"], indirect=True)
+def test_alarms_and_leases_come_along_and_are_reported(local_cluster: ClusterSpec) -> None:
+    """Goal: an alarm in the snapshot does not keep the members from coming back; a person is told. (dr-traps 16, 18)"""
+
+    async def add(client: Client) -> None:
+        lease = await client.lease.grant(3600, timeout=20)
+        await client.kv.put("/leased", "1", lease=lease.ID, timeout=20)
+        raised = pb.AlarmRequest(action=pb.AlarmRequest.ACTIVATE, memberID=1, alarm=pb.NOSPACE)
+        caller = Caller(client.settings)
+        await caller.unary(methods.ALARM_SET, raised, timeout=20)
+        await caller.close()
+
+    broken = break_cluster(local_cluster, add)
+    plan = asyncio.run(prepare(request_of(broken))).plan
+    assert any("NOSPACE comes along" in line for line in plan.losses)
+    assert any("1 keys hang on leases" in line for line in plan.losses)
+    outcome = recover(request_of(broken))
+    left = outcome.results["verify:leftovers"]
+    assert left["alarms"] == ["NOSPACE at 1"]
+    assert left["leases"] == 1
+
+
+@pytest.mark.parametrize("local_cluster", ["etcd-3.4", "etcd-3.5"], indirect=True)
+def test_a_cluster_with_authentication_needs_the_password_of_the_snapshot(local_cluster: ClusterSpec) -> None:
+    """Goal: asked for before anything is touched; users and roles are as they were. (dr-traps 17)"""
+    known = dataclasses.replace(local_cluster.connection(), username="root", password=Secret("secret"))
+
+    async def enable(client: Client) -> None:
+        await client.auth.role_add("root", timeout=20)
+        await client.auth.user_add("root", Secret("secret"), timeout=20)
+        await client.auth.user_grant_role("root", "root", timeout=20)
+        await client.auth.enable(timeout=20)
+
+    broken = break_cluster(local_cluster, enable, known)
+    with pytest.raises(UsageError, match="authentication on"):
+        asyncio.run(prepare(request_of(broken)))
+    outcome = recover(request_of(broken, settings=known))
+    assert outcome.results["verify:leftovers"]["auth_enabled"] is True
+    assert outcome.results["verify:keys"] == {"keys": KEYS - 1}

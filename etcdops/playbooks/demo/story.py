@@ -160,8 +160,8 @@ class Story:
         )
         if record.unknown:
             teller.say(
-                f"{len(record.unknown)} writes got no answer: {verdict.unknown_present} are there,"
-                f" {verdict.unknown_absent} are not; both is right"
+                f"writes that got no answer: {len(record.unknown)}, of which {verdict.unknown_present} took effect and"
+                f" {verdict.unknown_absent} did not; both is right"
             )
 
     async def _lose_quorum(self, client: Client) -> None:
