@@ -41,7 +41,7 @@ class Look:
         """`text` in the colour of `kind` (a key of COLORS); unchanged without colour."""
         if not self.color or not text.strip():
             return text
-        return click.style(text, fg=COLORS[kind], bold=kind in ("head", "bad"))
+        return click.style(text, fg=COLORS[kind], bold=kind in ("head", "bad") or None)
 
 
 def choose_look(flag: str, ascii_only: bool, stream: TextIO, environment: Mapping[str, str] = os.environ) -> Look:

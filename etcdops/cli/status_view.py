@@ -52,19 +52,25 @@ def headline(view: ClusterView) -> str:
     """The verdict and the arithmetic behind it, one line without symbols."""
     quorum = view.quorum
     if not view.answering:
-        who = "the only endpoint does not answer" if len(view.members) == 1 else f"none of {len(view.members)} answers"
-        return f"{view.health}  {who}"
+        return f"{view.health}  {_nobody(view)}"
     if not view.members_known:
         return f"{view.health}  {_count(len(view.answering), 'endpoint')} answer; the member list is not known"
     present = f"{quorum.present} of {_count(quorum.voters, 'voter')} {'answers' if quorum.present == 1 else 'answer'}"
     if view.has_quorum and not quorum.holds:
         return f"{view.health}  the quorum works, but only {present} here ({quorum.needed} needed)"
     if view.has_quorum:
-        spare = _count(view.tolerates, "more") if view.tolerates else "no further one"
+        spare = f"{view.tolerates} more" if view.tolerates else "none"
         return f"{view.health}  {present}, {quorum.needed} needed: {spare} may fail"
     if quorum.holds:
         return f"{view.health}  {present}, {quorum.needed} needed, but the cluster does not work"
     return f"{view.health}  {present}, {quorum.needed} needed: {quorum.missing} must come back"
+
+
+def _nobody(view: ClusterView) -> str:
+    asked = len(view.members)
+    if view.health is Health.UNKNOWN:
+        return "the only endpoint does not let us in" if asked == 1 else f"none of {asked} endpoints lets us in"
+    return "the only endpoint does not answer" if asked == 1 else f"none of {asked} endpoints answers"
 
 
 def possible(view: ClusterView) -> str:
@@ -219,7 +225,7 @@ def _words(text: str) -> list[tuple[str, str]]:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 or noun == "more" else f"{number} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def to_json(view: ClusterView) -> dict[str, Json]:

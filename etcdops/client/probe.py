@@ -9,6 +9,7 @@ import ssl
 from etcdops.client import tls
 from etcdops.client.endpoints import Endpoint
 from etcdops.client.settings import ConnectionSettings
+from etcdops.client.sockets import hang_up
 from etcdops.client.view import Silence
 
 PROBE_TIMEOUT_S = 2.0
@@ -72,7 +73,7 @@ async def _handshake(endpoint: Endpoint, settings: ConnectionSettings) -> tuple[
         # With TLS 1.3 a member refuses our certificate only now.
         answer = await reader.read(24)
     finally:
-        writer.close()
+        await hang_up(writer)
     return _judge(answer, endpoint)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from etcdops.client import tls
 from etcdops.client.endpoints import Endpoint
 from etcdops.client.settings import ConnectionSettings
+from etcdops.client.sockets import hang_up
 
 _CHUNK_BYTES = 1 << 16
 
@@ -67,8 +68,8 @@ class UnverifiedTunnel:
         except asyncio.CancelledError:
             pass  # closing: asyncio's stream server would report it as an error of ours
         finally:
+            await hang_up(writer)
             self._pipes.discard(task)
-            writer.close()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -83,7 +84,7 @@ class UnverifiedTunnel:
                     group.create_task(_copy(reader, member_writer))
                     group.create_task(_copy(member_reader, writer))
         finally:
-            member_writer.close()
+            await hang_up(member_writer)
 
     async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self.endpoint.path:

@@ -18,7 +18,7 @@ PLAIN = Look()
 STATUS = MemberStatus(
     version="3.6.5",
     db_size_bytes=int(2.7 * GB),
-    db_size_in_use_bytes=int(1.1 * GB),
+    db_size_in_use_bytes=int(2.5 * GB),
     db_quota_bytes=8 * GB,
     leader=MemberID(0xA1),
     raft_term=Term(42),
@@ -91,7 +91,10 @@ CASES: dict[str, ClusterView] = {
         silent(1, "user name is empty", Silence.ACCESS_DENIED), members_known=False, serves_linearizable=None
     ),
     "nospace": cluster(
-        member(1, db_size_bytes=8 * GB), member(2), member(3), alarms=(Alarm(MemberID(0xA1), "NOSPACE"),)
+        member(1, db_size_bytes=8 * GB, db_size_in_use_bytes=8 * GB),
+        member(2),
+        member(3),
+        alarms=(Alarm(MemberID(0xA1), "NOSPACE"),),
     ),
     "learner-and-unstarted": cluster(
         member(1),
