@@ -28,7 +28,7 @@ class Action:
     help: str
     """One sentence for help and palette."""
     scope: str
-    """"app", a screen's name, "list", or for dialogs "dialog", "prompt" and "editor"."""
+    """"app", a screen's name, "list", or for dialogs "dialog", "reading", "prompt", "editor"."""
     writes: bool = False
     """Changes the cluster: not offered in read-only mode, and refused there with the reason."""
     footer: int = 0
@@ -123,7 +123,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("separator", (".",), ".", "separator", "Fold the tree at the next separator: / : . - _", "keys"),
     Action("unfold", ("right", "l"), "→", "unfold", "Open the branch under the cursor", "keys", palette=False),
     Action("fold", ("left", "h"), "←", "fold", "Close the branch, or go up to the one above", "keys", palette=False),
-    Action("format", ("x",), "x", "format", "Show the value as text, JSON, hex, or what fits", "keys", footer=25),
+    Action("format", ("x",), "x", "format", "Show the value as text, JSON, hex, or what fits", "keys", footer=35),
     Action(
         "history",
         ("H",),
@@ -131,10 +131,10 @@ ACTIONS: tuple[Action, ...] = (
         "history",
         "Versions of the key, back to its creation or the compaction",
         "keys",
-        footer=30,
+        footer=25,
     ),
-    Action("reload", ("r",), "r", "reload", "Read the list again at the newest revision", "keys", footer=35),
-    Action("new", ("n",), "n", "new", "Write a new key", "keys", writes=True, footer=40),
+    Action("reload", ("r",), "r", "reload", "Read the list again at the newest revision", "keys", footer=40),
+    Action("new", ("n",), "n", "new", "Write a new key", "keys", writes=True, footer=29),
     Action(
         "edit",
         ("e",),
@@ -143,10 +143,10 @@ ACTIONS: tuple[Action, ...] = (
         "Edit the value; written only if nobody else changed it",
         "keys",
         writes=True,
-        footer=41,
+        footer=28,
     ),
     Action(
-        "delete", ("D",), "D", "delete", "Delete the key, if nobody else changed it", "keys", writes=True, footer=42
+        "delete", ("D",), "D", "delete", "Delete the key, if nobody else changed it", "keys", writes=True, footer=30
     ),
     Action("copy", ("y",), "y", "copy", "Copy the key to the clipboard", "keys"),
     Action("copy_value", ("Y",), "Y", "copy value", "Copy the value to the clipboard", "keys"),
@@ -155,6 +155,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     # Dialogs
     Action("cancel", ("escape",), "Esc", "cancel", "Leave without doing anything", "dialog", palette=False),
+    Action("cancel", ("q", *_QUESTION), "q", "close", "Close what is read", "reading", palette=False),
     Action("submit", ("enter",), "Enter", "go on", "Take what was typed", "prompt", palette=False),
     Action("submit", ("ctrl+s",), "^S", "save", "Go on to the confirmation", "editor", palette=False),
 )

@@ -8,13 +8,14 @@ import pytest
 
 from etcdops.tui.actions import ACTIONS, bindings, footer_actions, help_sections, palette_actions, screen_actions
 from etcdops.tui.app import SCREENS, ConsoleApp
-from etcdops.tui.screens.dialogs import Confirm, Dialog, Editor, Palette, Prompt
+from etcdops.tui.screens.dialogs import Confirm, Dialog, Editor, Palette, Prompt, Reading
 from etcdops.tui.widgets.lists import ListPanel
 
 OWNERS: dict[str, tuple[type, ...]] = {
     "app": (ConsoleApp,),
     "list": (ListPanel,),
     "dialog": (Dialog,),
+    "reading": (Reading,),
     "prompt": (Prompt, Palette, Confirm),
     "editor": (Editor,),
     **{name: (screen,) for name, screen in SCREENS.items()},

@@ -137,6 +137,8 @@ async def test_help_lists_every_key_of_the_screen(console: Drive, key: str) -> N
         for word in ("filter", "sort", "zoom in", "maximize", "palette", "pause", "quit", "page down"):
             assert word in text
         driver.check_fits()
+        await driver.press("q")
+        assert len(driver.app.screen_stack) == 1, "q closes the help, not the console"
 
 
 async def test_themes_go_round(console: Drive) -> None:

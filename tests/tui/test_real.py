@@ -25,10 +25,10 @@ from etcdops.tui.app import ConsoleApp
 from etcdops.tui.feed import NO_LEASE, NOW
 from etcdops.tui.gate import WriteGate
 from etcdops.tui.live import LiveFeed
-from etcdops.tui.model.metrics import KEYS, QUOTA, MemberMetrics
+from etcdops.tui.model.metrics import COMMIT, FSYNC, KEYS, LEADER_CHANGES, PROPOSALS, QUOTA, MemberMetrics
 from tests.conftest import MakeCluster
 from tests.support.ports import free_ports
-from tests.support.real_etcd import RealCluster
+from tests.support.real_etcd import EtcdBinaries, RealCluster
 from tests.tui.driver import WIDE, ScreenDriver
 from tests.tui.test_keys_screen import STRANGE
 
@@ -41,6 +41,13 @@ def settings_of(cluster: RealCluster) -> ConnectionSettings:
     return ConnectionSettings(endpoints=tuple(cluster.endpoints))
 
 
+@pytest.fixture(params=["real_etcd", "node_cluster"])
+def make_cluster(request: pytest.FixtureRequest, etcd_binaries: EtcdBinaries) -> MakeCluster:
+    """Makes clusters of real etcd, and the same of the bundled member: the console must not know the difference."""
+    found: MakeCluster = request.getfixturevalue(request.param)
+    return found
+
+
 @asynccontextmanager
 async def real_console(cluster: RealCluster, *, screen: str = "dashboard") -> AsyncIterator[ScreenDriver]:
     feed = LiveFeed(settings_of(cluster))
@@ -49,16 +56,18 @@ async def real_console(cluster: RealCluster, *, screen: str = "dashboard") -> As
         yield ScreenDriver(app, pilot)
 
 
-async def test_the_live_feed_reads_and_writes_guarded(real_etcd: MakeCluster) -> None:
-    """One member is enough: pages at a pinned revision, compare and set, compaction, metrics; on 3.4 and 3.5."""
-    feed = LiveFeed(settings_of(real_etcd(size=1)))
+async def test_the_live_feed_reads_and_writes_guarded(make_cluster: MakeCluster) -> None:
+    """One member is enough: pages at a pinned revision, compare and set, compaction, metrics; 3.4, 3.5 and the node."""
+    feed = LiveFeed(settings_of(make_cluster(size=1)))
     try:
         view = await feed.observe()
         assert len(view.answering) == 1
         metrics = (await feed.metrics(view))[view.members[0].label]
         assert isinstance(metrics, MemberMetrics), metrics
         assert metrics.numbers[QUOTA] == 2 * 1024**3
-        assert KEYS in metrics.numbers
+        assert metrics.numbers.keys() >= {KEYS, PROPOSALS, LEADER_CHANGES}
+        assert metrics.histogram(COMMIT).counts
+        assert metrics.histogram(FSYNC).counts
 
         created = await feed.put(b"/k\xff[/", b"one", expected=NOW, lease=NO_LEASE)
         assert created is not None
@@ -85,9 +94,9 @@ async def test_the_live_feed_reads_and_writes_guarded(real_etcd: MakeCluster) ->
 
 
 @ONE_VERSION
-async def test_the_dashboard_tells_a_members_silence_and_the_loss_of_the_quorum(real_etcd: MakeCluster) -> None:
+async def test_the_dashboard_tells_a_members_silence_and_the_loss_of_the_quorum(make_cluster: MakeCluster) -> None:
     """SIGSTOP is the worst kind of silence: connections stay open and nothing answers."""
-    cluster = real_etcd(size=3)
+    cluster = make_cluster(size=3)
     async with real_console(cluster) as driver:
         await driver.until(lambda: "● HEALTHY" in driver.text(), "a healthy cluster")
         assert "★ leader" in driver.text()
@@ -111,8 +120,8 @@ async def test_the_dashboard_tells_a_members_silence_and_the_loss_of_the_quorum(
 
 
 @ONE_VERSION
-async def test_strange_keys_are_shown_edited_and_deleted(real_etcd: MakeCluster) -> None:
-    cluster = real_etcd(size=1)
+async def test_strange_keys_are_shown_edited_and_deleted(make_cluster: MakeCluster) -> None:
+    cluster = make_cluster(size=1)
     feed = LiveFeed(settings_of(cluster))
     for key, value in STRANGE.items():
         await feed.put(key, value, expected=NOW, lease=NO_LEASE)

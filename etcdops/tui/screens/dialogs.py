@@ -98,6 +98,8 @@ class Prompt(Dialog[str | None]):
 class Reading(Dialog[None]):
     """Lines to read, scrolled with the list keys."""
 
+    BINDINGS = bindings("reading")
+
     DEFAULT_CSS = "Reading LinesPanel { width: 84; max-width: 100%; height: auto; max-height: 100%; }"
 
     def __init__(self, title: str, make: Callable[[int], list[Line]]) -> None:

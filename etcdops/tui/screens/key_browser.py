@@ -82,7 +82,7 @@ class KeyBrowser:
             return self.error
         parts = [f"folded at {self.separator}" if self.tree else position_note(cursor, self.pages)]
         if 0 < self.revision < newest:
-            parts.append("r newer")
+            parts.append("r reads newer")
         if self.may_be_old:
             parts.append("no quorum: may be old")
         return " · ".join(part for part in parts if part)
