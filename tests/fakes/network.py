@@ -73,10 +73,14 @@ class Network:
         return transport
 
     def leave(self, member: MemberID) -> None:
-        """The member stops or dies. What is on its way to it is lost."""
+        """The member stops or dies. What is on its way to it is lost; the senders of databases notice."""
         if self._members.pop(member, None) is not None:
+            lost = [due[2] for due in self._due if due[2].to == member]
             self._due = [due for due in self._due if due[2].to != member]
             heapq.heapify(self._due)
+            for parcel in lost:
+                if parcel.database is not None and parcel.sender in self._members:
+                    self._members[parcel.sender].handler.report_snapshot(member, False)
         self._links_changed()
 
     def cut(self, sender: MemberID, to: MemberID) -> None:

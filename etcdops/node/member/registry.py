@@ -14,6 +14,7 @@ from etcdops.node.api.errors import (
     MEMBER_EXISTS,
     MEMBER_NOT_FOUND,
     MEMBER_NOT_LEARNER,
+    NOT_ENOUGH_STARTED_MEMBERS,
     PEER_URL_EXISTS,
     EtcdError,
 )
@@ -88,7 +89,10 @@ class MemberRegistry:
     def _validate(self, single: ConfChangeSingle, context: bytes) -> EtcdError | None:
         known = self._members.get(single.node_id)
         if single.type is ConfChangeType.REMOVE_NODE:
-            return None if known else MEMBER_NOT_FOUND
+            if known is None:
+                return MEMBER_NOT_FOUND
+            # Raft cannot be without voters: etcd panics at it ("removed all voters"), again at every start.
+            return NOT_ENOUGH_STARTED_MEMBERS if self.voters() == [known] else None
         if single.type is ConfChangeType.UPDATE_NODE:
             if known is None:
                 return MEMBER_NOT_FOUND

@@ -91,6 +91,9 @@ class StateMachine:
 
     def _apply_change(self, entry: Entry) -> None:
         try:
+            if entry.type is not EntryType.CONF_CHANGE:
+                # Nobody proposes these, and etcd's server knows none. A joint configuration could not be left again.
+                raise MalformedMessage("a change of several members at once")
             request_id, change = decode_conf_change(entry.type, entry.data)
         except MalformedMessage as error:
             log.error(
