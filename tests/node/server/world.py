@@ -267,7 +267,7 @@ class DrivenMember:
             directory=self.directory,
             metrics=self.metrics,
             run_in_background=self.background.run,
-            report_failed=lambda member: self.turns.call_soon(lambda: self.driver.report_snapshot(member, False)),
+            report_failed=self._image_failed,
             storage_failed=self.storage_failures.append,
             monotonic=world.clock.monotonic,
             snapshot_count=self._snapshot_count,
@@ -335,7 +335,7 @@ class DrivenMember:
     def is_leader(self) -> bool:
         return self.core.role is Role.LEADER
 
-    def keys(self) -> list[str]:
+    def live_keys(self) -> list[str]:
         return [mvccpb.KeyValue.FromString(stored).key.decode() for stored in self.state.mvcc.range(b"\0", b"\0").kvs]
 
     def hash(self) -> int:
@@ -389,6 +389,9 @@ class DrivenMember:
 
     def state_replaced(self) -> None:
         self.states_replaced += 1
+
+    def _image_failed(self, member: MemberID) -> None:
+        self.turns.call_soon(lambda: self.driver.report_snapshot(member, False))
 
     def _load_snapshot(self, snapshot: Snapshot, done: Callable[[], None]) -> None:
         self.recovered.replace(received_path(self.directory.snapshots, snapshot.metadata.index))
@@ -473,12 +476,11 @@ class World:
         """Tick until all running members have applied everything, and see that it is the same."""
         self.settle()
         running = [member for member in self.members if member.running]
-        self.tick_until(
-            lambda: (
-                len({index for member in running for index in (member.machine.applied_index, member.core.last_index)})
-                == 1
-            )
-        )
+
+        def done() -> bool:
+            return len({index for one in running for index in (one.machine.applied_index, one.core.last_index)}) == 1
+
+        self.tick_until(done)
         assert len({member.hash() for member in running}) == 1
         assert len({member.members_json() for member in running}) == 1
 
