@@ -23,7 +23,7 @@ def confirm_by_name(name: str, *, given: str | None, yes: bool, line: str) -> No
     if not sys.stdin.isatty():
         cause = "--yes does not cover a change as severe as this one" if yes else ""
         raise NotConfirmed("this must be confirmed by the cluster's name", cause=cause, hint=line)
-    note(f"This cannot be undone by etcdops. Type the cluster's name ({name}) to go on; anything else stops.")
+    note(f"Type the cluster's name ({name}) to go on; anything else stops.")
     typed = click.prompt("name", default="", show_default=False, err=True)
     if typed.strip() != name:
         raise NotConfirmed("not confirmed; nothing was changed")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 
 import crc32c
@@ -69,19 +69,43 @@ def newest_records(
     return newest, last
 
 
-def _hash(
-    history: Iterable[Record], newest: dict[bytes, tuple[int, int] | None], revision: int, compacted: int
-) -> OfflineHashKV:
-    """Source: etcd server/storage/mvcc/hash.go, kvHasher; index.go, treeIndex.Keep (at the *requested* revision)."""
-    keep = {place for place in newest.values() if place is not None}
-    checksum = crc32c.crc32c(b"key")
-    for record in history:
-        if record.main > revision:
-            break
-        if record.main <= compacted and keep and (record.main, record.sub) not in keep:
-            continue
-        if record.main == compacted and record.tombstone:
-            continue  # etcd up to 3.5.15 dropped it in the compaction, later ones keep it: neither may count it
+class KVHasher:
+    """HashKV, fed record by record in their order.
+
+    Args: keep - where the newest record of every living key at `revision` is.
+    Source: etcd server/storage/mvcc/hash.go, kvHasher; index.go, treeIndex.Keep (at the *requested* revision).
+    """
+
+    def __init__(self, keep: Set[tuple[int, int]], revision: int, compacted: int) -> None:
+        self._keep = keep
+        self._revision = revision
+        self._compacted = compacted
+        self._checksum = crc32c.crc32c(b"key")
+
+    def feed(self, record: Record) -> None:
+        if record.main > self._revision:
+            return
+        if record.main <= self._compacted and self._keep and (record.main, record.sub) not in self._keep:
+            return
+        if record.main == self._compacted and record.tombstone:
+            return  # etcd up to 3.5.15 dropped it in the compaction, later ones keep it: neither may count it
         key = encode_revision(record.main, record.sub, tombstone=record.tombstone)
-        checksum = crc32c.crc32c(record.kv, crc32c.crc32c(key, checksum))
-    return OfflineHashKV(checksum, revision, compacted)
+        self._checksum = crc32c.crc32c(record.kv, crc32c.crc32c(key, self._checksum))
+
+    @property
+    def result(self) -> OfflineHashKV:
+        return OfflineHashKV(self._checksum, self._revision, self._compacted)
+
+
+def _hash(
+    history: Iterable[Record], newest: Mapping[bytes, tuple[int, int] | None], revision: int, compacted: int
+) -> OfflineHashKV:
+    hasher = KVHasher(places(newest), revision, compacted)
+    for record in history:
+        hasher.feed(record)
+    return hasher.result
+
+
+def places(newest: Mapping[bytes, tuple[int, int] | None]) -> set[tuple[int, int]]:
+    """Where the records of living keys are."""
+    return {place for place in newest.values() if place is not None}

@@ -9,8 +9,7 @@ from etcdops.snapshot.buckets import read_facts
 from etcdops.snapshot.checksum import verify_checksum
 from etcdops.snapshot.facts import SnapshotFacts, SnapshotFormat
 from etcdops.snapshot.file import open_snapshot, records, status_hash
-from etcdops.snapshot.hashkv import OfflineHashKV, hash_kv
-from etcdops.snapshot.keys import live_keys
+from etcdops.snapshot.hashkv import KVHasher, OfflineHashKV, newest_records, places
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,17 @@ def inspect_snapshot(path: Path) -> SnapshotReport:
         file.check()
         facts = read_facts(file)
         checksum, entries = status_hash(file)
-        last = 0
-        for record in records(file):
-            last = record.main
+        newest, last = newest_records(records(file))
+        keep = places(newest)
+        current = max(last, facts.compact_revision, 1)
+        hasher = KVHasher(keep, current, facts.compact_revision)
         living = leased = 0
-        for kv in live_keys(file):
-            living += 1
-            leased += kv.lease != 0
+        for record in records(file):
+            hasher.feed(record)
+            if (record.main, record.sub) in keep:
+                kv = record.parsed()
+                living += bool(kv.key)  # the mark of a bumped revision is no key of a client
+                leased += kv.lease != 0
         return SnapshotReport(
             path=path,
             format=file.format,
@@ -66,10 +69,10 @@ def inspect_snapshot(path: Path) -> SnapshotReport:
             revision=last,
             total_key=entries,
             total_size_bytes=file.size_bytes,
-            current_revision=max(last, facts.compact_revision, 1),
+            current_revision=current,
             live_keys=living,
             leased_keys=leased,
-            hash_kv=hash_kv(file),
+            hash_kv=hasher.result,
             sha256=digest.hex(),
             has_checksum=carried,
             facts=facts,

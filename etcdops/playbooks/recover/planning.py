@@ -77,6 +77,7 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
         "live_keys": snapshot.live_keys,
         "tool": str(choices.tool.path) if choices.tool else None,
         "tool_bumps": bool(choices.tool and choices.tool.can_bump),
+        "force_unsafe": sorted(choices.force_unsafe),
         "aside": cast("Mapping[str, Json]", aside),
     }
     return Plan(
