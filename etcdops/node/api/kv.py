@@ -19,6 +19,7 @@ from etcdops.node.api.errors import (
     RANGE_STREAM_UNIMPLEMENTED,
     EtcdError,
 )
+from etcdops.node.api.long_ranges import answer_long, is_long
 from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort
 from etcdops.node.api.quota import QuotaGuard
@@ -76,6 +77,9 @@ class KVService:
             answer.fail(error)
             return
         self._server.metrics.ranges += 1
+        if is_long(self._server, request):
+            answer_long(self._server, request, answer)
+            return
         try:
             outcome = range_outcome(self._server.state.mvcc, request)
         except Compacted:

@@ -14,8 +14,6 @@ from etcdops.node.api.content_hash import content_hash
 from etcdops.node.api.downgrade import Downgrade
 from etcdops.node.api.errors import (
     BAD_LEADER_TRANSFEREE,
-    COMPACTED,
-    FUTURE_REVISION,
     NO_LEADER,
     NOT_LEADER,
     STORE_REFUSED,
@@ -24,10 +22,11 @@ from etcdops.node.api.errors import (
     EtcdError,
 )
 from etcdops.node.api.port import ServerPort
+from etcdops.node.api.store_errors import store_error
 from etcdops.node.api.work_files import WorkFiles
 from etcdops.node.apply import wire
 from etcdops.node.apply.alarms import Alarm, AlarmType
-from etcdops.node.storage.errors import Compacted, FutureRevision, StorageFailed
+from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.hash_kv import HashKV
 from etcdops.node.storage.reader import StateReader
 from etcdops.node.zap_log import fields
@@ -185,16 +184,6 @@ def _answer_moved(answer: Answer, error: EtcdError | None) -> None:
         answer.fail(error)
     else:
         answer.raw(b"")
-
-
-def store_error(error: BaseException | None) -> EtcdError:
-    """What a client hears of a read of the store that failed."""
-    if isinstance(error, Compacted):
-        return COMPACTED
-    if isinstance(error, FutureRevision):
-        return FUTURE_REVISION
-    log.error("the store could not serve a request", extra=fields(error=str(error)))
-    return STORE_REFUSED
 
 
 def alarm_text(alarm: Alarm) -> str:

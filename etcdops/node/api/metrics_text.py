@@ -71,16 +71,12 @@ def _gauges(server: ServerPort) -> Iterator[_Row]:
     yield _Row(
         "etcd_mvcc_db_total_size_in_use_in_bytes", "Size of the database in use in bytes.", state.size_in_use_bytes
     )
-    yield _Row("etcd_debugging_mvcc_keys_total", "Number of keys.", _keys_count(server))
+    yield _Row("etcd_debugging_mvcc_keys_total", "Number of keys.", server.applier.keys_count)
     yield _Row("etcd_debugging_mvcc_current_revision", "Current revision of the store.", state.mvcc.revision)
     yield _Row("etcd_debugging_mvcc_compact_revision", "Last compacted revision.", state.mvcc.compact_revision)
     yield _Row("etcd_debugging_mvcc_watch_stream_total", "Open watch streams.", metrics.watch_streams)
     yield _Row("etcd_debugging_mvcc_watcher_total", "Watchers.", server.hub.watchers_count)
     yield _Row("etcd_debugging_mvcc_slow_watcher_total", "Unsynced slow watchers.", server.hub.slow_watchers_count)
-
-
-def _keys_count(server: ServerPort) -> int:
-    return server.state.mvcc.range(b"\x00", b"\x00", count_only=True).count
 
 
 def _counters(server: ServerPort) -> Iterator[_Row]:

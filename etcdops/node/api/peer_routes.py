@@ -20,8 +20,8 @@ from etcdops.node.api.errors import (
     EtcdError,
 )
 from etcdops.node.api.lease import LeaseService
-from etcdops.node.api.maintenance import store_error
 from etcdops.node.api.port import ServerPort
+from etcdops.node.api.store_errors import store_error
 from etcdops.node.member.member import members_json
 from etcdops.node.peer.port import Answer, PeerRoutes
 from etcdops.node.storage.errors import StorageFailed

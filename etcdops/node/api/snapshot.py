@@ -15,9 +15,9 @@ from typing import BinaryIO
 from google.protobuf.message import DecodeError
 
 from etcdops.node.api.errors import MALFORMED_REQUEST
-from etcdops.node.api.maintenance import store_error
 from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort
+from etcdops.node.api.store_errors import store_error
 from etcdops.node.api.work_files import WorkFiles
 from etcdops.node.apply.wire import delimited, number_field
 from etcdops.node.rpc.service import RpcError, StreamCall

@@ -41,7 +41,7 @@ from etcdops.node.lease.lessor import Lessor
 from etcdops.node.member.registry import MemberRegistry
 from etcdops.node.raft.types import ConfChange, Entry
 from etcdops.node.storage.errors import Compacted, FutureRevision, StorageFailed, TooManyChanges
-from etcdops.node.storage.mvcc import WriteTxn
+from etcdops.node.storage.mvcc import EventType, WriteTxn
 from etcdops.node.storage.state import StateStore
 from etcdops.node.watch.hub import WatchHub
 from etcdops.proto import etcdserverpb_pb2 as pb
@@ -81,6 +81,8 @@ class Applier:
         self._metrics = metrics
         self.over_quota: Callable[[], None] = lambda: None
         """Called when an applied request found this member over its quota: the API raises the NOSPACE alarm."""
+        self.keys_count = 0
+        """How many keys there are now."""
         self._handlers: dict[int, Callable[[bytes], Outcome]] = {
             wire.FIELD_RANGE: self._range,
             wire.FIELD_PUT: self._put,
@@ -110,6 +112,7 @@ class Applier:
         Watchers read on from what they last saw. Raises: BadMember - a stored row is damaged.
         """
         self._use(state)
+        self.keys_count = state.mvcc.range(b"\x00", b"\x00", count_only=True).count
         self._lessor.recover(state.leases, state.mvcc.leased())
         self._members.recover(state.members)
         self.alarms.recover(state.alarms)
@@ -283,6 +286,11 @@ class Applier:
             self._lessor.attach(key, lease)
         if events:
             self._metrics.events += len(events)
+            for event in events:
+                if event.create:
+                    self.keys_count += 1
+                elif event.type is EventType.DELETE:
+                    self.keys_count -= 1
             self._hub.notify(revision, events)
         if not available:
             self.over_quota()

@@ -76,6 +76,7 @@ _NOW_LIMIT = _for_each_kind(
     " WHERE IN RANGE AND c.version > 0 ORDER BY c.key LIMIT ?3"
 )
 _NOW_COUNT = _for_each_kind("SELECT count(*) FROM current c WHERE IN RANGE AND c.version > 0")
+_LONGER = _for_each_kind("SELECT 1 FROM current c WHERE IN RANGE LIMIT 1 OFFSET ?3")
 # At an older revision a key either has not changed since (its newest change answers) or its chain is walked.
 _THEN = _for_each_kind(
     "SELECT c.key, c.rev, r.kv FROM current c CROSS JOIN revision r ON r.rev = c.rev"
@@ -138,6 +139,11 @@ class KeyReader:
         """How many keys the range has now."""
         kind = kind_of(range_end)
         return self._one(_NOW_COUNT[kind], _bound(kind, key, range_end))
+
+    def longer_than(self, key: bytes, range_end: bytes, count: int) -> bool:
+        """Whether the range has, or had since the last compaction, more than `count` keys."""
+        kind = kind_of(range_end)
+        return kind != "one" and bool(list(self._execute(_LONGER[kind], (key, range_end, count))))
 
     def then(self, key: bytes, range_end: bytes, revision: int, limit: int) -> Found:
         """The range as it was at a main revision >= the compacted one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from etcdops.node.api import errors
+from etcdops.node.api import errors, long_ranges
 from etcdops.node.api.port import Limits
 from etcdops.node.apply.wire import FIELD_CLUSTER_VERSION_SET, FIELD_PUT, delimited
 from etcdops.proto import etcdserverpb_pb2 as pb
@@ -14,6 +16,8 @@ from etcdops.proto import membershippb_pb2 as membershippb
 from tests.fakes.calls import Api
 from tests.fakes.single_member import SingleMember
 from tests.node.api.refusals import refused
+
+T = TypeVar("T")
 
 
 def keys(response: pb.RangeResponse) -> list[bytes]:
@@ -351,3 +355,30 @@ def test_calls_are_counted_by_method_and_code(api: Api, member: SingleMember) ->
         api.call("/etcdserverpb.KV/Put", b"\x0a\xff", pb.PutResponse)
     stats = member.metrics.rpcs["/etcdserverpb.KV/Put"]
     assert (stats.started, stats.ok, stats.failed) == (3, 1, {3: 2})
+
+
+def test_long_ranges_are_read_off_the_loop(api: Api, member: SingleMember, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is the same: options, revisions and errors; short ranges stay on the loop."""
+    monkeypatch.setattr(long_ranges, "KEYS_ON_THE_LOOP_MAX", 5)
+    for number in range(10):
+        api.put(b"k%d" % number, b"%d" % (9 - number))
+    works: list[object] = []
+    run = member.run_in_background
+
+    def counted(work: Callable[[], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        works.append(work)
+        run(work, done)
+
+    monkeypatch.setattr(member, "run_in_background", counted)
+    assert (api.range(b"k0").count, api.range(b"k0", b"k4").count, works) == (1, 4, [])
+    assert (api.range(b"k", b"l", limit=3).count, api.range(b"k", b"l", count_only=True).count, works) == (10, 10, [])
+    assert keys(api.range(b"k", b"l")) == [b"k%d" % number for number in range(10)]
+    first = api.range(b"k", b"l", sort_target=pb.RangeRequest.VALUE, sort_order=pb.RangeRequest.ASCEND, limit=2)
+    assert (keys(first), first.more, first.count, first.header.revision) == ([b"k9", b"k8"], True, 10, 11)
+    assert keys(api.range(b"k", b"\0", revision=3)) == [b"k0", b"k1"]
+    with refused(errors.FUTURE_REVISION):
+        api.range(b"k", b"l", revision=99)
+    api.compact(5)
+    with refused(errors.COMPACTED):
+        api.range(b"k", b"l", revision=4)
+    assert len(works) == 5

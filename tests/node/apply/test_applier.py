@@ -139,6 +139,8 @@ def test_the_same_log_gives_the_same_state(tmp_path: Path, seed: int) -> None:
     for member in (one, two):
         member.advance(10)
     assert one.state.mvcc.hash_kv() == two.state.mvcc.hash_kv()
+    counted = one.state.mvcc.range(b"\0", b"\0", count_only=True).count
+    assert one.applier.keys_count == two.applier.keys_count == counted
     assert one.state.leases.all() == two.state.leases.all()
     assert [lease.keys for lease in sorted(one.lessor.leases(), key=lambda lease: lease.id)] == [
         lease.keys for lease in sorted(two.lessor.leases(), key=lambda lease: lease.id)
