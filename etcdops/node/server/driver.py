@@ -32,6 +32,7 @@ from etcdops.node.raft.types import (
     Snapshot,
     SoftState,
 )
+from etcdops.node.server.heartbeat_watch import HeartbeatWatch
 from etcdops.node.server.proposals import Proposals
 from etcdops.node.server.reads import Reads
 
@@ -103,6 +104,7 @@ class Driver:
         scheduler: Scheduler,
         clock: Clock,
         metrics: NodeMetrics,
+        heartbeats: HeartbeatWatch,
         failed: Callable[[Exception], None],
     ) -> None:
         """Args: failed hears, once, why this member cannot go on; the driver has stopped then. A log that contradicts
@@ -118,6 +120,7 @@ class Driver:
         self._scheduler = scheduler
         self._clock = clock
         self._metrics = metrics
+        self._heartbeats = heartbeats
         self._failed = failed
         self._soft_state = SoftState(core.leader, core.role)
         self._stable_index = memory.last_index()
@@ -287,9 +290,12 @@ class Driver:
         for message in messages:
             if message.type is MessageType.SNAP:
                 self._network.send_snapshot(message)
+            elif message.type is MessageType.HEARTBEAT:
+                self._heartbeats.sent(message.to, self._clock.monotonic())
         self._network.send(message for message in messages if message.type is not MessageType.SNAP)
 
     def _leadership(self, before: SoftState, now: SoftState) -> None:
+        self._heartbeats.reset()
         if before.leader != now.leader:
             if now.leader != 0:
                 self._metrics.leader_changes_seen += 1

@@ -29,6 +29,7 @@ from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.derived import api_limits, auto_compactor, raft_core
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.ending import Ending, failure
+from etcdops.node.server.heartbeat_watch import HeartbeatWatch
 from etcdops.node.server.housekeeping import Housekeeping
 from etcdops.node.server.images import Images
 from etcdops.node.server.leader_link import LeaderLink
@@ -159,6 +160,7 @@ class Server:
             scheduler=loop,
             clock=clock,
             metrics=self.metrics,
+            heartbeats=HeartbeatWatch(config.heartbeat_interval_ms / 1000, self.metrics),
             failed=self._failed,
         )
         self._peers.serve(self._driver, self._images)

@@ -42,6 +42,7 @@ from etcdops.node.raft.types import (
 from etcdops.node.server.bootstrap import FIRST_TERM, first_entries
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.driver import Driver
+from etcdops.node.server.heartbeat_watch import HeartbeatWatch
 from etcdops.node.server.images import Images
 from etcdops.node.server.proposals import Proposals
 from etcdops.node.server.reads import Reads
@@ -257,6 +258,7 @@ class DrivenMember:
             scheduler=self.turns,
             clock=world.clock,
             metrics=self.metrics,
+            heartbeats=HeartbeatWatch(TICK_S, self.metrics),
             failed=self.failures.append,
         )
         self.images = Images(
