@@ -68,6 +68,8 @@ def test_random_requests_are_answered_alike(both: tuple[Target, Target]) -> None
     """Valid and invalid requests over few keys: equal answers word for word, equal HashKV, equal events."""
     requests = RandomRequests(SEED)
     streams: list[WatchStream] = [target.watch() for target in both]
+    for stream in streams:  # progress is only told to streams that have a watcher
+        stream.create(pb.WatchCreateRequest(key=b"probe", watch_id=99))
     compacted = 0
     for number in range(COUNT):
         if number % _WATCHES_EVERY == 0:
