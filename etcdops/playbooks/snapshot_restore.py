@@ -92,6 +92,11 @@ def parse_initial_cluster(text: str) -> list[InitialMember]:
 def _restore_node(
     report: SnapshotReport, request: RestoreRequest, members: list[InitialMember], own: InitialMember, revision: int
 ) -> str:
+    if request.etcd is not None or request.tool is not None:
+        raise UsageError(
+            f"{report.path} is a snapshot of the bundled node: etcd cannot serve it",
+            hint="leave out --etcd and --restore-tool to make the data directory of a node",
+        )
     restore_node(
         report.path,
         request.data_dir,

@@ -6,7 +6,8 @@ For each size of cluster: fresh members of etcd and of the node as processes, ea
 the same load (256-byte values, random keys of 100,000), first from one client that waits for each answer, then from 100
 (10 connections with 10 puts under way each), all to the leader. Engines take turns, and the round with the highest rate
 of each counts, because the machine may have other work. CPU is what the members' processes used, all of them together,
-divided by the puts. The load runs on the same cores: rates would be higher with a machine of its own. The revision before and after proves that every put was done.
+divided by the puts. The load runs on the same cores: rates would be higher with a machine of its own. The revision
+before and after proves that every put was done.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from etcdops.errors import ExitCode
+from etcdops.node.storage.state import StateStore
 from etcdops.proto import mvccpb_pb2
 from etcdops.snapshot.bbolt_writer import write_bbolt
 from etcdops.snapshot.checksum import append_checksum
@@ -109,6 +110,20 @@ def test_what_cannot_be_meant_is_exit_2(cli: RunCli, tmp_path: Path, arguments: 
     ran = cli("snapshot", *(str(path) if part == "FILE" else part for part in arguments))
     assert ran.code == ExitCode.USAGE
     assert complaint in ran.err
+
+
+def test_a_snapshot_of_the_node_is_not_restored_for_etcd(cli: RunCli, tmp_path: Path) -> None:
+    """--etcd says who will serve the directory: making one that only the node can serve would be the wrong answer."""
+    store = StateStore.open(tmp_path / "state.db", create=True)
+    store.write_snapshot(tmp_path / "node.db")
+    store.close()
+    append_checksum(tmp_path / "node.db")
+    ran = cli(
+        "snapshot", "restore", str(tmp_path / "node.db"), "--data-dir", str(tmp_path / "m"), "--etcd", "/bin/etcd"
+    )
+    assert ran.code == ExitCode.USAGE
+    assert "etcd cannot serve it" in ran.err
+    assert not (tmp_path / "m").exists()
 
 
 def test_saving_from_nobody_is_exit_3(cli: RunCli, tmp_path: Path) -> None:
