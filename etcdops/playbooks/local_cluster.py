@@ -21,6 +21,7 @@ from etcdops.playbooks.process import ProcessID, spawn
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+STOP_ALL_TIMEOUT_S = 3.0
 _PROBE_TIMEOUT_S = 1.0
 _POLL_S = 0.05
 _LOG_TAIL_BYTES = 16_384
@@ -163,11 +164,11 @@ class LocalCluster:
             member.start(tethered=tethered)
 
     def stop(self) -> None:
-        """Stop all members, all at once: those left alone do not wait for a quorum that is gone."""
+        """Stop all members, all at once. The leader finds nobody to hand over to, and is not waited for long."""
         running = [(member, process) for member in self.members if (process := member.process)]
         for _, process in running:
             process.signal(signal.SIGTERM)
-        deadline = time.monotonic() + STOP_TIMEOUT_S
+        deadline = time.monotonic() + STOP_ALL_TIMEOUT_S
         for member, _ in running:
             member.stop(max(0.1, deadline - time.monotonic()))
 
