@@ -106,7 +106,7 @@ def test_steps_run_in_order_and_the_journal_ends(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_run_cut_off_anywhere_goes_on_and_ends_the_same(tmp_path: Path, moment: str) -> None:
-    """Goal: every step boundary, before and after. Source: STYLE, playbooks; Patroni tests/test_quorum.py."""
+    """Goal: every step boundary, before and after. Source: patroni tests/test_quorum.py."""
     world = World(crash_at=moment)
     with pytest.raises(Crash):
         run(world, tmp_path)
@@ -220,7 +220,7 @@ def test_a_file_that_is_no_journal_is_named(tmp_path: Path, text: str) -> None:
 
 
 def test_only_one_run_at_a_time(tmp_path: Path) -> None:
-    """Goal: two operators cannot recover one cluster at once. (dr-traps 33)"""
+    """Goal: two operators cannot recover one cluster at once."""
     with run_lock(tmp_path), pytest.raises(ClusterUnsafe, match="another run"), run_lock(tmp_path):
         pass
     with run_lock(tmp_path):

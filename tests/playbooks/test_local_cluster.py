@@ -30,7 +30,7 @@ def test_both_engines_get_the_same_flags(tmp_path: Path) -> None:
 
 
 def test_every_cluster_gets_ports_and_a_token_of_its_own(tmp_path: Path) -> None:
-    """Goal: two clusters on one machine never mix. Source: dr-traps 3."""
+    """Goal: two clusters on one machine never mix."""
     one, two = (new_cluster("lab", tmp_path / name, Engine(EngineKind.NODE)) for name in ("a", "b"))
     assert one.token != two.token
     assert len({url for member in one.members for url in (member.client_url, member.peer_url)}) == 6
@@ -38,7 +38,7 @@ def test_every_cluster_gets_ports_and_a_token_of_its_own(tmp_path: Path) -> None
 
 
 def test_members_take_no_flags_from_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goal: ETCD_NAME of some unit must not name our members. Source: dr-traps 38."""
+    """Goal: ETCD_NAME of some unit must not name our members."""
     monkeypatch.setenv("ETCD_NAME", "intruder")
     monkeypatch.setenv("ETCDCTL_ENDPOINTS", "http://production:2379")
     monkeypatch.setenv("ETCDOPS_WRITE_OUT", "json")

@@ -62,7 +62,7 @@ def facts(looked: ClusterView = LOST, *witnesses: RevisionWitness, without: tupl
     ],
 )
 def test_the_revision_jumps_beyond_everything_anybody_saw(snapshot: int, known: int | None, expected: int) -> None:
-    """Goal: last known x 1.2, at least a thousand more, a billion when nobody knows. Source: dr-traps 1."""
+    """Goal: last known x 1.2, at least a thousand more, a billion when nobody knows."""
     assert target_revision(snapshot, known) == expected
 
 
@@ -80,7 +80,7 @@ def test_losses_are_numbers_with_their_witness() -> None:
 
 
 def test_identity_is_always_fresh_and_shown() -> None:
-    """Goal: an old member can never be taken for one of the new cluster. Source: dr-traps 3."""
+    """Goal: an old member can never be taken for one of the new cluster."""
     plan = make_plan(CLUSTER, facts(), REPORT, CHOICES)
     assert plan.inputs["old_cluster_id"] == "abc"
     assert plan.inputs["new_cluster_id"] not in (None, "abc")
@@ -92,7 +92,7 @@ def test_identity_is_always_fresh_and_shown() -> None:
 
 
 def test_what_comes_along_is_said_before() -> None:
-    """Goal: alarms and leases survive a restore. Source: dr-traps 16, 18."""
+    """Goal: alarms and leases survive a restore."""
     loaded = dataclasses.replace(
         REPORT, leased_keys=12, facts=dataclasses.replace(FACTS, alarms=(SnapshotAlarm(MemberID(1), "NOSPACE"),))
     )
@@ -121,7 +121,7 @@ def test_a_working_cluster_is_refused_unless_the_check_is_named() -> None:
     ],
 )
 def test_a_snapshot_that_does_not_fit_is_refused(changes: dict[str, object], message: str) -> None:
-    """Goal: before anything is stopped. Source: dr-traps 26."""
+    """Goal: before anything is stopped."""
     with pytest.raises(UsageError, match=message):
         make_plan(CLUSTER, facts(), dataclasses.replace(REPORT, **changes), CHOICES)  # type: ignore[arg-type]  # table
 

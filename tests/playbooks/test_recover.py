@@ -80,7 +80,7 @@ def assert_recovered(broken: BrokenCluster) -> None:
 
 
 def test_a_lost_cluster_comes_back_as_the_snapshot_was(broken: BrokenCluster) -> None:
-    """Goal: the whole procedure; losses are told as numbers before. Source: dr-traps 1-5, 13, 16."""
+    """Goal: the whole procedure; losses are told as numbers before."""
     prepared = asyncio.run(prepare(request_of(broken)))
     facts = prepared.facts
     assert facts is not None
@@ -138,7 +138,7 @@ class _Wrapped:
 
 
 def test_a_recovery_cut_off_at_every_step_ends_the_same(broken: BrokenCluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Goal: O-4. One recovery, cut off before and after each of its acts in turn, and resumed each time."""
+    """Goal: one recovery, cut off before and after each of its acts in turn, and resumed each time."""
     crashes = CrashingSteps()
     monkeypatch.setattr(procedure, "build_steps", lambda run: crashes.wrap(build_steps(run)))
     runs = 0
@@ -216,7 +216,7 @@ def stranger_at(url: str) -> Iterator[None]:
 
 @only_etcd_35
 def test_nothing_is_moved_while_somebody_answers_for_a_member(broken: BrokenCluster) -> None:
-    """Goal: an old member left running would split the cluster. (dr-traps 4)"""
+    """Goal: an old member left running would split the cluster."""
     with stranger_at(broken.spec.member("m2").peer_url), pytest.raises(PartlyApplied, match="still answers for m2"):
         recover(request_of(broken))
     assert not list(broken.spec.directory.glob("*.before-recover-*"))
@@ -264,7 +264,7 @@ def _wait_locked(path: Path) -> None:
 
 @only_etcd_35
 def test_a_snapshot_that_changed_after_the_plan_is_not_used(broken: BrokenCluster) -> None:
-    """Goal: what was confirmed is what is restored, on every member. (dr-traps 5)"""
+    """Goal: what was confirmed is what is restored, on every member."""
     request = request_of(broken)
     prepared = asyncio.run(prepare(request))
     raw = bytearray(broken.snapshot.read_bytes())
@@ -277,7 +277,7 @@ def test_a_snapshot_that_changed_after_the_plan_is_not_used(broken: BrokenCluste
 
 @only_etcd_35
 def test_an_unfinished_recovery_is_not_mixed_with_another_snapshot(broken: BrokenCluster) -> None:
-    """Goal: members of one cluster come from one snapshot; giving up is explicit. (dr-traps 5)"""
+    """Goal: members of one cluster come from one snapshot; giving up is explicit."""
     request = request_of(broken)
     prepared = asyncio.run(prepare(request))
     journal = Journal.create(broken.spec.runs, prepared.plan, SystemClock(), name="recover-x")
@@ -319,7 +319,7 @@ def test_the_last_revision_is_found_when_nobody_answers(broken: BrokenCluster) -
 
 @only_etcd_35
 def test_without_any_witness_the_loss_is_said_to_be_unknown(broken: BrokenCluster) -> None:
-    """Goal: never a number nobody knows; the revision is raised by a billion then. (dr-traps 1)"""
+    """Goal: never a number nobody knows; the revision is raised by a billion then."""
     import shutil
 
     broken.local.kill()
@@ -335,14 +335,14 @@ def test_without_any_witness_the_loss_is_said_to_be_unknown(broken: BrokenCluste
 
 @only_etcd_35
 def test_one_run_at_a_time(broken: BrokenCluster) -> None:
-    """Goal: a second operator is told who is at work. (dr-traps 33)"""
+    """Goal: a second operator is told who is at work."""
     with run_lock(broken.spec.runs), pytest.raises(EtcdopsError, match="another run"):
         recover(request_of(broken))
 
 
 @pytest.mark.parametrize("local_cluster", ["etcd-3.4", "etcd-3.5", "node"], indirect=True)
 def test_alarms_and_leases_come_along_and_are_reported(local_cluster: ClusterSpec) -> None:
-    """Goal: an alarm in the snapshot does not keep the members from coming back; a person is told. (dr-traps 16, 18)"""
+    """Goal: an alarm in the snapshot does not keep the members from coming back; a person is told."""
 
     async def add(client: Client) -> None:
         lease = await client.lease.grant(3600, timeout=20)
@@ -364,7 +364,7 @@ def test_alarms_and_leases_come_along_and_are_reported(local_cluster: ClusterSpe
 
 @pytest.mark.parametrize("local_cluster", ["etcd-3.4", "etcd-3.5"], indirect=True)
 def test_a_cluster_with_authentication_needs_the_password_of_the_snapshot(local_cluster: ClusterSpec) -> None:
-    """Goal: asked for before anything is touched; users and roles are as they were. (dr-traps 17)"""
+    """Goal: asked for before anything is touched; users and roles are as they were."""
     known = dataclasses.replace(local_cluster.connection(), username="root", password=Secret("secret"))
 
     async def enable(client: Client) -> None:

@@ -23,7 +23,7 @@ from etcdops.playbooks import safety
     ],
 )
 def test_stopping_a_voter_is_allowed_while_a_quorum_is_left(voters: int, present: int, allowed: bool) -> None:
-    """Goal: floor(n/2)+1 counted on voters; where the quorum is gone already, stopping harms nothing. (dr-traps 34)"""
+    """Goal: floor(n/2)+1 counted on voters; where the quorum is gone already, stopping harms nothing."""
     verdict = safety.judge_stop(Quorum(voters, present), voter=True, answering=True)
     assert verdict.allowed is allowed
     assert allowed or (verdict.code and verdict.reason and verdict.instead)
@@ -49,7 +49,7 @@ def test_stopping_a_learner_or_a_dead_member_is_always_allowed() -> None:
     ],
 )
 def test_removing_a_voter(voters: int, present: int, answering: bool, code: str) -> None:
-    """Goal: remove the dead before the living, never the second to last by accident. (dr-traps 8, 35)"""
+    """Goal: remove the dead before the living, never the second to last by accident."""
     verdict = safety.judge_removal(Quorum(voters, present), voter=True, answering=answering)
     assert (verdict.allowed, verdict.code) == (not code, code)
 
@@ -73,7 +73,7 @@ def test_the_risk_of_a_single_voter_can_be_accepted_but_not_the_loss_of_the_quor
     ],
 )
 def test_adding_a_member(voters: int, present: int, learner: bool, allowed: bool) -> None:
-    """Goal: learner always, a voter only when everybody is well: it counts before it runs. (dr-traps 8, 9)"""
+    """Goal: learner always, a voter only when everybody is well: it counts before it runs."""
     assert safety.judge_addition(Quorum(voters, present), learner=learner).allowed is allowed
 
 

@@ -50,13 +50,13 @@ def view(*members: MemberView, serves: bool = True) -> ClusterView:
     ],
 )
 def test_the_snapshot_is_taken_from_who_knows_most(members: list[MemberView], chosen: set[str]) -> None:
-    """Goal: never silently old. Source: dr-traps 14."""
+    """Goal: never silently old."""
     found, _ = choose_member(view(*members))
     assert found.name in chosen
 
 
 def test_an_old_or_doubtful_source_is_warned_about() -> None:
-    """Goal: a chosen member is taken as it is, and its lag is said. Source: dr-traps 14."""
+    """Goal: a chosen member is taken as it is, and its lag is said."""
     _, warnings = choose_member(view(member(1, 5000), member(2, 100)), "m2")
     assert any("4900 revisions behind" in text for text in warnings)
     _, warnings = choose_member(view(member(1, 5000), serves=False))
@@ -74,7 +74,7 @@ def test_nobody_and_strangers_are_different_errors() -> None:
 
 
 def test_an_existing_file_is_kept_before_anything_is_asked(tmp_path: Path) -> None:
-    """Goal: yesterday's backup is not replaced by a slip of the finger. Source: dr-traps 28."""
+    """Goal: yesterday's backup is not replaced by a slip of the finger."""
     path = tmp_path / "backup.db"
     path.write_text("precious")
 

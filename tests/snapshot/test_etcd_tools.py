@@ -49,7 +49,7 @@ def no_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_tool_of_the_servers_version_is_used(
     tmp_path: Path, server: str, etcdctl: str | None, etcdutl: str | None, chosen: str | None
 ) -> None:
-    """Goal: never `etcdctl snapshot restore` where it is gone, never a tool of another minor version. (dr-traps 26)"""
+    """Goal: never `etcdctl snapshot restore` where it is gone, never a tool of another minor version."""
     etcd = program(tmp_path, "etcd", server)
     for name, version in (("etcdctl", etcdctl), ("etcdutl", etcdutl)):
         if version:

@@ -1,4 +1,4 @@
-"""Damaged and hostile bbolt files: always SnapshotCorrupt, in bounded time and memory (reliability goal F-4)."""
+"""Damaged and hostile bbolt files: always SnapshotCorrupt, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_the_undamaged_file_is_fine(tmp_path: Path) -> None:
 
 
 def test_every_truncation_is_noticed(tmp_path: Path) -> None:
-    """Goal: no cut anywhere passes, on page borders neither. Source: dr-traps 15."""
+    """Goal: no cut anywhere passes, on page borders neither."""
     path = tmp_path / "snap"
     raw = small_snapshot(path, 60)
     for size in [*range(0, len(raw), 512), *range(1, len(raw), 1711)]:

@@ -163,14 +163,14 @@ def test_a_restored_member_opens_with_keys_identity_and_revision(
 def test_a_restore_that_cannot_be_right_is_refused(
     snapshot: Path, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
-    """Goal: names, URLs and revisions are checked before a member is made. Source: dr-traps 6."""
+    """Goal: names, URLs and revisions are checked before a member is made."""
     arguments: dict[str, object] = {"name": "m1", "members": MEMBERS, "token": "t", **options}
     with pytest.raises(UsageError, match=message):
         restore_node(snapshot, tmp_path / "new", **arguments)  # type: ignore[arg-type]  # a table of wrong ones
 
 
 def test_nothing_is_overwritten(snapshot: Path, tmp_path: Path) -> None:
-    """Goal: a directory with anything in it is left alone. Source: dr-traps 28."""
+    """Goal: a directory with anything in it is left alone."""
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "precious").touch()
     with pytest.raises(UsageError, match="not empty"):
@@ -234,7 +234,7 @@ def test_a_tampered_snapshot_is_refused(snapshot: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("with_checksum", [True, False])
 def test_random_damage_never_crashes_the_reader(snapshot: Path, with_checksum: bool) -> None:
-    """Goal: SnapshotCorrupt or an honest answer, whatever bytes change (reliability goal F-4)."""
+    """Goal: SnapshotCorrupt or an honest answer, whatever bytes change."""
     raw = snapshot.read_bytes()
     body = raw if with_checksum else raw[:-32]
     draw = random.Random(5)

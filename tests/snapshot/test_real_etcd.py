@@ -133,7 +133,7 @@ def test_a_bumped_restore_serves_the_keys_and_tells_old_watchers_that_they_are_c
 ) -> None:
     """Goal: revision after the restore, compaction mark, equal values, and the store works on (put, compact, defrag).
 
-    Source: etcdutl/snapshot/v3_snapshot.go, modifyLatestRevision; dr-traps: revision goes back.
+    Source: etcdutl/snapshot/v3_snapshot.go, modifyLatestRevision.
     """
     cluster = real_etcd()
     fill(cluster)
@@ -181,7 +181,7 @@ def test_a_bumped_restore_serves_the_keys_and_tells_old_watchers_that_they_are_c
 
 
 def test_the_tool_fits_the_server(etcd_binaries: EtcdBinaries, tmp_path: Path) -> None:
-    """Goal: etcdutl for 3.5, etcdctl for 3.4, and a clear refusal when nothing fits. Source: dr-traps 26."""
+    """Goal: etcdutl for 3.5, etcdctl for 3.4, and a clear refusal when nothing fits."""
     tool = etcd_tools.find_tool(etcd_binaries.etcd)
     assert tool.path.name == ("etcdutl" if etcd_binaries.etcdutl else "etcdctl")
     assert tool.can_bump == (tool.version >= (3, 4, 27))
