@@ -125,6 +125,8 @@ def calls() -> list[Request]:
         kv("KV/Txn", pb.TxnRequest(success=[pb.RequestOp()]), pb.TxnResponse),
         kv("KV/Compact", pb.CompactionRequest(revision=99), pb.CompactionResponse),
         kv("KV/Compact", pb.CompactionRequest(revision=-1), pb.CompactionResponse),
+        kv("KV/Compact", pb.CompactionRequest(), pb.CompactionResponse),
+        kv("KV/Compact", pb.CompactionRequest(), pb.CompactionResponse),
         kv("Lease/LeaseGrant", pb.LeaseGrantRequest(TTL=9_000_000_001, ID=5), pb.LeaseGrantResponse),
         kv("Lease/LeaseGrant", pb.LeaseGrantRequest(TTL=-3, ID=-5), pb.LeaseGrantResponse),
         kv("Lease/LeaseGrant", pb.LeaseGrantRequest(TTL=60, ID=-5), pb.LeaseGrantResponse),
