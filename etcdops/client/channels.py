@@ -89,6 +89,8 @@ def _options(endpoint: Endpoint, settings: ConnectionSettings) -> list[tuple[str
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+        # The same once more: a ping that is out for another reason has its own limit, a minute by default.
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         # A quiet watch must still notice a dead member; without calls nobody waits for one.
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.keepalive_permit_without_calls", 0),

@@ -183,6 +183,8 @@ def _reach_hint(failures: Sequence[Failure]) -> str:
         return "is the member running, and is this its client port? --endpoints names others"
     if Silence.NOT_ETCD in kinds or Silence.NAME in kinds:
         return "check --endpoints"
+    if kinds == {Silence.TIMED_OUT} and all("connected" in failure.reason for failure in failures):
+        return "etcdops status says whether the quorum is lost; --command-timeout gives more time"
     if any("closed" in failure.reason for failure in failures):
         return "does this port speak TLS (https) or plain text (http)? check the scheme in --endpoints"
     return "etcdops status shows what each member says; --command-timeout gives more time"

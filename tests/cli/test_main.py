@@ -40,7 +40,12 @@ def test_help_of_status(cli: RunCli, golden: Golden) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--help"], ["status", "--help"], ["version"], ["statsu"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["version"], ["statsu"], ["--version"]]
+    + [[entry.name, "--help"] for entry in ENTRIES if entry.name not in ("node", "version")],
+    ids=" ".join,
+)
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     """console.md: first output within 100 ms; each of these modules alone takes about that long."""
     code = f"""

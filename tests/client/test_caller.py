@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -15,7 +16,7 @@ from etcdops.errors import AccessDenied, ResultUnknown, Unhealthy, Unreachable
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.secret import Secret
 from tests.client.conftest import MakeClient, StartFakes, eventually
-from tests.fakes.etcd_server import Fail, Hang
+from tests.fakes.etcd_server import Fail, FakeEtcd, Hang
 from tests.support.ports import free_ports
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -285,6 +286,17 @@ async def test_a_cancelled_request_is_cancelled_at_the_member_too(fakes: StartFa
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_socket_file_is_an_endpoint_too(make_client: MakeClient, tmp_path: Path) -> None:
+    """etcd listens on unix:// for clients on the same host."""
+    client = make_client(f"unix://{tmp_path}/etcd.sock")
+    with pytest.raises(Unreachable) as raised:
+        await client.maintenance.status(client.endpoints[0])
+    assert "no such socket file" in raised.value.cause
+    async with FakeEtcd(socket_path=f"{tmp_path}/etcd.sock") as member:
+        member.on("KV/Range", pb.RangeResponse(count=1))
+        assert (await client.kv.get("k", timeout=10)).count == 1
 
 
 @pytest.mark.slow

@@ -164,6 +164,24 @@ async def test_a_watch_survives_the_restart_of_the_only_member(real_etcd: MakeCl
             assert (await anext(watcher)).events[0].kv.value == b"2"
 
 
+@pytest.mark.parametrize("etcd_binaries", ["3.5"], indirect=True)
+async def test_a_watch_leaves_a_member_that_stopped_answering(real_etcd: MakeCluster, make_client: MakeClient) -> None:
+    """SIGSTOP under a quiet watch: the connection stays open, only an unanswered ping can tell (etcd #8980)."""
+    cluster = real_etcd(size=3)
+    client = make_client(*cluster.endpoints, **PATIENT)
+    async with client.watch("k") as watcher:
+        stopped = next(member for member in cluster.members if member.url == watcher.endpoint)
+        stopped.pause()
+        others = make_client(*(member.url for member in cluster.members if member is not stopped), **PATIENT)
+        # It may have led: the read waits for the next leader, so that the put is sure to be answered.
+        await others.kv.get("k")
+        await others.kv.put("k", "v")
+        async with asyncio.timeout(40):
+            batch = await anext(watcher)
+        assert batch.events[0].kv.value == b"v"
+        assert watcher.endpoint != stopped.url
+
+
 async def test_a_watch_into_compacted_history_says_so(real_etcd: MakeCluster, make_client: MakeClient) -> None:
     client = make_client(*real_etcd().endpoints, **PATIENT)
     for number in range(5):

@@ -76,11 +76,13 @@ class FakeEtcd:
     answers: dict[str, list[Behaviour]] = field(default_factory=lambda: defaultdict(list))
     streams: dict[str, list[StreamScript]] = field(default_factory=lambda: defaultdict(list))
     port: int = 0
+    socket_path: str = ""
+    """Listen on this socket file instead of a port."""
     _server: grpc.aio.Server | None = None
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"unix:{self.socket_path}" if self.socket_path else f"http://127.0.0.1:{self.port}"
 
     @property
     def header(self) -> pb.ResponseHeader:
@@ -110,7 +112,8 @@ class FakeEtcd:
         """Listen; a member that was stopped comes back on its old port."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((_Router(self),))
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        address = f"unix:{self.socket_path}" if self.socket_path else f"127.0.0.1:{self.port}"
+        self.port = self._server.add_insecure_port(address)
         await self._server.start()
 
     async def stop(self) -> None:
