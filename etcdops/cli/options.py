@@ -5,9 +5,10 @@ They may stand before or after the command's name, as with etcdctl; the later on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -67,6 +68,20 @@ class Invocation:
         if not self.quiet:
             diagnostics.note(text)
 
+    @contextlib.contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Show on a terminal what is waited for, before the wait; the line is gone afterwards."""
+        shown = not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
+        if shown:
+            sys.stderr.write(text + "\r")
+            sys.stderr.flush()
+        try:
+            yield
+        finally:
+            if shown:
+                sys.stderr.write("\x1b[K")
+                sys.stderr.flush()
+
     def connection_settings(self) -> ConnectionSettings:
         """Where to connect: notes say on stderr which source was taken; a missing password is asked for on a terminal.
 
@@ -98,14 +113,17 @@ class Invocation:
         timeout_s = self.timeout_s
 
         async def bounded() -> T:
-            return await asyncio.wait_for(work, timeout_s)
+            limit = asyncio.timeout(timeout_s)
+            try:
+                async with limit:
+                    return await work
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                hint = "give more time with --timeout"
+                raise DeadlinePassed(f"not done within {timeout_s:g} s", hint=hint) from error
 
-        try:
-            return asyncio.run(bounded())
-        except TimeoutError as error:
-            if timeout_s is None:
-                raise
-            raise DeadlinePassed(f"not done within {timeout_s:g} s", hint="give more time with --timeout") from error
+        return asyncio.run(bounded())
 
 
 def _with_password(settings: ConnectionSettings) -> ConnectionSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,8 @@ async def _look(settings: ConnectionSettings, show: _Printer, every_s: float | N
     async with Client(settings) as client:
         previous: ClusterView | None = None
         while True:
-            view = await observe(client, timeout_s=settings.command_timeout_s, hashes=hashes)
+            with show.waiting(client) if previous is None else contextlib.nullcontext():
+                view = await observe(client, timeout_s=settings.command_timeout_s, hashes=hashes)
             view = view.remembering(previous)
             show.notices(client)
             show.view(view, previous)
@@ -90,6 +92,10 @@ class _Printer:
         self._redraw = redraw and not plain and invocation.format == "table" and invocation.controls_terminal
         self._noticed = 0
         self._first = True
+
+    def waiting(self, client: Client) -> contextlib.AbstractContextManager[None]:
+        """The first look can take seconds: say who is asked."""
+        return self._invocation.waiting(f"asking {', '.join(client.endpoints)} ...")
 
     def notices(self, client: Client) -> None:
         """Say what the client wants said, each sentence once."""
