@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 ENDPOINTS_MAX = 64
 """A bound on what a confused cluster can make us ask: etcd advises 7 members at most."""
+SETTLE_S = 0.25
 PROBE_KEY = b"\0"
 """Any key will do for the proof of a quorum; this one is nobody's."""
 
@@ -75,7 +76,7 @@ class _Look:
         self.tasks.add(group.create_task(self._interview(group, answer)))
 
     async def _interview(self, group: asyncio.TaskGroup, answer: _Answer) -> None:
-        await asyncio.gather(self._ask_status(answer), self._ask_members(group, answer))
+        await asyncio.gather(self._ask_status(answer), self.ask_members(group, answer))
 
     async def _ask_status(self, answer: _Answer) -> None:
         started = time.monotonic()
@@ -89,7 +90,7 @@ class _Look:
         answer.member_id = MemberID(status.header.member_id)
         answer.cluster_id = ClusterID(status.header.cluster_id)
 
-    async def _ask_members(self, group: asyncio.TaskGroup, answer: _Answer) -> None:
+    async def ask_members(self, group: asyncio.TaskGroup, answer: _Answer) -> None:
         try:
             listed = await self.client.cluster.member_list(
                 linearizable=False, timeout=self.timeout_s, endpoint=answer.url
@@ -114,10 +115,23 @@ async def gather(client: Client, *, timeout_s: float, hashes: bool = False) -> C
         for url in client.endpoints:
             look.ask(group, url, given=True)
         group.create_task(_cut_short(look, quorum))
+    await _settle(look)
     view = _assemble(list(look.answers.values()), taken_at)
     proof = False if quorum.cancelled() else quorum.result()
     view = dataclasses.replace(view, serves_linearizable=proof, took_s=time.monotonic() - started)
     return await _with_hashes(client, view, timeout_s) if hashes else view
+
+
+async def _settle(look: _Look) -> None:
+    """Ask for the member lists once more when they differ: a follower is some milliseconds late after every change."""
+    ours = [answer for answer in look.answers.values() if answer.members is not None]
+    lists = {(answer.cluster_id, _facts(answer.members or ())) for answer in ours}
+    if len(lists) == len({answer.cluster_id for answer in ours}):
+        return
+    await asyncio.sleep(SETTLE_S)
+    async with asyncio.TaskGroup() as group:
+        for answer in ours:
+            group.create_task(look.ask_members(group, answer))
 
 
 async def _cut_short(look: _Look, quorum: asyncio.Task[bool | None]) -> None:

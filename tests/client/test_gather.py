@@ -80,6 +80,25 @@ async def test_a_healthy_cluster_is_found_whole_from_one_endpoint(fakes: StartFa
 
 
 @pytest.mark.slow
+async def test_a_follower_that_is_just_late_with_a_member_change_is_no_contradiction(
+    fakes: StartFakes, make_client: MakeClient
+) -> None:
+    """After every membership change the lists differ for some milliseconds; they are asked for twice."""
+    first, second = await fakes(2)
+    removed = pb.Member(ID=9, name="gone", peerURLs=["http://p:1"])
+    for member in (first, second):
+        behave(member, member_list(first, second), leader=first.member_id)
+    old, new = (
+        pb.MemberListResponse(header=second.header, members=members)
+        for members in (member_list(first, second, extra=[removed]), member_list(first, second))
+    )
+    second.on("Cluster/MemberList", old, new)
+    view = await observe(make_client(first.url, second.url), timeout_s=TIMEOUT_S)
+    assert view.problems == ()
+    assert view.health is Health.HEALTHY
+
+
+@pytest.mark.slow
 async def test_a_silent_member_is_shown_with_the_reason_within_the_timeout(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
