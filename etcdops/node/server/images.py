@@ -33,6 +33,11 @@ IN_FLIGHT_MAX = 16
 CHECKPOINT_EVERY_S = 30.0
 """How often the store is synced even when the log need not be cut: it bounds what a restart applies again."""
 
+CUT_PAUSE_S = 30.0
+"""How long after a member got an image the log is not cut: it needs the entries that follow the image, or it would need
+another one, and another one. Source: etcd server/etcdserver/server.go, releaseDelayAfterSnapshot.
+"""
+
 RETRY_S = 1.0
 """How long to wait after a checkpoint that failed."""
 
@@ -88,7 +93,7 @@ class Images:
         self._sending: dict[MemberID, Path] = {}
         self._checkpointing = False
         self._checkpointed_at = monotonic()
-        self._next_try = 0.0
+        self._next_try = self._no_cut_before = 0.0
         self._number = 0
 
     # Out: a member that lags gets an image.
@@ -110,7 +115,7 @@ class Images:
                 log.warning(
                     "failed to send database snapshot", extra=fields(to=format_id(target), error=str(error or info))
                 )
-                self.sent(target)
+                self.sent(target, False)
                 self._report_failed(target)
                 return
             metadata = SnapshotMetadata(info.consistent_index, info.consistent_term, info.conf_state or ConfState())
@@ -119,8 +124,10 @@ class Images:
 
         self._run_in_background(lambda: state.write_snapshot(path), finished)
 
-    def sent(self, target: MemberID) -> None:
+    def sent(self, target: MemberID, ok: bool) -> None:
         """The transfer ended, one way or the other: its image is of no more use."""
+        if ok:
+            self._no_cut_before = self._monotonic() + CUT_PAUSE_S
         path = self._sending.pop(target, None)
         if path is not None:
             path.unlink(missing_ok=True)
@@ -132,7 +139,7 @@ class Images:
         now = self._monotonic()
         if self._checkpointing or now < self._next_try:
             return
-        due = applied - self._memory.snapshot().metadata.index > self._snapshot_count
+        due = applied - self._memory.snapshot().metadata.index > self._snapshot_count and self._may_cut(now)
         if not due and now - self._checkpointed_at < CHECKPOINT_EVERY_S:
             return
         state = self._state()
@@ -163,6 +170,9 @@ class Images:
             return
         keep_after = LogIndex(max(metadata.index - self._catchup_entries, 0))
         self._writer.record_snapshot(metadata, keep_after, lambda: self._recorded(metadata, keep_after))
+
+    def _may_cut(self, now: float) -> bool:
+        return not self._sending and now >= self._no_cut_before
 
     def _committed(self, state: StateStore) -> bool:
         """Let other connections see everything applied so far. Raises: StorageFailed - not because it is full."""

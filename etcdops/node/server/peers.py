@@ -131,7 +131,7 @@ class Peers:
         self._driver.report_unreachable(member)
 
     def report_snapshot(self, member: MemberID, ok: bool) -> None:
-        self._images.sent(member)
+        self._images.sent(member, ok)
         self._driver.report_snapshot(member, ok)
 
     def is_removed(self, member: MemberID) -> bool:

@@ -51,9 +51,7 @@ def write(state: Path, target: Path, progress: Callable[[int, int], None] | None
             _copy(source, unfinished, progress)
         finally:
             source.close(True)
-        _sync(unfinished)
         unfinished.replace(target)
-        sync_directory(target.parent)
     except (apsw.Error, OSError, StartRefused) as error:
         unfinished.unlink(missing_ok=True)
         raise failure(_as_sqlite(error), target, "writing a snapshot") from error
@@ -151,7 +149,8 @@ def read_info(connection: apsw.Connection) -> SnapshotInfo:
 def _copy(source: apsw.Connection, target: Path, progress: Callable[[int, int], None] | None) -> None:
     image = apsw.Connection(os.fspath(target))
     try:
-        image.pragma("synchronous", "OFF")  # synced once, when it is whole
+        # Never synced: it is sent away and deleted, and a sync of so much would keep the raft log's waiting.
+        image.pragma("synchronous", "OFF")
         with image.backup("main", source, "main") as backup:
             while not backup.done:
                 backup.step(_PAGES_A_STEP)

@@ -160,7 +160,8 @@ class StateStore:
     def write_snapshot(self, path: Path, progress: Progress | None = None) -> SnapshotInfo:
         """Write a consistent image of what was committed to a new file, while others go on writing.
 
-        For a background thread. The file appears when it is complete and on disk; it is a state.db on its own.
+        For a background thread. The file appears when it is complete; it is a state.db on its own. It is not synced:
+        images are sent to somebody, who does that.
         Args: progress is called with (pages copied, pages in all).
         Raises: StorageFailed, NoSpace - nothing is left behind.
         """

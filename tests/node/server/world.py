@@ -360,7 +360,7 @@ class DrivenMember:
         self.driver.report_unreachable(member)
 
     def report_snapshot(self, member: MemberID, ok: bool) -> None:
-        self.images.sent(member)
+        self.images.sent(member, ok)
         self.driver.report_snapshot(member, ok)
 
     def is_removed(self, member: MemberID) -> bool:
