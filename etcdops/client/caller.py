@@ -119,7 +119,9 @@ class Caller:
         if not isinstance(result, Failure):
             self._balancer.succeeded(connection.endpoint.url)
             return result
-        course.failures[connection.endpoint.url] = result
+        if not (result.code == "DEADLINE_EXCEEDED" and connection.endpoint.url in course.failures):
+            # Running out of time tells less than whatever the endpoint said before.
+            course.failures[connection.endpoint.url] = result
         course.sent = course.sent or retry.was_sent(result.text)
         match retry.decide(course.effect, result.code, result.text):
             case retry.Action.REFUSED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from etcdops.client import tls
 from etcdops.client.auth import Auth
 from etcdops.client.caller import Caller
 from etcdops.client.cluster import Cluster
@@ -44,6 +45,9 @@ class Client:
         return self._caller.pool.notices
 
     async def __aenter__(self) -> Self:
+        """Raises: UsageError - a certificate or key that the settings name cannot be used: no member would hear us."""
+        if self.settings.uses_tls:
+            tls.read_files(self.settings)
         return self
 
     async def __aexit__(

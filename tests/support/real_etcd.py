@@ -184,6 +184,12 @@ class RealMember:
         """SIGSTOP: connections stay open and nothing answers, the worst kind of silence."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        # The signal stops one thread after the other; until the last one stands, an answer may still come.
+        poll_until(self._all_threads_stopped, STOP_TIMEOUT_S, f"{self.name} does not stop")
+
+    def _all_threads_stopped(self) -> bool:
+        stats = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def resume(self) -> None:
         assert self.process is not None
