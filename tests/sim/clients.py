@@ -1,0 +1,330 @@
+"""Clients: mixed requests whose outcome may stay unknown, watchers that resume, and holders of leases."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+
+from etcdops.node.rpc.service import RpcError
+from etcdops.proto import etcdserverpb_pb2 as pb
+from etcdops.proto import mvccpb_pb2 as mvccpb
+from tests.sim.calls import CallLost, SimStream, SimUnary
+from tests.sim.checks import Broken
+from tests.sim.cluster import SimCluster
+from tests.sim.history import Call
+from tests.sim.member import SimMember
+
+PATHS = {
+    "range": "/etcdserverpb.KV/Range",
+    "put": "/etcdserverpb.KV/Put",
+    "delete_range": "/etcdserverpb.KV/DeleteRange",
+    "txn": "/etcdserverpb.KV/Txn",
+    "lease_grant": "/etcdserverpb.Lease/LeaseGrant",
+    "lease_revoke": "/etcdserverpb.Lease/LeaseRevoke",
+}
+
+
+class Caller:
+    """Somebody who talks to one member until that fails, and then to another."""
+
+    def __init__(self, cluster: SimCluster, name: str, calls: list[Call]) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.draw = random.Random(f"{cluster.seed}/{name}")
+        self.calls = calls
+        self.at: SimMember | None = None
+
+    def member(self) -> SimMember | None:
+        """The one it talks to; None while nobody is there."""
+        if self.at is None or not self.at.serves:
+            up = self.cluster.up()
+            self.at = self.draw.choice(up) if up else None
+        return self.at
+
+    async def call(self, kind: str, request: bytes, timeout_s: float, *, serializable: bool = False) -> Call | None:
+        """One try; None when there is nobody to ask."""
+        member = self.member()
+        if member is None:
+            return None
+        loop = self.cluster.loop
+        call = Call(self.name, kind, request, loop.time(), member.name, member.lives, serializable)
+        self.calls.append(call)
+        unary = SimUnary(loop, self.cluster.network.delay_s)
+        timer = loop.call_later(timeout_s, unary.give_up)
+        await asyncio.sleep(self.cluster.network.delay_s())
+        if not unary.answered.done():
+            call.life = member.lives
+            member.call(PATHS[kind], request, unary)
+        try:
+            call.take(await unary.answered, loop.time())
+        except (RpcError, CallLost) as error:
+            call.error = str(error)
+            if self.draw.random() < 0.7:
+                self.at = None
+        finally:
+            timer.cancel()
+        self.cluster.trace(self.name, f"{kind} at {member.name}: {call.error or call.revision}")
+        return call
+
+
+class KeyClient(Caller):
+    """Puts, gets, transactions and deletes of a few keys that everybody uses."""
+
+    def __init__(self, cluster: SimCluster, number: int, calls: list[Call]) -> None:
+        super().__init__(cluster, f"c{number}", calls)
+        self._number = 0
+
+    async def run(self, until: float) -> None:
+        options = self.cluster.options
+        while self.cluster.loop.time() < until:
+            kind, request, serializable = self._draw_request()
+            timeout_s = self.draw.choice((0.3, 2.0, 9.0))
+            call = await self.call(kind, request, timeout_s, serializable=serializable)
+            retries = 2 if call is not None and not call.answered and self.draw.random() < 0.3 else 0
+            for _ in range(retries):
+                # A client library that tries again, although the first try may have worked.
+                again = await self.call(kind, request, timeout_s, serializable=serializable)
+                if again is not None and again.answered:
+                    break
+            await asyncio.sleep(self.draw.uniform(0, options.think_s))
+
+    def _key(self) -> bytes:
+        return b"k%d" % self.draw.randrange(self.cluster.options.keys)
+
+    def _value(self) -> bytes:
+        """Nobody else ever writes it."""
+        self._number += 1
+        return f"{self.name}-{self._number}".encode()
+
+    def _draw_request(self) -> tuple[str, bytes, bool]:
+        what = self.draw.random()
+        if what < 0.38:
+            put = pb.PutRequest(key=self._key(), value=self._value(), prev_kv=self.draw.random() < 0.3)
+            return "put", put.SerializeToString(deterministic=True), False
+        if what < 0.68:
+            serializable = self.draw.random() < 0.3
+            request = pb.RangeRequest(key=self._key(), serializable=serializable)
+            if self.draw.random() < 0.3:
+                request.key, request.range_end = b"k", b"l"
+                request.limit = self.draw.choice((0, 0, 1, 3))
+            if self.draw.random() < 0.1:
+                request.revision = max(1, self.cluster.truth.model.revision - self.draw.randrange(5))
+            return "range", request.SerializeToString(deterministic=True), serializable
+        if what < 0.9:
+            return "txn", self._txn().SerializeToString(deterministic=True), False
+        delete = pb.DeleteRangeRequest(key=self._key(), prev_kv=self.draw.random() < 0.5)
+        if self.draw.random() < 0.2:
+            delete.key, delete.range_end = b"k", b"l"
+        return "delete_range", delete.SerializeToString(deterministic=True), False
+
+    def _txn(self) -> pb.TxnRequest:
+        key = self._key()
+        kv = self.cluster.truth.model.at(key, self.cluster.truth.model.revision) or mvccpb.KeyValue()
+        compare = pb.Compare(key=key, result=pb.Compare.EQUAL, target=pb.Compare.MOD, mod_revision=kv.mod_revision)
+        if self.draw.random() < 0.3:
+            compare = pb.Compare(key=key, result=pb.Compare.GREATER, target=pb.Compare.VERSION, version=0)
+        txn = pb.TxnRequest(compare=[compare])
+        put = pb.RequestOp(request_put=pb.PutRequest(key=key, value=self._value()))
+        get = pb.RequestOp(request_range=pb.RangeRequest(key=b"k", range_end=b"l"))
+        other = next((one for one in (b"k0", b"k1") if one != key), key)
+        second = pb.RequestOp(request_put=pb.PutRequest(key=other, value=self._value()))
+        delete = pb.RequestOp(request_delete_range=pb.DeleteRangeRequest(key=key))
+        txn.success.extend(self.draw.choice(([put], [get, put], [put, second], [put, get], [delete, second])))
+        txn.failure.extend(self.draw.choice(([], [get], [second])))
+        return txn
+
+
+@dataclass(slots=True)
+class Watched:
+    """What one watcher received, over all its streams."""
+
+    name: str
+    key: bytes
+    range_end: bytes
+    prev_kv: bool
+    start: int
+    """The first revision it wants."""
+    next: int
+    """All events below it were received, or are known to be compacted."""
+    events: list[mvccpb.Event] = field(default_factory=list)
+    skipped: list[tuple[int, int]] = field(default_factory=list)
+    """Revisions [low, high) that were compacted before they could be sent."""
+
+
+class WatchClient(Caller):
+    """Watches a key or all of them; resumes elsewhere when its stream ends, or for no reason."""
+
+    def __init__(self, cluster: SimCluster, number: int) -> None:
+        super().__init__(cluster, f"w{number}", [])
+        key, end = self.draw.choice(((b"k", b"l"), (b"\0", b"\0"), (b"k0", b"")))
+        self.seen = Watched(self.name, key, end, self.draw.random() < 0.4, start=0, next=0)
+        self._slow = self.draw.choice((0.0, 0.0, 0.02, 0.3))
+        self._room = self.draw.choice((1 << 30, 1 << 30, 3, 1))
+        self.stream: SimStream | None = None
+
+    async def run(self, until: float) -> None:
+        loop = self.cluster.loop
+        await asyncio.sleep(self.draw.uniform(0, 3.0))
+        self.seen.start = self.seen.next = max(1, self.cluster.truth.model.revision - self.draw.randrange(30))
+        while loop.time() < until:
+            await self._watch(min(until - loop.time(), self.draw.choice((1.0, 5.0, 30.0))))
+            await asyncio.sleep(self.draw.uniform(0.001, 0.3))
+
+    async def _watch(self, for_s: float) -> None:
+        member = self.member()
+        if member is None:
+            await asyncio.sleep(0.2)
+            return
+        loop = self.cluster.loop
+        over: asyncio.Future[None] = loop.create_future()
+        stream = SimStream(loop, self.draw, lambda message: self._received(message, over))
+        stream.room, stream.read_s = self._room, 0.0 if self.cluster.healed else self._slow
+        self.stream = stream
+        member.stream("/etcdserverpb.Watch/Watch", stream)
+        if stream.ended.done():
+            self.at = None
+            return
+        create = pb.WatchCreateRequest(
+            key=self.seen.key, range_end=self.seen.range_end, start_revision=self.seen.next, prev_kv=self.seen.prev_kv
+        )
+        stream.say(pb.WatchRequest(create_request=create).SerializeToString())
+        if self.draw.random() < 0.3:
+            progress = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+            for _ in range(3):
+                loop.call_later(self.draw.uniform(0.01, for_s), self._say, stream, progress.SerializeToString())
+        await asyncio.wait((stream.ended, over), timeout=for_s, return_when=asyncio.FIRST_COMPLETED)
+        stream.cancel()
+        if not over.done():
+            over.cancel()
+        if self.draw.random() < 0.7:
+            self.at = None
+
+    def _say(self, stream: SimStream, message: bytes) -> None:
+        if not stream.ended.done() and not stream.cancelled:
+            stream.say(message)
+
+    def _received(self, message: bytes, over: asyncio.Future[None]) -> None:
+        response = pb.WatchResponse.FromString(message)
+        seen = self.seen
+        if response.compact_revision:
+            seen.skipped.append((seen.next, response.compact_revision))
+            seen.next = max(seen.next, response.compact_revision)
+        if response.canceled and not over.done():
+            over.set_result(None)
+            return
+        if response.created:
+            return
+        for event in response.events:
+            if event.kv.mod_revision < seen.next:
+                raise Broken("watch", f"{self.name} got revision {event.kv.mod_revision} again, it has all below {seen.next}")
+            seen.events.append(event)
+        # An event's revision is never split between messages, and progress tells that nothing is missing.
+        seen.next = max(seen.next, response.header.revision + 1)
+        if response.events:
+            self.cluster.trace(self.name, f"sees {len(response.events)} events up to {response.header.revision}")
+
+
+class LeaseClient(Caller):
+    """Grants leases, hangs keys on them, keeps them alive for a while, and lets go."""
+
+    def __init__(self, cluster: SimCluster, number: int, calls: list[Call]) -> None:
+        super().__init__(cluster, f"l{number}", calls)
+        self._leases = 0
+        self._id = 1000 * (number + 1)
+
+    async def run(self, until: float) -> None:
+        while self.cluster.loop.time() < until:
+            self._leases += 1
+            lease, ttl = self._id + self._leases, self.draw.randint(2, 4)
+            grant = pb.LeaseGrantRequest(ID=lease, TTL=ttl).SerializeToString(deterministic=True)
+            call = await self.call("lease_grant", grant, 3.0)
+            if call is not None and call.answered:
+                key = b"k%d" % self.draw.randrange(self.cluster.options.keys)
+                value = f"{self.name}-{self._leases}".encode()
+                put = pb.PutRequest(key=key, value=value, lease=lease)
+                await self.call("put", put.SerializeToString(deterministic=True), 3.0)
+                await self._keep_alive(lease, until)
+                if self.draw.random() < 0.2:
+                    self.cluster.truth.revoke_asked.add(lease)
+                    revoke = pb.LeaseRevokeRequest(ID=lease).SerializeToString(deterministic=True)
+                    await self.call("lease_revoke", revoke, 3.0)
+            await asyncio.sleep(self.draw.uniform(0.1, 2.0))
+
+    async def _keep_alive(self, lease: int, until: float) -> None:
+        loop = self.cluster.loop
+        end = min(until, loop.time() + self.draw.uniform(0.0, 8.0))
+        while loop.time() < end:
+            member = self.member()
+            if member is None:
+                await asyncio.sleep(0.2)
+                continue
+            asked = loop.time()
+            answered: asyncio.Future[int] = loop.create_future()
+
+            def received(message: bytes, answered: asyncio.Future[int] = answered) -> None:
+                if not answered.done():
+                    answered.set_result(pb.LeaseKeepAliveResponse.FromString(message).TTL)
+
+            stream = SimStream(loop, self.draw, received)
+            member.stream("/etcdserverpb.Lease/LeaseKeepAlive", stream)
+            if not stream.ended.done():
+                stream.say(pb.LeaseKeepAliveRequest(ID=lease).SerializeToString())
+                await asyncio.wait((answered, stream.ended), timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
+            stream.cancel()
+            if answered.done() and answered.result() > 0:
+                self._renewed(lease, asked, answered.result())
+            elif answered.done():
+                return
+            else:
+                self.at = None
+            await asyncio.sleep(self.draw.uniform(0.2, 1.0))
+
+    def _renewed(self, lease: int, asked: float, ttl: int) -> None:
+        truth = self.cluster.truth
+        self.cluster.trace(self.name, f"renewed {lease} for {ttl} s, asked at {asked:.4f}")
+        truth.renewed[lease] = (asked, ttl)
+        ended = truth.expired.get(lease)
+        if ended is not None and lease not in truth.revoke_asked and ended < asked + ttl / self.cluster.options.rate_max:
+            raise Broken("leases", f"lease {lease} was renewed at {asked:.3f} or later, and ended at {ended:.3f}")
+
+
+def check_watched(seen: Watched, cluster: SimCluster) -> None:
+    """Raises: Broken - an event is missing, wrong, or out of order.
+
+    Of the compacted revision itself a watcher may get only what a compaction keeps, see Mvcc.events.
+    """
+    model = cluster.truth.model
+    wanted = [
+        happened
+        for happened in model.events
+        if seen.start <= happened.revision < seen.next
+        and _covers(happened.key, seen.key, seen.range_end)
+        and not any(low <= happened.revision < high for low, high in seen.skipped)
+    ]
+    found = {(event.kv.mod_revision, event.kv.key) for event in seen.events}
+    position = 0
+    for happened in wanted:
+        event = seen.events[position] if position < len(seen.events) else None
+        if event is None or (event.kv.mod_revision, event.kv.key) != (happened.revision, happened.key):
+            if (happened.revision, happened.key) not in found:
+                raise Broken("watch", f"{seen.name} missed {happened.key!r} at revision {happened.revision}")
+            raise Broken("watch", f"{seen.name} got {happened.key!r} at revision {happened.revision} out of order")
+        _check_event(seen, event, happened.kv, happened.before)
+        position += 1
+    if position != len(seen.events):
+        raise Broken("watch", f"{seen.name} got {len(seen.events) - position} events that never happened")
+
+
+def _check_event(
+    seen: Watched, event: mvccpb.Event, kv: mvccpb.KeyValue | None, before: mvccpb.KeyValue | None
+) -> None:
+    deleted = event.type == mvccpb.Event.DELETE
+    if deleted != (kv is None) or (kv is not None and event.kv != kv):
+        raise Broken("watch", f"{seen.name} got {event}, which is not what happened")
+    if event.HasField("prev_kv") and (not seen.prev_kv or event.prev_kv != before):
+        raise Broken("watch", f"{seen.name} got {event.kv.key!r} at {event.kv.mod_revision} with a wrong prev_kv")
+
+
+def _covers(key: bytes, start: bytes, end: bytes) -> bool:
+    return key == start if not end else key >= start and (end == b"\0" or key < end)

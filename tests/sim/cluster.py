@@ -1,0 +1,172 @@
+"""A whole cluster in one process, from its first start to the moment when everything is healed and compared."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from etcdops.ids import MemberID
+from etcdops.node.config import Config
+from etcdops.node.server.ending import Ending
+from tests.sim.checks import Broken, Truth
+from tests.sim.disk import Disks
+from tests.sim.loop import SimLoop
+from tests.sim.member import SimMember
+from tests.sim.network import SimNetwork
+from tests.sim.plan import ELECTION_MS, HEARTBEAT_MS, Options
+from tests.sim.seams import Seams
+from tests.sim.trace import Trace
+
+TICK_S = HEARTBEAT_MS / 1000
+MEMBERS_MAX = 7
+
+
+class SimCluster:
+    """Members by number; everything they share."""
+
+    def __init__(self, options: Options, folder: Path, disks: Disks, show: Callable[[str], None] | None = None) -> None:
+        self.options = options
+        self.seed = options.seed
+        self.folder = folder
+        self.disks = disks
+        self.loop = SimLoop()
+        self.trace = Trace(self.loop.time, show)
+        self.network = SimNetwork(self.loop, random.Random(f"{self.seed}/network"), self.trace)
+        self.network.conditions.delay_s_max = options.delay_s_max
+        self.counts: Counter[str] = Counter()
+        self.members: list[SimMember] = []
+        self.seams = Seams(self)
+        self.truth = Truth(self)
+        self.healed = False
+        self._first_urls = ""
+
+    def create(self) -> None:
+        """The first members, all started."""
+        for _ in range(self.options.members):
+            self.add_member()
+        self._first_urls = ",".join(f"{member.name}={member.url}" for member in self.members)
+        for member in self.members:
+            member.start()
+
+    def add_member(self) -> SimMember:
+        """A machine that was never started."""
+        number = len(self.members)
+        root = self.folder / f"m{number}"
+        member = SimMember(self, number, root, rate=self.options.rates[number])
+        self.members.append(member)
+        return member
+
+    def config_of(self, member: SimMember) -> Config:
+        first = member.number < self.options.members
+        views = [one.server.members for one in self.members if one.serves]
+        known = next((view for view in views if view.get(member.id)), views[0] if views else None)
+        joining = [] if known is None else [
+            f"{member.name if member.url in one.peer_urls else one.name or f'x{one.id:x}'}={url}"
+            for one in known.members()
+            for url in one.peer_urls
+        ]
+        return Config(
+            name=member.name,
+            data_dir=str(member.root),
+            snapshot_count=self.options.snapshot_count,
+            snapshot_catchup_entries=self.options.catchup_entries,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            election_timeout_ms=ELECTION_MS,
+            listen_peer_urls=(member.url,),
+            initial_advertise_peer_urls=(member.url,),
+            advertise_client_urls=(f"http://127.0.0.1:{10000 + member.number}",),
+            initial_cluster=self._first_urls if first else ",".join(joining),
+            initial_cluster_state="new" if first else "existing",
+            pre_vote=self.options.pre_vote,
+        )
+
+    # Who is who.
+
+    def by_id(self, member_id: MemberID) -> SimMember | None:
+        return next((member for member in self.members if member.id == member_id), None)
+
+    def present(self) -> list[SimMember]:
+        """Members of the cluster, whether they run or not."""
+        return [member for member in self.members if member.state not in ("new", "removed", "refused")]
+
+    def up(self) -> list[SimMember]:
+        return [member for member in self.members if member.serves]
+
+    def leader(self) -> SimMember | None:
+        """Whoever leads in the highest term."""
+        leading = [member for member in self.up() if member.server.is_leader]
+        return max(leading, key=lambda member: member.server.term, default=None)
+
+    def voters(self) -> set[MemberID]:
+        """As the most advanced member knows them."""
+        newest = max(self.up(), key=lambda member: member.server.applied_index, default=None)
+        return set() if newest is None else set(newest.server.voter_ids())
+
+    def member_ended(self, member: SimMember, ending: Ending) -> None:
+        """A member stopped by itself: only for what was done to it."""
+        if ending.error is None:
+            if member.id not in self.truth.removed:
+                raise Broken("availability", f"{member.name} thinks that it was removed")
+            return
+        if member.disk.full or ending.reason in ("the disk is full",):
+            return
+        error = ending.error
+        raise Broken("availability", f"{member.name} ended: {error.message} ({error.cause})")
+
+    # Waiting.
+
+    async def wait_until(self, condition: Callable[[], bool], ticks_max: int, what: str) -> None:
+        """Raises: Broken - not within so many ticks."""
+        for _ in range(ticks_max):
+            if condition():
+                return
+            await asyncio.sleep(TICK_S)
+        if not condition():
+            raise Broken("liveness", f"not within {ticks_max} ticks: {what}")
+
+    # The end.
+
+    def heal(self) -> None:
+        """No fault is left: every member that has its data runs."""
+        self.healed = True
+        self.trace("cluster", "is healed")
+        self.network.heal()
+        for member in self.members:
+            member.disk.full = False
+            member.disk.dies_in = None
+            member.disk_slow = 1.0
+            member.resume()
+            if member.state == "down":
+                member.start()
+
+    def run(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run `work` to its end. Raises: whatever it raises, and what any callback raised."""
+        loop = self.loop
+        main = loop.create_task(_awaited(work))
+        main.add_done_callback(lambda _: loop.stop())
+        try:
+            loop.run_forever()
+            if loop.errors:
+                error = loop.errors[0]
+                raise error if isinstance(error, BaseException) else RuntimeError(error)
+            main.result()
+        finally:
+            for task in sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name()):
+                task._log_destroy_pending = False  # type: ignore[attr-defined]  # the world ends with it
+                task.cancel()
+
+    def close(self) -> None:
+        """End every life; nothing of this cluster runs again."""
+        for member in self.members:
+            member.disk.dead = True
+            member._close()
+        self.loop._ready.clear()  # type: ignore[attr-defined]  # callbacks of the dead
+        self.loop._scheduled.clear()  # type: ignore[attr-defined]
+        self.loop.close()
+
+
+async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
+    await work()

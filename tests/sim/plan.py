@@ -1,0 +1,163 @@
+"""What one seed decides before anything happens: the cluster, its clients, and every fault with its time.
+
+Each fault has a random source of its own, so one can be left out without changing what the others do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+HEARTBEAT_MS = 100
+ELECTION_MS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of one run."""
+
+    seed: int
+    members: int
+    clients: int
+    watchers: int
+    leasers: int
+    active_s: float
+    """How long faults and clients go on."""
+    snapshot_count: int
+    catchup_entries: int
+    pre_vote: bool
+    delay_s_max: float
+    rates: tuple[float, ...]
+    """Of the members' clocks, by number."""
+    think_s: float
+    """A client's longest pause between two requests."""
+    keys: int
+
+    @property
+    def rate_max(self) -> float:
+        return max(1.0, *self.rates)
+
+    def lines(self) -> list[str]:
+        """For people: what was drawn."""
+        drift = ", ".join(f"{(rate - 1) * 100:+.2f}%" for rate in self.rates[: self.members])
+        return [
+            f"members {self.members} (pre-vote {'on' if self.pre_vote else 'off'}, snapshot-count "
+            f"{self.snapshot_count}, catch-up {self.catchup_entries}), clocks {drift}",
+            f"clients {self.clients}, watchers {self.watchers}, leases {self.leasers}, keys {self.keys}, "
+            f"think up to {self.think_s:.2f} s, {self.active_s:.1f} s of faults, delay up to "
+            f"{self.delay_s_max * 1000:.1f} ms",
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that goes wrong, or that an operator does. What the numbers mean depends on `kind`: see faults.py."""
+
+    number: int
+    at: float
+    kind: str
+    member: int
+    other: int
+    for_s: float
+    amount: float
+    mode: str
+
+    def line(self) -> str:
+        return (
+            f"#{self.number:<2} {self.at:7.3f} {self.kind:14} member {self.member} other {self.other} "
+            f"for {self.for_s:.2f} s amount {self.amount:.3f} {self.mode}"
+        )
+
+
+LOSSES = ("nothing", "all", "tail", "some")
+
+_WEIGHTS: dict[str, int] = {
+    "crash": 10,
+    "crash-in-write": 10,
+    "crash-all": 3,
+    "pause": 4,
+    "isolate": 6,
+    "partition": 5,
+    "one-way": 4,
+    "flap": 3,
+    "drop": 3,
+    "slow-net": 4,
+    "duplicate": 2,
+    "clock-jump": 2,
+    "slow-disk": 3,
+    "full-disk": 2,
+    "corrupt": 2,
+    "replace": 2,
+    "grow": 3,
+    "remove": 2,
+    "remove-leader": 1,
+    "leader-leaves": 3,
+    "transfer": 5,
+    "compact": 6,
+    "defragment": 2,
+}
+KINDS = tuple(_WEIGHTS)
+
+
+def draw_plan(seed: int) -> tuple[Options, list[Fault]]:
+    """The options and the faults of a seed, by time."""
+    draw = random.Random(f"{seed}/plan")
+    members = draw.choices((1, 3, 5), (2, 14, 4))[0]
+    drift = draw.choice((0.0, 0.0, 0.001, 0.02))
+    options = Options(
+        seed=seed,
+        members=members,
+        clients=draw.randint(1, 4),
+        watchers=draw.randint(1, 3),
+        leasers=draw.randint(0, 2),
+        active_s=draw.uniform(6.0, 16.0),
+        snapshot_count=draw.choice((5, 20, 60, 200, 10_000)),
+        catchup_entries=draw.choice((1, 5, 20, 5_000)),
+        pre_vote=draw.random() < 0.8,
+        delay_s_max=draw.choice((0.001, 0.005, 0.02, 0.08)),
+        rates=tuple(1.0 + draw.uniform(-drift, drift) for _ in range(16)),
+        think_s=draw.choice((0.05, 0.2, 0.4)),
+        keys=draw.choice((2, 5, 12)),
+    )
+    return options, _draw_faults(draw, options)
+
+
+def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
+    count = draw.choice((0, 1, 2, 3, 4, 6, 8, 12))
+    # Swarm: each run knows some kinds only, so that the rare ones also meet each other often.
+    kinds = [kind for kind in KINDS if draw.random() < 0.5] or list(KINDS)
+    if options.members == 1:
+        kinds = [kind for kind in kinds if _alone(kind)] or ["crash-in-write"]
+    weights = [_WEIGHTS[kind] for kind in kinds]
+    times = sorted(draw.uniform(0.5, options.active_s) for _ in range(count))
+    faults = []
+    for number, at in enumerate(times):
+        kind = draw.choices(kinds, weights)[0]
+        faults.append(
+            Fault(
+                number,
+                at,
+                kind,
+                member=draw.randrange(8),
+                other=draw.randrange(8),
+                for_s=_duration(draw),
+                amount=draw.random(),
+                mode=draw.choice(LOSSES),
+            )
+        )
+    return faults
+
+
+def _alone(kind: str) -> bool:
+    """Whether it makes sense for the only member of a cluster, whose loss is the loss of everything."""
+    return kind not in ("corrupt", "replace", "remove", "remove-leader", "transfer")
+
+
+def _duration(draw: random.Random) -> float:
+    lengths: tuple[Callable[[], float], ...] = (
+        lambda: draw.uniform(0.02, 0.5),
+        lambda: draw.uniform(0.5, 3.0),
+        lambda: draw.uniform(2.0, 8.0),
+    )
+    return draw.choice(lengths)()
