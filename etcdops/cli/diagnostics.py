@@ -76,6 +76,9 @@ def _aborted(end: BaseException) -> int:
 
 
 def _usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _say(error.format_message())  # a group without its command: the help is the answer
+        return int(ExitCode.USAGE)
     context = getattr(error, "ctx", None)
     message = error.format_message()
     # Our errors start small, as those of etcd do.

@@ -54,7 +54,7 @@ def fields(named: Mapping[str, object] | None = None, /, **more: object) -> dict
 
 
 class BoundLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger with fields of its own on every line, before the line's: `BoundLogger(logger, fields(member_id="8e9e"))`."""
+    """A logger with fields of its own on every line, before the line's: `BoundLogger(logger, fields(term=2))`."""
 
     def process(self, msg: object, kwargs: MutableMapping[str, object]) -> tuple[object, MutableMapping[str, object]]:
         here = kwargs.get("extra")

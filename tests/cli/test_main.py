@@ -241,3 +241,20 @@ def test_a_crash_file_that_cannot_be_written_is_said_too(
     monkeypatch.setenv("ETCDOPS_HOME", "/dev/null/nowhere")
     diagnostics.run(fail_with(RuntimeError("boom")))
     assert "could not be saved" in capsys.readouterr().err
+
+
+def test_a_group_without_its_command_shows_its_help(cli: RunCli) -> None:
+    """Exit 2, because nothing was done; and no error that quotes a whole help."""
+    ran = cli("snapshot")
+    assert ran.code == ExitCode.USAGE
+    assert ran.err.startswith("Usage: etcdops snapshot")
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("command", [["status"], ["snapshot", "save", "x.db"]])
+def test_a_missing_certificate_is_a_usage_error_and_not_a_silent_cluster(cli: RunCli, command: list[str]) -> None:
+    """The member was never asked, so nothing may be said about it."""
+    ran = cli(*command, "--endpoints", "https://127.0.0.1:1", "--cacert", "/nowhere/ca.pem")
+    assert ran.code == ExitCode.USAGE
+    assert "cannot read --cacert /nowhere/ca.pem" in ran.err
+    assert ran.out == ""

@@ -98,7 +98,7 @@ def _nobody_answers(view: ClusterView) -> Iterator[Finding]:
         "E101",
         "cluster",
         "no member answers",
-        "check that the endpoints are right and the members run: etcdops status",
+        "check that the members run, and that --endpoints names them",
         detail="; ".join(reasons),
     )
 
