@@ -6,11 +6,12 @@ Implements PeerHandler for the transport and Network for the driver.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from etcdops.clock import Clock
-from etcdops.ids import ClusterID, LogIndex, MemberID
+from etcdops.ids import ClusterID, LogIndex, MemberID, format_id
 from etcdops.node.apply.applier import Applier
 from etcdops.node.member.member import members_json
 from etcdops.node.member.registry import MemberRegistry
@@ -22,6 +23,9 @@ from etcdops.node.raft.types import ConfChange, ConfChangeType, Message
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.images import Images
 from etcdops.node.version import SERVER_VERSION
+from etcdops.node.zap_log import fields
+
+log = logging.getLogger(__name__)
 
 LAST_WORDS_S = 1.0
 """How long a removed member is still talked to, so that it hears of its removal."""
@@ -74,8 +78,7 @@ class Peers:
         """Listen and dial. Args: first - members of a new cluster, before its log has them; known - those of a cluster
         being joined, who must be answered before this member's log says who they are."""
         for member in self._members.members() or first:
-            if member.id != self._member_id:
-                self.transport.add_peer(member.id, member.peer_urls)
+            self._reach(member)
         for member in known:
             if member.id != self._member_id:
                 self.transport.add_remote(member.id, member.peer_urls)
@@ -118,9 +121,19 @@ class Peers:
 
     def _follow_member(self, member_id: MemberID) -> None:
         member = self._members.get(member_id)
-        if member is not None and member_id != self._member_id:
-            self.transport.add_peer(member_id, member.peer_urls)
-            self.transport.update_peer(member_id, member.peer_urls)
+        if member is not None:
+            self._reach(member)
+
+    def _reach(self, member: Reachable) -> None:
+        """Talk with `member`. One without usable URLs is out of reach until an update gives it others: what the whole
+        cluster has agreed on may not stop a member, which would read it again at every start."""
+        if member.id == self._member_id:
+            return
+        try:
+            self.transport.add_peer(member.id, member.peer_urls)
+            self.transport.update_peer(member.id, member.peer_urls)
+        except ValueError as error:
+            log.error("cannot reach remote peer", extra=fields(remote_peer_id=format_id(member.id), error=str(error)))
 
     # PeerHandler: see there.
 
