@@ -10,7 +10,7 @@ ENGINE ?= node
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast format proto lock clean
+.PHONY: help venv etcd demo check test test-fast bench format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,11 @@ check: venv  ## format, lint, types, import rules, fast tests
 test: venv  ## all tests; what this machine cannot run is listed by name with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	$(BIN)/pytest -q -n $(JOBS)
+
+# Without h2load the bench reads with its own load, and says so.
+bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
+	@.ci/fetch-etcd >/dev/null && { .ci/fetch-h2load >/dev/null || true; }
+	@nice -n 5 $(BIN)/python -m tests.bench.suite $(if $(QUICK),--quick) $(if $(BENCH_FULL),--full) $(ARGS)
 
 format: venv  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format etcdops tests

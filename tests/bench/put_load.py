@@ -1,7 +1,8 @@
-"""A closed loop of puts from as few bytes of Python as possible, so that the members and not the load are measured.
+"""A closed loop of unary calls from as few bytes of Python as possible: the members are measured, not the load.
 
 grpcio's client takes longer for a call than the member it calls. This one writes ready-made frames and reads only how
-each answer ends; both engines get exactly the same bytes.
+each answer ends; both engines get exactly the same bytes. `Load.cpu_s` tells what it took itself: well below one core,
+it held nobody up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.fakes.http2_client import FakeClient, call_headers, message
 
 PATH = "/etcdserverpb.KV/Put"
+KEY = b"bench/%08d"
 KEYS = 100_000
 VALUE_BYTES = 256
 IN_FLIGHT_BYTES_MAX = 32 * 1024
@@ -33,14 +35,17 @@ _WINDOW = 2**31 - 65_536
 
 @dataclass
 class Load:
-    """What the puts of one run came to."""
+    """What the calls of one run came to."""
 
     took_s: float = 0.0
+    cpu_s: float = 0.0
+    """Of the load itself, not of the members."""
+
     latencies_s: list[float] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
-        """Puts per second."""
+        """Calls per second."""
         return len(self.latencies_s) / self.took_s
 
     def percentile_ms(self, percent: int) -> float:
@@ -49,24 +54,65 @@ class Load:
 
 
 class LoadFailed(Exception):
-    """A member refused a put or hung up: the figures would be worth nothing."""
+    """A member refused a call or hung up: the figures would be worth nothing."""
 
 
-def put(endpoints: Sequence[str], *, connections: int, in_flight: int, puts: int, seed: int, timeout_s: float) -> Load:
-    """`puts` puts of random keys, `in_flight` at a time on each connection; connections take endpoints in turn.
+def put(
+    endpoints: Sequence[str],
+    *,
+    connections: int,
+    in_flight: int,
+    puts: int,
+    seed: int,
+    timeout_s: float,
+    keys: int = KEYS,
+) -> Load:
+    """`puts` puts of `keys` random keys, `in_flight` at a time on each connection; connections take endpoints in turn.
+
+    Raises: LoadFailed; TimeoutError.
+    """
+    source = random.Random(seed)
+    request = message(pb.PutRequest(key=KEY % 0, value=source.randbytes(VALUE_BYTES)).SerializeToString())
+    before, after = request.split(KEY % 0, 1)
+
+    def next_put() -> bytes:
+        return b"%s%s%s" % (before, KEY % source.randrange(keys), after)
+
+    return call(
+        endpoints, PATH, next_put, connections=connections, in_flight=in_flight, calls=puts, timeout_s=timeout_s
+    )
+
+
+def call(
+    endpoints: Sequence[str],
+    path: str,
+    next_message: Callable[[], bytes],
+    *,
+    connections: int,
+    in_flight: int,
+    calls: int,
+    timeout_s: float,
+) -> Load:
+    """`calls` unary calls; `next_message` gives each request with its gRPC prefix. Else like `put`.
 
     Raises: LoadFailed; TimeoutError.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_put(endpoints, connections, in_flight, puts, seed, timeout_s))
+        return runner.run(_call(endpoints, path, next_message, connections, in_flight, calls, timeout_s))
 
 
-async def _put(
-    endpoints: Sequence[str], connections: int, in_flight: int, puts: int, seed: int, timeout_s: float
+async def _call(
+    endpoints: Sequence[str],
+    path: str,
+    next_message: Callable[[], bytes],
+    connections: int,
+    in_flight: int,
+    calls: int,
+    timeout_s: float,
 ) -> Load:
     loop = asyncio.get_running_loop()
     load = Load()
-    work = _Work(puts, seed, load, loop.create_future())
+    work = _Work(path, next_message, calls, load, loop.create_future())
     ends = [urlsplit(endpoints[number % len(endpoints)]) for number in range(connections)]
     transports = []
     for end in ends:
@@ -74,12 +120,13 @@ async def _put(
         assert end.port is not None
         transport, _ = await loop.create_connection(lambda: _Connection(work, in_flight), end.hostname, end.port)
         transports.append(transport)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     try:
         async with asyncio.timeout(timeout_s):
             await work.done
     finally:
         load.took_s = time.perf_counter() - started
+        load.cpu_s = time.process_time() - started_cpu
         work.closing = True
         for transport in transports:
             transport.close()
@@ -89,20 +136,19 @@ async def _put(
 class _Work:
     """Requests to be sent, shared by all connections."""
 
-    def __init__(self, puts: int, seed: int, load: Load, done: asyncio.Future[None]) -> None:
-        self.left = self.missing = puts
+    def __init__(
+        self, path: str, next_message: Callable[[], bytes], calls: int, load: Load, done: asyncio.Future[None]
+    ) -> None:
+        self.path = path
+        self.left = self.missing = calls
         self.load = load
         self.done = done
         self.closing = False
-        self._random = random.Random(seed)
-        value = self._random.randbytes(VALUE_BYTES)
-        request = pb.PutRequest(key=b"bench/%08d" % 0, value=value).SerializeToString()
-        self._before, self._after = message(request).split(b"%08d" % 0, 1)
-        self.request_bytes = len(message(request))
+        self._next_message = next_message
 
     def next_request(self) -> bytes:
         self.left -= 1
-        return b"%s%08d%s" % (self._before, self._random.randrange(KEYS), self._after)
+        return self._next_message()
 
     def answered(self, started: float) -> None:
         self.load.latencies_s.append(time.perf_counter() - started)
@@ -119,7 +165,6 @@ class _Connection(asyncio.Protocol):
     """One HTTP/2 connection."""
 
     def __init__(self, work: _Work, in_flight: int) -> None:
-        assert in_flight * work.request_bytes <= IN_FLIGHT_BYTES_MAX, "more than fits into the first window"
         self._work = work
         self._in_flight = in_flight
         self._transport: asyncio.Transport | None = None
@@ -129,8 +174,8 @@ class _Connection(asyncio.Protocol):
         self._has_answer: set[int] = set()
         fake = FakeClient()
         # The second time every header is in both tables: from then on this block is the same bytes for every call.
-        _, self._first_headers = fake.headers(call_headers(PATH))
-        _, again = fake.headers(call_headers(PATH))
+        _, self._first_headers = fake.headers(call_headers(work.path))
+        _, again = fake.headers(call_headers(work.path))
         self._headers = again[:5]
         self._block = again[9:]
         self._hello = fake.hello({4: 2**31 - 1}) + fake.window_update(0, _WINDOW)
@@ -172,18 +217,19 @@ class _Connection(asyncio.Protocol):
 
     def _ended(self, stream_id: int) -> None:
         if stream_id not in self._has_answer:
-            self._work.fail("a put was refused: its answer has no message")
+            self._work.fail("a call was refused: its answer has no message")
             return
         self._has_answer.discard(stream_id)
         self._work.answered(self._started.pop(stream_id))
 
     def _next(self) -> bytes:
-        """One more put: HEADERS and DATA."""
+        """One more call: HEADERS and DATA."""
         stream_id = self._stream_id
         self._stream_id += 2
         number = stream_id.to_bytes(4, "big")
         headers = self._first_headers if stream_id == 1 else self._headers + number + self._block
         request = self._work.next_request()
+        assert self._in_flight * len(request) <= IN_FLIGHT_BYTES_MAX, "more than fits into the first window"
         self._started[stream_id] = time.perf_counter()
         return b"%s%s\0\1%s%s" % (headers, len(request).to_bytes(3, "big"), number, request)
 
