@@ -189,8 +189,10 @@ class Driver:
         try:
             work(*arguments, **named)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next step could be built on sand
-            self.stop()
-            self._failed(error)
+            try:
+                self.stop()
+            finally:
+                self._failed(error)
 
     # What goes out.
 
@@ -234,14 +236,16 @@ class Driver:
             self._leadership(before, ready.soft_state)
         for state in ready.read_states:
             self.reads.confirmed(state.index, state.context, self._machine.applied_index)
-        self._send(ready.messages)
+        self._send(tuple(message for message in ready.messages if message.type is not MessageType.VOTE))
         if ready.snapshot is not None:
             hard_state = ready.hard_state or self._memory.initial_state()[0]
             self._writer.install(ready.snapshot, hard_state, lambda: self._guard(self._installed, ready))
         elif ready.must_sync:
             self._writer.append(ready.hard_state, ready.entries, lambda: self._guard(self._saved, ready))
-            # Entries saved earlier are applied while the disk is busy.
-            self._apply(tuple(entry for entry in ready.committed_entries if entry.index <= self._stable_index))
+            # Entries saved earlier are applied while the disk is busy. Not those being saved in the place of others
+            # that the disk still has: with their effects in the store, a crash would leave it ahead of its log.
+            settled = min(self._stable_index, ready.entries[0].index - 1) if ready.entries else self._stable_index
+            self._apply(tuple(entry for entry in ready.committed_entries if entry.index <= settled))
         else:
             # Only the commit index moved: losing it costs a question to the leader, so it rides with the next write.
             self._saved(ready)
@@ -257,6 +261,7 @@ class Driver:
     def _replaced(self, ready: Ready) -> None:
         if self._stopped:
             return
+        self.reads.applied(self._machine.applied_index)
         if ready.entries:
             # They follow the snapshot and are written like any others, once the log starts there.
             self._writer.append(None, ready.entries, lambda: self._guard(self._saved, ready))
@@ -271,6 +276,9 @@ class Driver:
         if ready.entries:
             self._memory.append(ready.entries)
             self._stable_index = ready.entries[-1].index
+        # A candidate that lost its term or its last entries in a crash could ask again in the same term, and take votes
+        # that were given for the log it had: what it asks with must be saved. etcd-io/raft leaves that to its caller.
+        self._send(tuple(message for message in ready.messages if message.type is MessageType.VOTE))
         self._send(ready.messages_after_save)
         applied = self._machine.applied_index
         self._apply(tuple(entry for entry in ready.committed_entries if entry.index > applied))

@@ -167,6 +167,56 @@ def test_entries_saved_earlier_are_applied_while_the_disk_is_busy(make_world: Ma
     assert [len(save.entries) for save in leader.writer.waiting] == [1]
 
 
+def test_a_candidate_asks_for_votes_only_after_its_term_was_saved(make_world: MakeWorld) -> None:
+    """After a crash it would ask in the same term again, and count the votes that its lost entries had won."""
+    world = make_world()
+    leader = world.elect()
+    world.wait_equal()
+    leader.crash()
+    candidate, voter = world.followers()
+    voted_in = voter.core.term
+    candidate.writer.held = True
+    candidate.driver.process(Message(MessageType.TIMEOUT_NOW, candidate.id, leader.id, voted_in))
+    for _ in range(3):
+        world.settle()
+        world.network.tick()
+    assert candidate.core.role is Role.CANDIDATE
+    assert candidate.writer.waiting
+    assert voter.core.term == voted_in
+    candidate.writer.held = False
+    world.tick_until(lambda: voter.core.leader == candidate.id, ticks_max=6)
+
+
+def test_entries_that_replace_saved_ones_are_not_applied_before_they_are_saved(make_world: MakeWorld) -> None:
+    """A follower's log ends with entries that nobody agreed on; the next leader's come in their place, committed
+    already. Power lost now, with them in the store, would leave a store that contradicts its log."""
+    world = make_world()
+    leader = world.elect()
+    world.wait_equal()
+    follower, other = world.followers()
+    world.network.partition([follower.id], [leader.id, other.id])
+    last, term = follower.core.last_index, follower.core.term
+
+    def entries(of: Term) -> tuple[Entry, ...]:
+        return tuple(Entry(of, LogIndex(last + offset), EntryType.NORMAL, b"") for offset in (1, 2, 3))
+
+    append = Message(MessageType.APP, follower.id, leader.id, term, term, last, commit=last, entries=entries(term))
+    follower.driver.process(append)
+    world.settle()
+    assert follower.memory.last_index() == last + 3
+    follower.writer.held = True
+    newer = Term(term + 1)
+    follower.driver.process(
+        append._replace(from_=other.id, term=newer, entries=entries(newer)[:2], commit=LogIndex(last + 2))
+    )
+    world.settle()
+    assert len(follower.writer.waiting) == 1
+    assert follower.machine.applied_index == last
+    follower.writer.complete()
+    world.settle()
+    assert follower.machine.applied_index == last + 2
+
+
 def test_a_moved_commit_index_alone_is_not_written(make_world: MakeWorld) -> None:
     """Losing it costs a question to the leader, writing it would cost an fsync for every batch."""
     world = make_world()
@@ -376,6 +426,34 @@ def test_nothing_is_applied_or_answered_while_an_image_is_being_installed(make_w
     behind.writer.held = False
     world.tick_until(lambda: read.answered)
     assert (read.error, len(behind.live_keys())) == (None, 60)
+
+
+@pytest.mark.slow
+def test_a_read_that_waits_for_what_an_image_brings_is_answered_with_it(make_world: MakeWorld) -> None:
+    """Nothing need be written after the image for that."""
+    world = make_world(snapshot_count=20, catchup_entries=5)
+    leader = world.elect()
+    behind = world.followers()[0]
+    world.wait_equal()
+    behind.crash()
+    for number in range(60):
+        leader.put(f"key-{number:02}")
+        world.tick()
+    behind.start()
+    behind.writer.held = True
+    world.tick_until(lambda: any(save.snapshot for save in behind.writer.waiting))
+    read = behind.read()
+    world.turns.run()
+    behind.driver.reads.start_round(world.clock.monotonic())
+    (context,) = behind.driver.reads._round.contexts if behind.driver.reads._round else (b"",)
+    (save,) = [save for save in behind.writer.waiting if save.snapshot]
+    assert save.snapshot is not None
+    behind.driver.reads.confirmed(save.snapshot.metadata.index, context, behind.machine.applied_index)
+    assert not read.answered
+    behind.writer.held = False
+    world.settle()
+    assert read.answered
+    assert read.error is None
 
 
 @pytest.mark.slow
