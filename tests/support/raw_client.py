@@ -106,6 +106,23 @@ class RawClient:
         )
         return int(call(pb.HashKVRequest(revision=revision), timeout=timeout_s).hash)
 
+    def member_remove(self, member: int, timeout_s: float = 10.0) -> None:
+        call = self._channel.unary_unary(
+            "/etcdserverpb.Cluster/MemberRemove",
+            request_serializer=pb.MemberRemoveRequest.SerializeToString,
+            response_deserializer=pb.MemberRemoveResponse.FromString,
+        )
+        call(pb.MemberRemoveRequest(ID=member), timeout=timeout_s)
+
+    def member_add(self, peer_url: str, timeout_s: float = 10.0) -> int:
+        """Add a voter; its ID."""
+        call = self._channel.unary_unary(
+            "/etcdserverpb.Cluster/MemberAdd",
+            request_serializer=pb.MemberAddRequest.SerializeToString,
+            response_deserializer=pb.MemberAddResponse.FromString,
+        )
+        return int(call(pb.MemberAddRequest(peerURLs=[peer_url]), timeout=timeout_s).member.ID)
+
     def snapshot_bytes(self, timeout_s: float = 60.0) -> int:
         """Take a snapshot, count its bytes, throw it away."""
         call = self._channel.unary_stream(

@@ -269,7 +269,7 @@ def require_sqlite() -> None:
 def failure(error: apsw.Error, path: Path, doing: str) -> StorageFailed:
     """A running member's error: NoSpace when the disk is full, else StorageFailed with what to look at."""
     cause = f"SQLite: {error}"
-    if isinstance(error, apsw.FullError) or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+    if _is_full(error):
         return NoSpace(
             f"{path}: no space left while {doing}",
             cause=cause,
@@ -292,13 +292,20 @@ def refusal(error: apsw.Error | OSError, path: Path, kind: FileKind) -> StartRef
         what, hint = "is not an SQLite database", _REPLACE
     elif isinstance(error, apsw.CorruptError):
         what, hint = "is damaged", _REPLACE
-    elif isinstance(error, apsw.FullError) or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+    elif _is_full(error):
         what, hint = "cannot be written: the disk is full", "free space on this file system and start again"
     elif isinstance(error, apsw.ReadOnlyError) or _errno(error) == errno.EROFS:
         what, hint = "is read-only", "mount the file system writable and check the file's mode and owner"
     elif isinstance(error, apsw.PermissionsError) or _errno(error) in (errno.EACCES, errno.EPERM):
         what, hint = "may not be used by this user", "run as the owner of the data directory"
     return StartRefused(f"{path}: the {kind.title} {what}", cause=str(error), hint=hint)
+
+
+def _is_full(error: apsw.Error | OSError) -> bool:
+    """Also when there is no room for the shared memory beside a database, which SQLite calls an I/O error."""
+    if isinstance(error, apsw.FullError) or _errno(error) in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE
 
 
 def _errno(error: apsw.Error | OSError) -> int:
