@@ -11,9 +11,10 @@ from pathlib import Path
 from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.bench.put_load import KEY, VALUE_BYTES, call
 from tests.fakes.http2_client import message
-from tests.support.real_etcd import RealCluster, RealMember
+from tests.support.real_etcd import RealCluster, RealMember, poll_until
 
 FILL_TIMEOUT_S = 3600.0
+LEADER_TIMEOUT_S = 30.0
 OPS_A_TXN = 50
 """Sequential puts in one request when a store is filled: 14 KB, so that they fit into one HTTP/2 frame."""
 
@@ -56,14 +57,21 @@ def revision(cluster: RealCluster, member: RealMember) -> int:
 
 
 def leader(cluster: RealCluster) -> RealMember:
-    """The member that leads. Raises: AssertionError - nobody does."""
-    for member in cluster.members:
-        found = status(cluster, member)
-        header = found["header"]
-        assert isinstance(header, dict)
-        if found["leader"] == header["member_id"]:
-            return member
-    raise AssertionError("no leader")
+    """The member that leads, or will within seconds. Raises: AssertionError - nobody does."""
+    found: list[RealMember] = []
+
+    def search() -> bool:
+        found.extend(member for member in cluster.members if _leads(status(cluster, member)))
+        return bool(found)
+
+    poll_until(search, LEADER_TIMEOUT_S, "the members have no leader")
+    return found[0]
+
+
+def _leads(answer: dict[str, object]) -> bool:
+    header = answer["header"]
+    assert isinstance(header, dict)
+    return bool(answer.get("leader") == header["member_id"])
 
 
 def fill(member: RealMember, first: int, end: int) -> None:
