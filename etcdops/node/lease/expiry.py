@@ -1,7 +1,7 @@
 """Ending leases whose time is over, and noting down how long the others still have: the leader's duty.
 
 Nothing happens here that is not replicated: a revocation is proposed like a client's. Before that the member makes
-sure that it still leads: one that was asleep finds every lease overdue.
+sure that it still leads: one that was asleep finds every lease overdue, or nearly so.
 Source: etcd server/lease/lessor.go, runLoop; server/etcdserver/server.go, revokeExpiredLeases.
 """
 
@@ -56,10 +56,7 @@ class LeaseExpiry:
             self._owner.linearize(lambda error: self._revoke(expired, error))
         checkpoints = lessor.due_checkpoints()
         if checkpoints:
-            request = pb.LeaseCheckpointRequest(
-                checkpoints=[pb.LeaseCheckpoint(ID=lease, remaining_TTL=left_s) for lease, left_s in checkpoints]
-            )
-            self._owner.propose(FIELD_LEASE_CHECKPOINT, request.SerializeToString(), _ignore)
+            self._owner.linearize(lambda error: self._checkpoint(checkpoints, error))
 
     def _revoke(self, expired: list[LeaseID], error: EtcdError | None) -> None:
         if error is not None or not self._owner.is_leader:
@@ -67,6 +64,16 @@ class LeaseExpiry:
             return
         for lease in expired:
             self._owner.propose(FIELD_LEASE_REVOKE, varint_field(_LEASE_ID, lease), self._revoked(lease))
+
+    def _checkpoint(self, checkpoints: list[tuple[LeaseID, int]], error: EtcdError | None) -> None:
+        if error is not None or not self._owner.is_leader:
+            # Renewals that another leader has seen meanwhile are not in these.
+            log.warning("Ignore the checkpoint request because current member isn't a leader")
+            return
+        request = pb.LeaseCheckpointRequest(
+            checkpoints=[pb.LeaseCheckpoint(ID=lease, remaining_TTL=left_s) for lease, left_s in checkpoints]
+        )
+        self._owner.propose(FIELD_LEASE_CHECKPOINT, request.SerializeToString(), _ignore)
 
     def _revoked(self, lease: LeaseID) -> Callable[[Outcome], None]:
         def done(outcome: Outcome) -> None:

@@ -82,7 +82,13 @@ class ThreadedLogWriter:
         self._thread.submit(job, lambda _: done())
 
     def record_snapshot(self, metadata: SnapshotMetadata, keep_after: LogIndex, done: Callable[[], None]) -> None:
-        """The store is safe up to `metadata`: drop the log's entries up to and including `keep_after`."""
-        self._thread.submit(
-            lambda: self._raft_log.record_snapshot(metadata, keep_entries_after=keep_after), lambda _: done()
-        )
+        """The store is safe up to `metadata`: drop the log's entries up to and including `keep_after`.
+
+        Nothing to do when the log started over at a received snapshot since that was found out.
+        """
+
+        def job() -> None:
+            if self._raft_log.snapshot.index <= metadata.index:
+                self._raft_log.record_snapshot(metadata, keep_entries_after=keep_after)
+
+        self._thread.submit(job, lambda _: done())

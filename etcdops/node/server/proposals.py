@@ -80,11 +80,16 @@ class Proposals:
     def expire(self, now: float, error: Callable[[float], EtcdError]) -> None:
         """Answer those whose time is over. `error(started)` gives the reason for one that started then."""
         ends = self._ends
+        expired = False
         while ends and ends[0][0] <= now:
             _, started, request_id = ends.popleft()
             done = self._waiting.pop(request_id, None)
             if done is not None:
+                expired = True
                 done(Outcome(error=error(started)))
+        if expired and self._unsent:
+            # Without a leader nobody else takes them out.
+            self._unsent = self.take_unsent()
 
     def fail_all(self, error: EtcdError) -> None:
         """Answer everybody: the member stops."""

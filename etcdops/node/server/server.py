@@ -389,7 +389,8 @@ class Server:
         """See driver.Listener."""
         if now.leader not in (before.leader, 0):
             self._timeouts.leader_elected()
-        if before.role is Role.LEADER and now.role is not Role.LEADER:
+        if now.role is not Role.LEADER and self.lessor.is_primary:
+            # Also after a leadership so short that no Ready showed it.
             self.lessor.demote()
 
     def request_applied(self, applied: Applied) -> None:

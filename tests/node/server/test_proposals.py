@@ -102,3 +102,12 @@ def test_stopping_answers_everybody(proposals: Proposals, answers: list[Outcome]
     proposals.resolve(100, Outcome())
     assert [outcome.error for outcome in answers] == [STOPPED, STOPPED]
     assert not proposals.take_unsent()
+
+
+def test_requests_that_expired_without_a_leader_are_not_kept(proposals: Proposals, answers: list[Outcome]) -> None:
+    """Nobody takes them while there is none, however long that lasts: memory would grow with every new one."""
+    for second in range(100):
+        proposals.add(FIELD_PUT, _PUT, float(second), answers.append)
+        proposals.expire(float(second), lambda started: TIMEOUT)
+    assert len(proposals) == len(proposals._unsent) == 7
+    assert len(answers) == 93
