@@ -16,8 +16,8 @@ from etcdops import ids
 from etcdops.errors import StartRefused
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term, format_id
 from etcdops.node.config.settings import Config
-from etcdops.node.member.member import Member, parse_member
-from etcdops.node.peer.codec import encode_conf_change
+from etcdops.node.member.member import Member, parse_member, promotion_json
+from etcdops.node.peer.codec import MalformedMessage, decode_conf_change, encode_conf_change
 from etcdops.node.peer.remote import FetchFailed, RemoteCluster, fetch_cluster
 from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.memory_log import MemoryLog
@@ -188,8 +188,6 @@ def _force_new_cluster(
     term = hard_state.term
     changes = []
     members = {member: parse_member(text) for member, text in state.members.all().items()}
-    for gone in sorted({*members, *_conf_members(state, loaded)} - {survivor}):
-        changes.append(ConfChange((ConfChangeSingle(ConfChangeType.REMOVE_NODE, gone),)))
     own = members.get(survivor)
     if own is None:
         raise StartRefused(
@@ -197,8 +195,11 @@ def _force_new_cluster(
             hint="choose another survivor, or restore a snapshot with `etcdops snapshot restore`",
         )
     if own.is_learner:
-        promoted = dataclasses.replace(own, is_learner=False)
-        changes.append(ConfChange((ConfChangeSingle(ConfChangeType.ADD_NODE, survivor),), context=promoted.to_json()))
+        # First: the last voter cannot be removed.
+        promotion = ConfChangeSingle(ConfChangeType.ADD_NODE, survivor)
+        changes.append(ConfChange((promotion,), context=promotion_json(survivor)))
+    for gone in sorted({*members, *_conf_members(state, loaded), *_added(kept, state)} - {survivor}):
+        changes.append(ConfChange((ConfChangeSingle(ConfChangeType.REMOVE_NODE, gone),)))
     entries = [
         Entry(term, LogIndex(index + 1 + offset), EntryType.CONF_CHANGE, encode_conf_change(0, change))
         for offset, change in enumerate(changes)
@@ -219,6 +220,20 @@ def _force_new_cluster(
 def _conf_members(state: StateStore, loaded: LoadedLog) -> set[MemberID]:
     conf = _conf_state(loaded, state)
     return {*conf.voters, *conf.learners, *conf.voters_outgoing, *conf.learners_next}
+
+
+def _added(entries: Iterable[Entry], state: StateStore) -> set[MemberID]:
+    """Who joins with entries that are committed, but not in the store yet: after a loss of power it is behind them."""
+    added: set[MemberID] = set()
+    for entry in entries:
+        if entry.index <= state.consistent_index or entry.type is not EntryType.CONF_CHANGE:
+            continue
+        try:
+            _, change = decode_conf_change(entry.type, entry.data)
+        except MalformedMessage:
+            continue
+        added.update(single.node_id for single in change.changes if single.type is not ConfChangeType.REMOVE_NODE)
+    return added
 
 
 # A new member.
