@@ -9,7 +9,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable
 
-from etcdops.ids import ClusterID, MemberID, format_id
+from etcdops.ids import NO_MEMBER, ClusterID, MemberID, format_id
 from etcdops.node.api.errors import (
     MEMBER_EXISTS,
     MEMBER_NOT_FOUND,
@@ -79,7 +79,7 @@ class MemberRegistry:
         if len(change.changes) != 1:
             return MEMBER_NOT_FOUND
         single = change.changes[0]
-        if self.is_removed(single.node_id):
+        if single.node_id == NO_MEMBER or self.is_removed(single.node_id):
             return MEMBER_NOT_FOUND
         try:
             return self._validate(single, change.context)
@@ -101,7 +101,9 @@ class MemberRegistry:
         if promotes:
             if known is None:
                 return MEMBER_NOT_FOUND
-            return None if known.is_learner else MEMBER_NOT_LEARNER
+            # Raft would keep as a learner whom an ADD_LEARNER_NODE promotes: both must always say the same.
+            promotable = known.is_learner and single.type is ConfChangeType.ADD_NODE
+            return None if promotable else MEMBER_NOT_LEARNER
         return MEMBER_EXISTS if known else self._validate_urls(member, single.node_id)
 
     def _validate_urls(self, changed: Member, node_id: MemberID) -> EtcdError | None:

@@ -135,6 +135,11 @@ def test_attributes_are_published(registry: MemberRegistry) -> None:
         (change(ConfChangeType.ADD_NODE, MemberID(9), b"junk"), errors.MEMBER_NOT_FOUND),
         (change(ConfChangeType.ADD_NODE, MemberID(9), promotion_json(MemberID(9))), errors.MEMBER_NOT_FOUND),
         (change(ConfChangeType.ADD_NODE, VOTER.id, promotion_json(VOTER.id)), errors.MEMBER_NOT_LEARNER),
+        (change(ConfChangeType.ADD_LEARNER_NODE, LEARNER.id, promotion_json(LEARNER.id)), errors.MEMBER_NOT_LEARNER),
+        (
+            change(ConfChangeType.ADD_NODE, MemberID(0), Member(MemberID(0), ("http://x:1",)).to_json()),
+            errors.MEMBER_NOT_FOUND,
+        ),
         (change(ConfChangeType.REMOVE_NODE, MemberID(9)), errors.MEMBER_NOT_FOUND),
         (change(ConfChangeType.UPDATE_NODE, MemberID(9), VOTER.to_json()), errors.MEMBER_NOT_FOUND),
         (
