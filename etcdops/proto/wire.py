@@ -14,6 +14,8 @@ def varint(number: int) -> bytes:
     """
     if 0 <= number < 128:
         return _ONE_BYTE[number]
+    if 0 <= number < 16_384:  # sizes of most messages
+        return bytes((number & 0x7F | 0x80, number >> 7))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     encoded = bytearray()
     while number > 0x7F:

@@ -30,10 +30,18 @@ class Headers:
         self._identity = varint_field(_CLUSTER_ID, server.cluster_id) + varint_field(_MEMBER_ID, server.member_id)
         self._term = -1
         self._term_field = b""
+        self._last = (-1, -1)  # revision and term
+        self._last_encoded = b""
 
     def __call__(self, revision: int = 0) -> bytes:
         """The header with this member's identity and term now; revision 0 is filled with the store's."""
-        return self._encode(number_field(_REVISION_TAG, revision or self._server.state.mvcc.revision))
+        # Reads between two writes, and all watchers of one change, get the same header.
+        server = self._server
+        wanted = (revision or server.state.mvcc.revision, server.term)
+        if wanted != self._last:
+            self._last_encoded = self._encode(number_field(_REVISION_TAG, wanted[0]))
+            self._last = wanted
+        return self._last_encoded
 
     def without_revision(self) -> bytes:
         """As membership calls answer."""

@@ -23,6 +23,7 @@ from etcdops.node.rpc.service import RpcError, StreamCall
 from etcdops.node.storage.reading import Event
 from etcdops.node.watch.messages import (
     INVALID_WATCH_ID,
+    EventFields,
     canceled_message,
     created_message,
     event_field,
@@ -48,6 +49,7 @@ class WatchService:
         self._server = server
         self._headers = headers
         self._streams = streams
+        self._event_fields = EventFields()
         # Spreads progress messages of streams opened together; nothing depends on its numbers.
         self._random = random.Random()
 
@@ -55,7 +57,7 @@ class WatchService:
         self._server.metrics.watch_streams += 1
         interval = self._server.limits.watch_progress_interval_s
         interval *= 1 + PROGRESS_JITTER * self._random.random()
-        WatchSession(self._server, self._headers, self._streams, call, stats, interval)
+        WatchSession(self._server, self._headers, self._event_fields, self._streams, call, stats, interval)
 
 
 class WatchSession:
@@ -65,6 +67,7 @@ class WatchSession:
         self,
         server: ServerPort,
         headers: Headers,
+        event_fields: EventFields,
         streams: OpenStreams,
         call: StreamCall,
         stats: RpcStats,
@@ -73,6 +76,7 @@ class WatchSession:
         self._server = server
         self._hub = server.hub
         self._headers = headers
+        self._event_fields = event_fields
         self._streams = streams
         self._call = call
         self._stats = stats
@@ -194,7 +198,7 @@ class WatchSession:
         if watch_id in self._prev_kv:
             encoded = [event_field(event, self._prev_kv_of(event)) for event in events]
         else:
-            encoded = [event_field(event) for event in events]
+            encoded = list(map(self._event_fields, events))
         header = self._headers(revision)
         if watch_id in self._fragment:
             for message in fragments(header, watch_id, encoded, self._size_max_bytes):

@@ -21,6 +21,9 @@ _TYPE_DELETE = b"\x08\x01"
 _KV = b"\x12"
 _PREV_KV = b"\x1a"
 
+ENCODED_BYTES_MAX = 1024 * 1024
+"""Of encoded events kept: a slice of history of usual values (see hub.py), or the newest change alone."""
+
 INVALID_WATCH_ID = -1
 """In a creation that failed, and in a progress message for the whole stream."""
 
@@ -30,6 +33,27 @@ def event_field(event: Event, prev_kv: bytes | None = None) -> bytes:
     kind = _TYPE_DELETE if event.type is EventType.DELETE else b""
     before = delimited(_PREV_KV, prev_kv) if prev_kv is not None else b""
     return delimited(_EVENTS, kind + delimited(_KV, event.kv) + before)
+
+
+class EventFields:
+    """Event fields without previous values, encoded once for all watchers that get an event at about the same time."""
+
+    def __init__(self) -> None:
+        # Revision and number in it are an event's identity in one cluster's history.
+        self._encoded: dict[tuple[int, int], bytes] = {}
+        self._size_bytes = 0
+
+    def __call__(self, event: Event) -> bytes:
+        identity = (event.revision, event.sub)
+        field = self._encoded.get(identity)
+        if field is None:
+            field = event_field(event)
+            self._size_bytes += len(field)
+            if self._size_bytes > ENCODED_BYTES_MAX:
+                self._encoded.clear()
+                self._size_bytes = len(field)
+            self._encoded[identity] = field
+        return field
 
 
 def events_message(header: bytes, watch_id: int, events: Iterable[bytes], *, fragment: bool = False) -> bytes:
