@@ -135,12 +135,19 @@ def test_help_shows_every_flag_with_default_and_meaning() -> None:
             load_config([word], {})
     text = asked.value.text
     for flag in flags_by_field().values():
-        assert f"  --{flag.name} '" in text
+        assert (f"  --{flag.name} '" in text) == flag.has_effect
+        assert f"--{flag.name}" in text
     for name in KNOWN_FLAGS:
         assert f"--{name}" in text
     assert "  --heartbeat-interval '100'\n    Milliseconds between two heartbeats" in text
     assert "  --grpc-keepalive-interval '2h0m0s'" in text
     assert text.index("\nMember:") < text.index("\nClustering:") < text.index("\nUnsafe feature:")
+
+
+def test_a_setting_without_effect_is_named_at_start() -> None:
+    """Read and checked, but nobody should believe in it; at its default it is not worth a word."""
+    config = load_config(["--experimental-initial-corrupt-check", "--cors=*", "--metrics=extensive"], {})
+    assert config.unsupported_set == ("experimental-initial-corrupt-check", "metrics")
 
 
 def test_every_field_says_what_it_means() -> None:

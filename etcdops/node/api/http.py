@@ -25,6 +25,7 @@ Check = Callable[[], Awaitable[EtcdError | str | None]]
 """One health check: None when all is well, else what is wrong."""
 
 _NOT_DECIDED = "not_decided"
+_FOREIGN_HOST = "etcd received your request, but the Host header was unrecognized: add it to --host-whitelist.\n"
 
 
 class HttpHandlers:
@@ -48,7 +49,13 @@ class HttpHandlers:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer any request; 404 for paths that are not there."""
+        """Answer any request; 404 for paths that are not there, 421 for hosts that `--host-whitelist` leaves out."""
+        if self._refuses_host(request):
+            log.warning(
+                "rejecting HTTP request to prevent DNS rebinding attacks",
+                extra=fields(host=request.headers.get("Host")),
+            )
+            return web.Response(status=421, text=_FOREIGN_HOST)
         page = self._pages.get(request.path)
         if page is None:
             _, kind, *check = request.path.split("/") if request.path.startswith("/") else ("", "")
@@ -57,6 +64,15 @@ class HttpHandlers:
                 return await self._check(request, kind, check)
             return web.Response(status=404, text="404 page not found\n")
         return await page(request)
+
+    def _refuses_host(self, request: web.BaseRequest) -> bool:
+        """CVE-2018-1099. Source: etcd server/embed/serve.go, accessController."""
+        allowed = self._server.limits.host_whitelist
+        if "*" in allowed or request.secure:
+            return False
+        host = request.headers.get("Host", "")
+        name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() else host
+        return name.strip("[]") not in allowed
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         return web.Response(body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE})

@@ -40,6 +40,9 @@ class Limits:
     max_learners: int = 1
     strict_reconfig_check: bool = True
 
+    host_whitelist: tuple[str, ...] = ("*",)
+    """Host headers that HTTP/1.1 requests without TLS may have."""
+
     request_timeout_s: float = 7.0
     """5 s + 2 election timeouts."""
 

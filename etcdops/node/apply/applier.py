@@ -79,6 +79,7 @@ class Applier:
         self.quota = quota
         self.compactor = Compactor(state, call_later, on_storage_failure)
         self._metrics = metrics
+        self.slow_after_s = reports.SLOW_APPLY_S
         self.over_quota: Callable[[], None] = lambda: None
         """Called when an applied request found this member over its quota: the API raises the NOSPACE alarm."""
         self.keys_count = 0
@@ -161,9 +162,9 @@ class Applier:
     def _report(self, request: wire.InternalRequest, error: EtcdError | None, took_s: float) -> None:
         if error is not None:
             reports.failed(request, error)
-        if took_s > reports.SLOW_APPLY_S:
+        if took_s > self.slow_after_s:
             self._metrics.slow_applies += 1
-            reports.slow(request, took_s)
+            reports.slow(request, took_s, self.slow_after_s)
 
     def apply_conf_change(self, entry: Entry, change: ConfChange) -> EtcdError | None:
         """The membership part of a configuration entry.

@@ -43,6 +43,8 @@ class Compactor:
         self._state = state
         self._call_later = call_later
         self._on_failure = on_failure
+        self.rows_per_step = ROWS_PER_STEP
+        self.pause_s = PAUSE_S
         self._running = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -69,7 +71,7 @@ class Compactor:
 
     def _step(self) -> None:
         try:
-            finished = self._state.mvcc.compact_step(ROWS_PER_STEP)
+            finished = self._state.mvcc.compact_step(self.rows_per_step)
             if finished:
                 self._state.commit()
         except NoSpace:
@@ -79,7 +81,7 @@ class Compactor:
             self._on_failure(error)
             return
         if not finished:
-            self._call_later(PAUSE_S, self._step)
+            self._call_later(self.pause_s, self._step)
             return
         self._running = False
         waiting, self._waiting = self._waiting, []

@@ -50,13 +50,13 @@ def failed(request: wire.InternalRequest, error: EtcdError) -> None:
     )
 
 
-def slow(request: wire.InternalRequest, took_s: float) -> None:
+def slow(request: wire.InternalRequest, took_s: float, expected_s: float) -> None:
     """A request blocked everything behind it for longer than it should."""
     log.warning(
         "apply request took too long",
         extra=fields(
             took=timedelta(seconds=took_s),
-            expected_duration=timedelta(seconds=SLOW_APPLY_S),
+            expected_duration=timedelta(seconds=expected_s),
             request=_shown(request),
         ),
     )

@@ -46,14 +46,17 @@ def help_text() -> str:
 
     about = field_strings()
     groups: dict[str, list[str]] = {}
+    unsupported: dict[str, list[str]] = {}
     for name, flag in flags_by_field().items():
+        if not flag.has_effect:
+            unsupported.setdefault(flag.group, []).append(f"--{flag.name}")
+            continue
         default = flag.kind.show(getattr(_DEFAULTS, name))
         lines = groups.setdefault(flag.group, [])
         lines.append(f"  --{flag.name} '{default}'")
         lines.extend(textwrap.wrap(about.get(name, ""), 110, initial_indent="    ", subsequent_indent="    "))
         if flag.aliases:
             lines.append(f"    Also: {', '.join(f'--{alias}' for alias in flag.aliases)}.")
-    unsupported: dict[str, list[str]] = {}
     for known in KNOWN_FLAGS.values():
         unsupported.setdefault(known.flag.group, []).append(f"--{known.flag.name}")
     for group, names in unsupported.items():

@@ -56,6 +56,7 @@ class Flag:
     group: str
     aliases: tuple[str, ...] = ()
     file_only: tuple[str, ...] = ()  # spellings that only a config file may use
+    has_effect: bool = True  # else it is read and checked, and named at start when it asks for more than the default
 
 
 def setting(
@@ -66,9 +67,10 @@ def setting(
     *,
     aliases: tuple[str, ...] = (),
     file_only: tuple[str, ...] = (),
+    has_effect: bool = True,
 ) -> T:
     """A field of Config that a flag, a variable and a file key can set."""
-    flag = Flag(name, kind, group, aliases, file_only)
+    flag = Flag(name, kind, group, aliases, file_only, has_effect)
     return field(default=default, metadata={"flag": flag})
 
 
@@ -162,17 +164,17 @@ class Config:
     auto_compaction_retention: str = setting("auto-compaction-retention", TEXT, "0", CLUSTERING)
     """History to keep: hours or a duration (periodic), or revisions. 0: no automatic compaction."""
 
-    cors: tuple[str, ...] = setting("cors", CORS, ("*",), SECURITY)
-    """Origins that browsers may call from; * is every origin."""
+    cors: tuple[str, ...] = setting("cors", CORS, ("*",), SECURITY, has_effect=False)
+    """Origins that browsers may call from; * is every origin. Without effect until there is a JSON gateway."""
 
     host_whitelist: tuple[str, ...] = setting("host-whitelist", WORDS, ("*",), SECURITY)
     """Host headers accepted on connections without TLS; * is any."""
 
-    enable_pprof: bool = setting("enable-pprof", BOOL, False, MONITORING)
+    enable_pprof: bool = setting("enable-pprof", BOOL, False, MONITORING, has_effect=False)
     """Accepted for etcd's sake: the node has no Go profiles to show."""
 
-    metrics: str = setting("metrics", TEXT, "basic", MONITORING)
-    """basic, or extensive for per-method latency histograms."""
+    metrics: str = setting("metrics", TEXT, "basic", MONITORING, has_effect=False)
+    """basic, or extensive for per-method latency histograms, which the node does not have."""
 
     listen_metrics_urls: tuple[str, ...] = setting("listen-metrics-urls", URLS, (), MONITORING)
     """More addresses that answer /metrics and /health only."""
@@ -189,29 +191,45 @@ class Config:
     log_format: str = setting("log-format", TEXT, "json", LOGGING)
     """json, or console for people."""
 
-    initial_corrupt_check: bool = setting("experimental-initial-corrupt-check", BOOL, False, EXPERIMENTAL)
+    initial_corrupt_check: bool = setting(
+        "experimental-initial-corrupt-check", BOOL, False, EXPERIMENTAL, has_effect=False
+    )
     """Compare the store with the other members' before serving."""
 
     corrupt_check_time_s: float = setting(
-        "experimental-corrupt-check-time", DURATION, 0.0, EXPERIMENTAL, aliases=("corrupt-check-time",)
+        "experimental-corrupt-check-time",
+        DURATION,
+        0.0,
+        EXPERIMENTAL,
+        aliases=("corrupt-check-time",),
+        has_effect=False,
     )
     """Time between two comparisons of all members' stores by the leader. 0: never."""
 
-    compact_hash_check_enabled: bool = setting("experimental-compact-hash-check-enabled", BOOL, False, EXPERIMENTAL)
+    compact_hash_check_enabled: bool = setting(
+        "experimental-compact-hash-check-enabled", BOOL, False, EXPERIMENTAL, has_effect=False
+    )
     """Let the leader compare the members' hashes at each compaction."""
 
     compact_hash_check_time_s: float = setting(
-        "experimental-compact-hash-check-time", DURATION, 60.0, EXPERIMENTAL, aliases=("compact-hash-check-time",)
+        "experimental-compact-hash-check-time",
+        DURATION,
+        60.0,
+        EXPERIMENTAL,
+        aliases=("compact-hash-check-time",),
+        has_effect=False,
     )
     """Time between two such comparisons; more than 0."""
 
-    enable_lease_checkpoint: bool = setting("experimental-enable-lease-checkpoint", BOOL, False, EXPERIMENTAL)
-    """Share leases' remaining time with all members, so that a new leader does not start them anew."""
+    enable_lease_checkpoint: bool = setting(
+        "experimental-enable-lease-checkpoint", BOOL, False, EXPERIMENTAL, has_effect=False
+    )
+    """Share leases' remaining time with all members, so that a new leader does not start them anew: always done."""
 
     enable_lease_checkpoint_persist: bool = setting(
-        "experimental-enable-lease-checkpoint-persist", BOOL, False, EXPERIMENTAL
+        "experimental-enable-lease-checkpoint-persist", BOOL, False, EXPERIMENTAL, has_effect=False
     )
-    """Keep the shared remaining time in the store. Needs lease checkpoints enabled."""
+    """Keep the shared remaining time in the store: always done. Needs lease checkpoints enabled."""
 
     compaction_batch_limit: int = setting(
         "experimental-compaction-batch-limit", INT64, 1000, EXPERIMENTAL, aliases=("compaction-batch-limit",)
@@ -247,6 +265,7 @@ class Config:
         0.3,
         EXPERIMENTAL,
         aliases=("warning-unary-request-duration",),
+        has_effect=False,
     )
     """A call that takes longer is logged as a warning."""
 

@@ -260,6 +260,9 @@ def _check_environment(environ: Mapping[str, str], used: set[str], taken: set[st
         _logger.warning("unrecognized environment variable", extra=fields(named))
 
 
+_DEFAULTS = Config()
+
+
 def build_config(settings: Settings, *, config_file: str = "") -> Config:
     """A Config of what a source said. Raises: StartRefused - a setting that would lead to another cluster."""
     values = _with_feature_gates(settings)
@@ -273,8 +276,11 @@ def build_config(settings: Settings, *, config_file: str = "") -> Config:
     if not config_file and "listen-client-urls" in values and "advertise-client-urls" not in values:
         chosen["advertise_client_urls"] = ()
     unsupported = settings.without_effect + _unsupported(values, "initial-cluster" in values)
-    if values.get("enable-pprof"):
-        unsupported.append("enable-pprof")
+    unsupported += [
+        flag.name
+        for name, flag in flags_by_field().items()
+        if not flag.has_effect and name in chosen and chosen[name] != getattr(_DEFAULTS, name)
+    ]
     return Config(unsupported_set=tuple(sorted(unsupported)), **chosen)  # type: ignore[arg-type]  # kinds give the types
 
 

@@ -55,6 +55,8 @@ class Housekeeping:
         storage_failed: Callable[[BaseException], None],
         metrics: NodeMetrics,
         monotonic: Callable[[], float],
+        commit_every_s: float = COMMIT_EVERY_S,
+        commit_statements_max: int = COMMIT_STATEMENTS_MAX,
     ) -> None:
         self._store = store
         self._propose = propose
@@ -66,6 +68,8 @@ class Housekeeping:
         self._storage_failed = storage_failed
         self._metrics = metrics
         self._monotonic = monotonic
+        self._commit_every_s = commit_every_s
+        self._commit_statements_max = commit_statements_max
         self._next_commit = self._next_versions = 0.0
         self._compacting = False
 
@@ -80,8 +84,8 @@ class Housekeeping:
     def _commit(self, now: float) -> None:
         store = self._store()
         pending = store.pending
-        if pending and (now >= self._next_commit or pending >= COMMIT_STATEMENTS_MAX):
-            self._next_commit = now + COMMIT_EVERY_S
+        if pending and (now >= self._next_commit or pending >= self._commit_statements_max):
+            self._next_commit = now + self._commit_every_s
             started = self._monotonic()
             try:
                 store.commit()

@@ -17,6 +17,7 @@ from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.api.services import EtcdServices
+from etcdops.node.apply.compactor import ROWS_PER_STEP
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
@@ -29,8 +30,9 @@ from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.derived import api_limits, auto_compactor, raft_core
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.ending import Ending, failure
+from etcdops.node.server.head_start import HeadStart
 from etcdops.node.server.heartbeat_watch import HeartbeatWatch
-from etcdops.node.server.housekeeping import Housekeeping
+from etcdops.node.server.housekeeping import COMMIT_EVERY_S, COMMIT_STATEMENTS_MAX, Housekeeping
 from etcdops.node.server.images import Images
 from etcdops.node.server.leader_link import LeaderLink
 from etcdops.node.server.log_writer import ThreadedLogWriter
@@ -89,6 +91,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._tick_timer: asyncio.TimerHandle | None = None
         self._next_lease_look = 0.0
+        self._head_start = HeadStart(config.election_ticks, clock.monotonic(), config.initial_election_tick_advance)
 
         recovered = Recovered(
             boot.state,
@@ -96,13 +99,16 @@ class Server:
             clock=clock,
             metrics=self.metrics,
             quota_bytes=config.quota_backend_bytes,
-            call_soon=loop.call_soon,
+            call_soon=lambda callback: loop.call_soon(self._watched, callback),
             call_later=loop.call_later,
             storage_failed=self._failed,
         )
         self._recovered = recovered
         self.applier, self.lessor = recovered.applier, recovered.lessor
         self.hub, self.members = recovered.hub, recovered.members
+        recovered.applier.compactor.rows_per_step = config.compaction_batch_limit or ROWS_PER_STEP
+        recovered.applier.compactor.pause_s = config.compaction_sleep_interval_s
+        recovered.applier.slow_after_s = config.warning_apply_duration_s
 
         self._core = raft_core(config, boot, random.Random())
         self._thread = StorageThread(loop, self._failed)
@@ -181,6 +187,8 @@ class Server:
             storage_failed=self._failed,
             metrics=self.metrics,
             monotonic=clock.monotonic,
+            commit_every_s=config.backend_batch_interval_s or COMMIT_EVERY_S,
+            commit_statements_max=config.backend_batch_limit or COMMIT_STATEMENTS_MAX,
         )
 
     # Life.
@@ -218,14 +226,15 @@ class Server:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._leader_link.close()
         await self._peers.transport.stop()
-        self._thread.stop(_STOP_TIMEOUT_S)
+        written = self._thread.stop(_STOP_TIMEOUT_S)
         self._background.stop()
         if self.ending is not None and self.ending.error is not None:
             # What the disk refused may not be written again: the raft log has it.
             self.state.abandon()
         else:
             self.state.close()
-        self._boot.raft_log.close()
+        if written:
+            self._boot.raft_log.close()
         self._directory.close()
 
     async def _hand_over(self) -> None:
@@ -251,6 +260,8 @@ class Server:
 
     def _end(self, ending: Ending) -> None:
         if not self._ended.done():
+            if ending.error is not None:
+                self.state.seal()
             self._driver.stop()
             self._ended.set_result(ending)
 
@@ -263,14 +274,21 @@ class Server:
 
     def _tick(self, at: float) -> None:
         self._schedule_tick(at)
+        self._watched(self._do_what_is_due)
+
+    def _watched(self, work: Callable[[], None]) -> None:
+        """Do what reads or writes the store by itself: nobody else would notice that the disk failed it."""
         try:
-            self._do_what_is_due()
+            work()
         except StorageFailed as error:
             self._failed(error)
 
     def _do_what_is_due(self) -> None:
         now = self.clock.monotonic()
-        self._driver.tick()
+        for _ in range(
+            1 + self._head_start.ticks(now, len(self.members.members()), self._peers.transport.active_peers())
+        ):
+            self._driver.tick()
         self._driver.proposals.expire(now, self._timeouts.reason)
         self._driver.reads.tick(now)
         self._changes.tick(now)

@@ -54,7 +54,7 @@ class StateStore:
         self.mvcc = Mvcc(connection, self._batch, path, keep_hashes=keep_hashes)
         self._index = LogIndex(self.meta.number(Meta.CONSISTENT_INDEX))
         self._term = Term(self.meta.number(Meta.TERM))
-        self._marked = False
+        self._marked = self._sealed = False
         self._measure()
         self._checkpoints = threading.Lock()
         self._checkpoint_error: StorageFailed | None = None
@@ -113,8 +113,10 @@ class StateStore:
         """End the open transaction. No fsync; the time is that of writing the changed pages to the page cache.
 
         Raises: NoSpace - the disk is full; the transaction stays open, reads go on, call again later.
-            StorageFailed - the same, but the disk is at fault: stop the member.
+            StorageFailed - the same, but the disk is at fault: stop the member; or the store is sealed.
         """
+        if self._sealed:
+            raise StorageFailed(f"{self.path}: nothing is committed any more", hint="the member is ending: see its log")
         if self._marked:
             self.meta.put(Meta.CONSISTENT_INDEX, self._index)
             self.meta.put(Meta.TERM, self._term)
@@ -124,6 +126,11 @@ class StateStore:
         if self._log_is_long:
             self._log_is_long = False
             self._start_log_over()
+
+    def seal(self) -> None:
+        """Commit nothing any more, because an entry may be half applied: half of it would stay, and all of it would be
+        applied again after a restart. Reads go on until `abandon`."""
+        self._sealed = True
 
     def close(self) -> None:
         """Commit and close. Raises: StorageFailed - not committed, but closed."""
