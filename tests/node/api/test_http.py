@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -122,3 +123,23 @@ async def test_metrics_have_etcds_names(api: Api, member: SingleMember) -> None:
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket", (("le", "0.004"),)] == 1
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket", (("le", "0.002"),)] == 0
     assert plain["etcd_disk_backend_commit_duration_seconds_count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:2379", 200),
+        ("localhost", 200),
+        ("[::1]:2379", 200),
+        ("evil.example", 421),
+        ("evil:2379", 421),
+        ("", 421),
+    ],
+)
+async def test_hosts_outside_the_whitelist_are_misdirected(
+    api: Api, member: SingleMember, host: str, status: int
+) -> None:
+    """G17, CVE-2018-1099: a name that an attacker's DNS points at us is not one of ours."""
+    member.limits = replace(member.limits, host_whitelist=("localhost", "::1"))
+    request = make_mocked_request("GET", "/version", headers={"Host": host})
+    assert (await api.services.http.handle(request)).status == status
