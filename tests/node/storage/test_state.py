@@ -88,6 +88,25 @@ def test_an_entry_without_any_effect_is_remembered_too(state: StateStore, path: 
     again.close()
 
 
+def test_half_an_entry_is_never_committed(state: StateStore, path: Path) -> None:
+    """The member found a reason to end in the middle of one; whatever still runs in it may ask for a commit."""
+    writer = state.mvcc.begin()
+    writer.put(b"whole", b"", LeaseID(0))
+    writer.end()
+    state.mark_applied(LogIndex(5), Term(1))
+    state.commit()
+    writer = state.mvcc.begin()
+    writer.put(b"half", b"", LeaseID(0))
+    state.seal()
+    with pytest.raises(StorageFailed, match="nothing is committed any more"):
+        state.commit()
+    state.abandon()
+    again = StateStore.open(path, create=False)
+    assert (again.consistent_index, again.mvcc.revision) == (5, 2)
+    assert again.mvcc.get(b"half") is None
+    again.close()
+
+
 def test_small_tables_keep_what_they_are_given(state: StateStore, path: Path) -> None:
     """IDs are 64-bit, signed for leases and unsigned for members."""
     me, other = MemberID(2**64 - 1), MemberID(5)

@@ -1,0 +1,75 @@
+"""One member in this process, without others: what becomes of it when its disk fails."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from etcdops.clock import SystemClock
+from etcdops.ids import LeaseID, LogIndex, Revision, Term
+from etcdops.node.config import load_config
+from etcdops.node.server.bootstrap import boot
+from etcdops.node.server.data_dir import DataDir
+from etcdops.node.server.server import Server
+from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.reading import Event
+from etcdops.node.storage.state import StateStore
+from etcdops.node.watch.watcher import Watcher
+
+DEADLINE_S = 10.0
+
+
+class Stream:
+    """A watch stream that takes everything."""
+
+    writable = True
+
+    def deliver(self, watcher: Watcher, revision: Revision, events: Sequence[Event]) -> None:
+        """Nobody looks at it."""
+
+    def compacted(self, watcher: Watcher, compact_revision: Revision) -> None:
+        """It is not."""
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """Never started: no ticks, no sockets."""
+    config = load_config(["--data-dir", str(tmp_path / "data")], {})
+    directory = DataDir.open(tmp_path / "data")
+    made = Server(config, directory, await boot(config, directory), SystemClock())
+    yield made
+    await made.stop()
+
+
+async def test_a_member_that_failed_commits_nothing_more(server: Server) -> None:
+    """An entry may be half applied: committed, it would be applied again on top of itself after the restart."""
+    server.state.mvcc.begin().put(b"half", b"", LeaseID(0))
+    server.state.mark_applied(LogIndex(1), Term(1))
+    server._failed(StorageFailed("a page could not be read"))
+    server._tick(0.0)
+    assert server._tick_timer is not None
+    with pytest.raises(StorageFailed, match="nothing is committed any more"):
+        server.state.commit()
+    await server.stop()
+    state = StateStore.open(server.state.path, create=False)
+    assert (state.consistent_index, state.mvcc.revision) == (0, 1)
+    state.close()
+
+
+async def test_a_member_that_cannot_read_what_watchers_miss_ends(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are served from the loop, where nobody waits for the answer: silence would be a lost event."""
+    broken = StorageFailed("a page could not be read")
+
+    def events(low: Revision, high: Revision, *, limit: int) -> list[Event]:
+        raise broken
+
+    monkeypatch.setattr(server.state.mvcc, "events", events)
+    server.hub.add(Watcher(Stream(), 0, b"key", b""), Revision(1))
+    async with asyncio.timeout(DEADLINE_S):
+        ending = await server.wait_ended()
+    assert ending.error is broken
