@@ -1,0 +1,108 @@
+"""The data directory: private, used by one process, and never anybody else's."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from etcdops.errors import StartRefused
+from etcdops.node.server.data_dir import DataDir
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
+    """CVE-2020-15113: data that others can read or write (K13, T-3)."""
+    before = os.umask(0)
+    try:
+        made = DataDir.open(tmp_path / "deep" / "data", tmp_path / "wal")
+    finally:
+        os.umask(before)
+    assert made.is_new()
+    assert {_mode(path) for path in (made.root, made.member, made.snapshots, tmp_path / "wal")} == {0o700}
+    assert _mode(made.member / "LOCK") == 0o600
+    assert made.wal == tmp_path / "wal" / "wal.db"
+    made.close()
+
+
+@pytest.mark.parametrize("mode", [0o750, 0o705, 0o777])
+def test_a_directory_that_others_may_use_is_refused_with_the_command_that_helps(tmp_path: Path, mode: int) -> None:
+    """It is not changed behind the operator's back."""
+    root = tmp_path / "data"
+    root.mkdir()
+    root.chmod(mode)
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(root)
+    assert f"mode {mode:04o}" in refused.value.message
+    assert refused.value.hint == f"chmod 700 {root}"
+    assert list(root.iterdir()) == []
+
+
+def test_a_second_user_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    """Until the first lets go (K14)."""
+    first = DataDir.open(tmp_path / "data")
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(tmp_path / "data")
+    assert f"another process (pid {os.getpid()}) is using the data directory" in refused.value.message
+    first.close()
+    first.close()
+    DataDir.open(tmp_path / "data").close()
+
+
+def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
+    """And left alone."""
+    (tmp_path / "data").write_text("mine")
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(tmp_path / "data")
+    assert refused.value.message.endswith("is not a directory")
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+@pytest.mark.parametrize("foreign", ["wal", "snap/db"])
+def test_the_directory_of_an_etcd_is_refused(tmp_path: Path, foreign: str) -> None:
+    """Beside its files a second, empty member would begin a life of its own."""
+    root = tmp_path / "data"
+    (root / "member" / foreign).mkdir(parents=True)
+    for folder in (root, root / "member", root / "member" / "snap"):
+        if folder.exists():
+            folder.chmod(0o700)
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(root)
+    assert "is the data directory of an etcd member" in refused.value.message
+    assert str(root / "member" / foreign) in refused.value.cause
+
+
+def test_a_path_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """With what to do about it."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(tmp_path / "file" / "data")
+    assert str(tmp_path / "file") in refused.value.message
+    assert refused.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_without_permission_is_refused(tmp_path: Path) -> None:
+    """As the owner of it, or give it away."""
+    (tmp_path / "theirs").mkdir(mode=0o500)
+    with pytest.raises(StartRefused) as refused:
+        DataDir.open(tmp_path / "theirs" / "data")
+    assert "run the member as the owner" in refused.value.hint
+
+
+def test_leftovers_of_transfers_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    """Images that no start can need; the store and the log are not among them."""
+    made = DataDir.open(tmp_path / "data")
+    made.state.write_bytes(b"state")
+    kept = made.incoming_snapshot(7)
+    for path in (kept, made.snapshots / "tmpabc", made.snapshots / "outgoing-1.tmp.part"):
+        path.write_bytes(b"image")
+    assert len(made.remove_leftovers(keep=kept)) == 2
+    assert list(made.snapshots.iterdir()) == [kept]
+    assert made.state.exists()
+    made.close()
