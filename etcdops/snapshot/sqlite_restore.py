@@ -83,6 +83,7 @@ def restore_node(
         _create_raft_log(folder / "wal.db", identity, sorted(cluster))
         sync_folder(folder)
         sync_folder(data_dir)
+        sync_folder(data_dir.parent)
     except OSError as error:
         raise EtcdopsError(f"cannot restore into {data_dir}: {error.strerror}") from error
     except apsw.Error as error:

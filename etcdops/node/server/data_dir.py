@@ -15,6 +15,7 @@ import stat
 from pathlib import Path
 
 from etcdops.errors import StartRefused
+from etcdops.node.storage.database import sync_directory
 
 _DIRECTORY_MODE = 0o700
 
@@ -55,6 +56,16 @@ class DataDir:
         """Where the database image of the snapshot at `index` is kept from its arrival until it became the store."""
         return self.snapshots / f"{index:016x}.snap.db"
 
+    def release_images(self, index: int) -> None:
+        """Delete received images of up to `index`: the store is there already, whoever sent them.
+
+        Source: etcd server/etcdserver/api/snap/snapshotter.go, ReleaseSnapDBs.
+        """
+        newest = self.incoming_snapshot(index)
+        for path in self.snapshots.glob(f"*{''.join(newest.suffixes)}"):
+            if path.name <= newest.name:
+                path.unlink(missing_ok=True)
+
     def remove_leftovers(self, *, keep: Path | None = None) -> list[Path]:
         """Delete images that no start can need any more: unfinished transfers, and all but `keep`. Returns them."""
         removed = []
@@ -73,7 +84,11 @@ class DataDir:
 
 def _make_private(directory: Path) -> None:
     if not directory.exists():
-        directory.mkdir(parents=True, mode=_DIRECTORY_MODE)
+        # Synced from the top down: what is in a directory survives a loss of power only if the directory does.
+        if not directory.parent.exists():
+            _make_private(directory.parent)
+        directory.mkdir(mode=_DIRECTORY_MODE)
+        sync_directory(directory.parent)
         return
     if not directory.is_dir():
         raise StartRefused(

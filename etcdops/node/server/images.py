@@ -190,4 +190,5 @@ class Images:
         self._memory.create_snapshot(metadata.index, metadata.conf_state)
         if keep_after >= self._memory.first_index():
             self._memory.compact(keep_after)
+        self._directory.release_images(metadata.index)
         log.info("compacted Raft logs", extra=fields(compact_index=int(keep_after)))

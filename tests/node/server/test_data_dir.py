@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from etcdops.errors import StartRefused
+from etcdops.node.server import data_dir
 from etcdops.node.server.data_dir import DataDir
 
 
@@ -28,6 +29,25 @@ def test_a_new_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
     assert _mode(made.member / "LOCK") == 0o600
     assert made.wal == tmp_path / "wal" / "wal.db"
     made.close()
+
+
+def test_a_new_directory_survives_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each one is on the disk before anything is put into it: a synced file in a lost directory is lost."""
+    synced: list[tuple[Path, list[Path]]] = []
+
+    def noted(directory: Path) -> None:
+        synced.append((directory, list(directory.iterdir())))
+
+    monkeypatch.setattr(data_dir, "sync_directory", noted)
+    root = tmp_path / "deep" / "data"
+    DataDir.open(root).close()
+    member = root / "member"
+    assert synced == [
+        (tmp_path, [tmp_path / "deep"]),
+        (tmp_path / "deep", [root]),
+        (root, [member]),
+        (member, [member / "snap"]),
+    ]
 
 
 @pytest.mark.parametrize("mode", [0o750, 0o705, 0o777])

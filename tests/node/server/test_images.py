@@ -56,6 +56,17 @@ def test_the_log_is_cut_only_behind_a_checkpoint(member: DrivenMember) -> None:
     assert member.memory.snapshot().metadata.index == applied_then
 
 
+def test_received_images_that_came_too_late_go_with_the_next_cut(member: DrivenMember) -> None:
+    """Raft ignored them: without this each would stay, as large as the store, until the next start."""
+    late, next_one = member.directory.incoming_snapshot(7), member.directory.incoming_snapshot(5000)
+    for path in (late, next_one):
+        path.write_bytes(b"image")
+    _write(member, 2 * COUNT)
+    member.world.tick(3)
+    assert member.writer.cuts != []
+    assert [path.exists() for path in (late, next_one)] == [False, True]
+
+
 def test_entries_that_followers_may_still_need_stay(member: DrivenMember) -> None:
     """And a cluster that writes little keeps its whole log."""
     _write(member, COUNT - 5)
