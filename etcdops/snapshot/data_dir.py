@@ -39,10 +39,11 @@ def inspect_data_dir(path: Path) -> DataDirFacts | None:
     Raises: SnapshotCorrupt - there is one, and it cannot be read; OSError.
     """
     member = path / "member"
-    if (member / "snap" / "db").is_file():
-        return _inspect_etcd(path, member)
+    # In this order: a node keeps a word for etcd where etcd keeps its database.
     if (member / "state.db").is_file():
         return _inspect_node(path, member)
+    if (member / "snap" / "db").is_file():
+        return _inspect_etcd(path, member)
     return None
 
 

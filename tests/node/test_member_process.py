@@ -8,12 +8,13 @@ import json
 import re
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeCluster
-from tests.support.real_etcd import RealCluster, RealMember, poll_until
+from tests.support.real_etcd import EtcdBinaries, RealCluster, RealMember, poll_until
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -316,3 +317,22 @@ def test_sigterm_hands_the_leadership_over_and_exits_cleanly(node_cluster: MakeC
     survivors = _without(cluster, leader)
     assert _has_leader(survivors)
     assert survivors.ctl("put", "c", "d") == "OK\n"
+
+
+def test_an_etcd_started_on_a_nodes_directory_stops_and_harms_nothing(
+    node_cluster: MakeCluster, etcd_binaries: EtcdBinaries
+) -> None:
+    """It would find no etcd data and begin an empty cluster; the words it finds instead of a database prevent that."""
+    cluster = node_cluster(size=1)
+    cluster.ctl("put", "still", "here")
+    member = cluster.members[0]
+    member.stop()
+    before = _contents(member.data_dir)
+    mistaken = replace(member, binaries=replace(etcd_binaries, program=()), process=None)
+    ended = subprocess.run(mistaken.command(), capture_output=True, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert b"invalid database" in ended.stderr
+    assert {path: data for path, data in _contents(member.data_dir).items() if path in before} == before
+    assert not (member.data_dir / "member" / "wal").exists()
+    member.start()
+    assert cluster.ctl("get", "still") == "still\nhere\n"

@@ -19,6 +19,8 @@ from etcdops.node.storage.database import sync_directory
 
 _DIRECTORY_MODE = 0o700
 
+_WORDS_FOR_ETCD = b"This is the data directory of the bundled node of etcdops, not of etcd.\n"
+
 
 class DataDir:
     """A locked data directory. Made by `open`; `close` gives the lock back."""
@@ -28,7 +30,7 @@ class DataDir:
         self.member = root / "member"
         self.state = self.member / "state.db"
         self.wal = (wal_dir or self.member) / "wal.db"
-        self.snapshots = self.member / "snap"
+        self.snapshots = self.member / "images"
         self._lock = lock
 
     @classmethod
@@ -40,10 +42,11 @@ class DataDir:
         """
         member = root / "member"
         try:
-            for directory in (root, *((wal_dir,) if wal_dir else ()), member, member / "snap"):
+            for directory in (root, *((wal_dir,) if wal_dir else ()), member, member / "snap", member / "images"):
                 _make_private(directory)
             _refuse_etcd_files(root)
             lock = _lock(member / "LOCK")
+            _stop_etcd(member / "snap" / "db")
         except OSError as error:
             raise _refusal(error, root) from error
         return cls(root, wal_dir, lock)
@@ -104,14 +107,25 @@ def _make_private(directory: Path) -> None:
         )
 
 
+def _stop_etcd(path: Path) -> None:
+    if not path.exists():
+        path.write_bytes(_WORDS_FOR_ETCD)
+
+
 def _refuse_etcd_files(root: Path) -> None:
     for foreign in (root / "member" / "wal", root / "member" / "snap" / "db"):
-        if foreign.exists():
+        if foreign.exists() and not _is_ours(foreign):
             raise StartRefused(
                 f"{root} is the data directory of an etcd member, which keeps its data in another format",
                 cause=f"{foreign} is there",
                 hint="start etcd on it, or take a snapshot of that cluster and restore it into a new directory",
             )
+
+
+def _is_ours(path: Path) -> bool:
+    return (
+        path.is_file() and path.stat().st_size <= len(_WORDS_FOR_ETCD) and _WORDS_FOR_ETCD.startswith(path.read_bytes())
+    )
 
 
 def _lock(path: Path) -> int:

@@ -36,7 +36,7 @@ def test_a_new_directory_survives_a_loss_of_power(tmp_path: Path, monkeypatch: p
     synced: list[tuple[Path, list[Path]]] = []
 
     def noted(directory: Path) -> None:
-        synced.append((directory, list(directory.iterdir())))
+        synced.append((directory, sorted(directory.iterdir())))
 
     monkeypatch.setattr(data_dir, "sync_directory", noted)
     root = tmp_path / "deep" / "data"
@@ -47,6 +47,7 @@ def test_a_new_directory_survives_a_loss_of_power(tmp_path: Path, monkeypatch: p
         (tmp_path / "deep", [root]),
         (root, [member]),
         (member, [member / "snap"]),
+        (member, [member / "images", member / "snap"]),
     ]
 
 
