@@ -31,6 +31,9 @@ from etcdops.node.rpc.service import StreamCall
 from etcdops.node.storage.errors import Compacted, FutureRevision
 from etcdops.proto import etcdserverpb_pb2 as pb
 
+_SERIALIZABLE = b"\x38\x01"
+"""Field 7 of a RangeRequest, set."""
+
 
 class KVService:
     """Handlers of etcdserverpb.KV."""
@@ -51,10 +54,15 @@ class KVService:
 
     def range(self, message: bytes, answer: Answer) -> None:
         server = self._server
-        # Most reads are of one key and nothing else: field 1 fills the message.
-        if 2 < len(message) < 0x82 and message[0] == 0x0A and message[1] == len(message) - 2 and not server.is_learner:
-            server.linearize(partial(self._answer_one_key, message[2:], answer))
-            return
+        size = len(message)
+        if 2 < size < 0x82 and message[0] == 0x0A:
+            # Most reads are of one key: field 1 fills the message, or all of it but the flag at its end.
+            if message[1] == size - 2 and not server.is_learner:
+                server.linearize(partial(self._answer_one_key, message[2:], answer))
+                return
+            if 0 < message[1] == size - 4 and message.endswith(_SERIALIZABLE):
+                self._answer_one_key(message[2:-2], answer, None)
+                return
         request = decode(pb.RangeRequest, message)
         if server.is_learner and not request.serializable:
             answer.fail(NOT_SUPPORTED_FOR_LEARNER)

@@ -167,6 +167,20 @@ def test_a_linearizable_read_fails_with_what_the_driver_says(api: Api, member: S
     assert api.range(b"a", serializable=True).kvs[0].value == b"1"
 
 
+@pytest.mark.parametrize("size", [1, 2, 100, 124, 125, 126, 127, 128, 129, 300])
+def test_a_read_of_one_key_is_answered_the_same_however_it_is_asked(api: Api, size: int) -> None:
+    """R01: the usual requests are read without decoding them, whatever the key looks like and however long it is."""
+    # A key may end like an encoded `serializable` does.
+    for key in (b"k" * size, (b"k" * size + b"\x38\x01")[-size:]):
+        api.put(key, b"v")
+        other = key[:-1] + b"x"
+        for serializable in (False, True):
+            plain, decoded = (api.range(key, serializable=serializable, limit=limit) for limit in (0, 5))
+            assert plain == decoded
+            assert plain.kvs[0].key == key
+            assert api.range(other, serializable=serializable).count == 0
+
+
 def test_reads_go_on_while_data_is_corrupt(api: Api) -> None:
     """R29, P15, D08, T31, N12."""
     api.put(b"a")
