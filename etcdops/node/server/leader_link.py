@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import aiohttp
+from google.protobuf.message import DecodeError
 
 from etcdops.ids import LeaseID, MemberID
 from etcdops.node.api.errors import (
@@ -45,7 +46,10 @@ class Local(ServerPort, Protocol):
 
 
 class LeaderLink:
-    """Asks the leader on behalf of this follower, whoever leads by the time of the answer."""
+    """Asks the leader on behalf of this follower, whoever leads by the time of the answer.
+
+    An answer that cannot be read counts as none: every caller hears of its request.
+    """
 
     def __init__(self, server: Local) -> None:
         self._server = server
@@ -66,7 +70,12 @@ class LeaderLink:
         elif answer.status == _NOT_FOUND:
             done(0, LEASE_NOT_FOUND)
         else:
-            done(pb.LeaseKeepAliveResponse.FromString(answer.body).TTL, None)
+            try:
+                response = pb.LeaseKeepAliveResponse.FromString(answer.body)
+            except DecodeError:
+                done(0, TIMEOUT)
+            else:
+                done(response.TTL, None)
 
     async def time_to_live(self, request: bytes, done: Callable[[bytes, EtcdError | None], None]) -> None:
         """Encoded LeaseTimeToLiveRequest in, LeaseTimeToLiveResponse out."""
@@ -77,8 +86,12 @@ class LeaderLink:
         elif answer.status == _NOT_FOUND:
             done(b"", LEASE_NOT_FOUND)
         else:
-            response = leasepb.LeaseInternalResponse.FromString(answer.body).LeaseTimeToLiveResponse
-            done(response.SerializeToString(), None)
+            try:
+                response = leasepb.LeaseInternalResponse.FromString(answer.body)
+            except DecodeError:
+                done(b"", TIMEOUT)
+            else:
+                done(response.LeaseTimeToLiveResponse.SerializeToString(), None)
 
     async def promote(self, member: MemberID, metadata: Mapping[str, str | bytes], done: Done) -> None:
         """Have the leader promote `member`; done when it is in force here too, so that the caller reads its own
