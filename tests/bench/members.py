@@ -38,8 +38,8 @@ def resident_bytes(member: RealMember) -> int:
 
 def status(cluster: RealCluster, member: RealMember) -> dict[str, object]:
     """`etcdctl endpoint status` of one member."""
-    flags = ("endpoint", "status", "--write-out=json", f"--endpoints={member.url}")
-    found = json.loads(cluster.ctl(*flags, timeout_s=_CTL_TIMEOUT_S))[0]["Status"]
+    answers = json.loads(cluster.ctl("endpoint", "status", "--write-out=json", timeout_s=_CTL_TIMEOUT_S))
+    found = next(answer["Status"] for answer in answers if answer["Endpoint"] == member.url)
     assert isinstance(found, dict)
     return found
 
@@ -108,11 +108,11 @@ def save_snapshot(cluster: RealCluster, path: Path) -> tuple[int, float]:
     return size, took_s
 
 
-def grant_leases(cluster: RealCluster, member: RealMember, count: int, ttl_s: int) -> list[int]:
+def grant_leases(cluster: RealCluster, count: int, ttl_s: int) -> list[int]:
     """IDs of new leases."""
     found = []
     for _ in range(count):
         # "lease 694d... granted with TTL(600s)"
-        text = cluster.ctl("lease", "grant", str(ttl_s), f"--endpoints={member.url}")
+        text = cluster.ctl("lease", "grant", str(ttl_s))
         found.append(int(text.split()[1], 16))
     return found

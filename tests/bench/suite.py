@@ -243,9 +243,7 @@ def watches(bench: Bench) -> None:
 def leases(bench: Bench) -> None:
     """Keep-alives of 20 leases on ten streams."""
     with bench.clusters(1) as pair:
-        known = {
-            id(cluster): members.grant_leases(cluster, cluster.members[0], 20, LEASE_TTL_S) for cluster in pair.values()
-        }
+        known = {id(cluster): members.grant_leases(cluster, 20, LEASE_TTL_S) for cluster in pair.values()}
 
         def keep(cluster: RealCluster, _: int) -> dict[str, float]:
             count = bench.plan.puts * 2
