@@ -107,3 +107,32 @@ def test_members_of_a_new_cluster_may_all_be_killed_at_their_first_start(
             assert list(client.all()) == ["key"]
             leaders.add(client.status().leader)
     assert len(leaders) == 1
+
+
+@pytest.mark.parametrize("stage", ["state.db", "wal.db", "served"])
+def test_a_joining_member_that_was_killed_joins_at_its_next_start(
+    clusters: Callable[[int], RealCluster], stage: str
+) -> None:
+    """Its log may be empty then, and who the others are is written nowhere: they tell it."""
+    old, joining = clusters(1), clusters(1)
+    old.start()
+    (first,), (second,) = old.members, joining.members
+    second.name = "joining"
+    with RawClient(first.url) as client:
+        client.put("before", "value")
+        client.member_add(second.peer_url)
+    second.initial_cluster = f"{first.initial_cluster},{second.name}={second.peer_url}"
+    second.flags = ("--initial-cluster-state=existing",)
+    second.start_nowait()
+    if stage == "served":
+        second.wait_ready()
+    else:
+        _once_there_is(stage)(second)
+    second.kill()
+    second.start()
+    for member in (first, second):
+        with RawClient(member.url) as client:
+            client.put(f"from-{member.name}", "value")
+    for member in (first, second):
+        with RawClient(member.url) as client:
+            assert sorted(client.all()) == sorted(["before", "from-joining", f"from-{first.name}"])
