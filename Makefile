@@ -7,10 +7,12 @@ LOCK   := .ci/requirements.lock
 # Two processes by default: the machines this runs on in CI have two cores.
 JOBS   ?= 2
 ENGINE ?= node
+# What `make sim` runs, e.g. make sim SEEDS=10000, or SEEDS=500..600
+SEEDS  ?= 200
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast bench format proto lock clean
+.PHONY: help venv etcd demo check test test-fast sim bench format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +51,9 @@ test: venv  ## all tests; what this machine cannot run is listed by name with th
 bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
 	@.ci/fetch-etcd >/dev/null && { .ci/fetch-h2load >/dev/null || true; }
 	@nice -n 5 $(BIN)/python -m tests.bench.suite $(if $(QUICK),--quick) $(if $(BENCH_FULL),--full) $(ARGS)
+
+sim: venv  ## simulated clusters under faults (SEEDS=200 JOBS=2); tests/sim/README.md
+	$(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs $(JOBS)
 
 format: venv  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format etcdops tests

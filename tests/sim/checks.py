@@ -154,7 +154,9 @@ class Truth:
         found = state.mvcc.hash_kv()
         known = self._hashes.setdefault(state.consistent_index, (found.hash, found.compact_revision, found.revision))
         if known != (found.hash, found.compact_revision, found.revision):
-            raise Broken("state machine safety", f"{member.name} has HashKV {found} at {state.consistent_index}, not {known}")
+            raise Broken(
+                "state machine safety", f"{member.name} has HashKV {found} at {state.consistent_index}, not {known}"
+            )
 
     def _compare(self, member: SimMember, index: int) -> None:
         mvcc = member.server.state.mvcc

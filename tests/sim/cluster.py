@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from etcdops.ids import MemberID
 from etcdops.node.config import Config
@@ -16,7 +17,7 @@ from tests.sim.disk import Disks
 from tests.sim.loop import SimLoop
 from tests.sim.member import SimMember
 from tests.sim.network import SimNetwork
-from tests.sim.plan import ELECTION_MS, HEARTBEAT_MS, Options
+from tests.sim.plan import HEARTBEAT_MS, Options
 from tests.sim.seams import Seams
 from tests.sim.trace import Trace
 
@@ -63,18 +64,22 @@ class SimCluster:
         first = member.number < self.options.members
         views = [one.server.members for one in self.members if one.serves]
         known = next((view for view in views if view.get(member.id)), views[0] if views else None)
-        joining = [] if known is None else [
-            f"{member.name if member.url in one.peer_urls else one.name or f'x{one.id:x}'}={url}"
-            for one in known.members()
-            for url in one.peer_urls
-        ]
+        joining = (
+            []
+            if known is None
+            else [
+                f"{member.name if member.url in one.peer_urls else one.name or f'x{one.id:x}'}={url}"
+                for one in known.members()
+                for url in one.peer_urls
+            ]
+        )
         return Config(
             name=member.name,
             data_dir=str(member.root),
             snapshot_count=self.options.snapshot_count,
             snapshot_catchup_entries=self.options.catchup_entries,
             heartbeat_interval_ms=HEARTBEAT_MS,
-            election_timeout_ms=ELECTION_MS,
+            election_timeout_ms=self.options.election_ms,
             listen_peer_urls=(member.url,),
             initial_advertise_peer_urls=(member.url,),
             advertise_client_urls=(f"http://127.0.0.1:{10000 + member.number}",),
@@ -118,6 +123,18 @@ class SimCluster:
 
     # Waiting.
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """A task; what it raises ends the run."""
+        task = self.loop.create_task(work)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                self.loop.errors.append(error)
+                self.loop.stop()
+
+        task.add_done_callback(ended)
+        return task
+
     async def wait_until(self, condition: Callable[[], bool], ticks_max: int, what: str) -> None:
         """Raises: Broken - not within so many ticks."""
         for _ in range(ticks_max):
@@ -142,17 +159,15 @@ class SimCluster:
             if member.state == "down":
                 member.start()
 
-    def run(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Run `work` to its end. Raises: whatever it raises, and what any callback raised."""
+    def run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` to its end. Raises: whatever it raises, and what any callback or task raised."""
         loop = self.loop
-        main = loop.create_task(_awaited(work))
-        main.add_done_callback(lambda _: loop.stop())
+        self.spawn(work).add_done_callback(lambda _: loop.stop())
         try:
             loop.run_forever()
             if loop.errors:
                 error = loop.errors[0]
                 raise error if isinstance(error, BaseException) else RuntimeError(error)
-            main.result()
         finally:
             for task in sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name()):
                 task._log_destroy_pending = False  # type: ignore[attr-defined]  # the world ends with it
@@ -166,7 +181,3 @@ class SimCluster:
         self.loop._ready.clear()  # type: ignore[attr-defined]  # callbacks of the dead
         self.loop._scheduled.clear()  # type: ignore[attr-defined]
         self.loop.close()
-
-
-async def _awaited(work: Callable[[], Awaitable[None]]) -> None:
-    await work()

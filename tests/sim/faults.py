@@ -10,6 +10,7 @@ import random
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import ClassVar
 
 from etcdops.ids import MemberID
 from etcdops.node.rpc.service import RpcError
@@ -20,6 +21,8 @@ from tests.sim.member import SimMember
 from tests.sim.plan import Fault
 
 CALL_TIMEOUT_S = 3.0
+NO_ROOM = "no room for "
+"""How a fault is counted that met a cluster to which it could not be done."""
 
 
 class Faults:
@@ -36,22 +39,29 @@ class Faults:
         for fault in self._plan:
             await asyncio.sleep(max(0.0, fault.at - loop.time()))
             self._cluster.trace("fault", fault.line())
-            self.tasks.append(loop.create_task(self._one(fault)))
+            self.tasks.append(self._cluster.spawn(self._one(fault)))
 
     async def _one(self, fault: Fault) -> None:
-        happened = await self._KINDS[fault.kind](self, fault, random.Random(f"{self._cluster.seed}/fault/{fault.number}"))
-        self._cluster.counts[fault.kind if happened else f"(no room for) {fault.kind}"] += 1
+        happened = await self._KINDS[fault.kind](
+            self, fault, random.Random(f"{self._cluster.seed}/fault/{fault.number}")
+        )
+        self._cluster.counts[fault.kind if happened else NO_ROOM + fault.kind] += 1
 
     def _member(self, number: int) -> SimMember:
         present = self._cluster.present()
         return present[number % len(present)]
+
+    def _target(self, fault: Fault) -> SimMember:
+        """Half of the time it meets the leader."""
+        leader = self._cluster.leader() if fault.other % 2 else None
+        return leader or self._member(fault.member)
 
     def _restart(self, member: SimMember) -> None:
         if member.state == "down" and not self._cluster.healed:
             member.start()
 
     def _hit(self, fault: Fault) -> SimMember | None:
-        member = self._member(fault.member)
+        member = self._target(fault)
         return member if member.serves else None
 
     # Power and processes.
@@ -103,7 +113,7 @@ class Faults:
             return False
         member.pause()
         await asyncio.sleep(fault.for_s)
-        member.resume()
+        member.resume(draw)
         return True
 
     # The network.
@@ -121,7 +131,7 @@ class Faults:
         return bool(pairs)
 
     async def _isolate(self, fault: Fault, draw: random.Random) -> bool:
-        lonely = self._member(fault.member).id
+        lonely = self._target(fault).id
         others = [one for one in self._ids() if one != lonely]
         return await self._cut([(lonely, one) for one in others] + [(one, lonely) for one in others], fault.for_s)
 
@@ -138,7 +148,7 @@ class Faults:
         return await self._cut([(one, two)], fault.for_s)
 
     async def _flap(self, fault: Fault, draw: random.Random) -> bool:
-        lonely = self._member(fault.member).id
+        lonely = self._target(fault).id
         pairs = [(lonely, one) for one in self._ids() if one != lonely]
         for _ in range(draw.randint(2, 8)):
             if self._cluster.healed:
@@ -199,7 +209,7 @@ class Faults:
             member.corrupted = False
             self._restart(member)
             return False
-        member.start()
+        self._restart(member)
         if member.state != "refused":
             # What was damaged was not needed: `Memory.compare` has seen to that.
             member.corrupted = False
@@ -245,7 +255,7 @@ class Faults:
             return False
         member = cluster.add_member()
         request = pb.MemberAddRequest(peerURLs=[member.url], isLearner=True).SerializeToString()
-        answer = await self._ask_anybody("/etcdserverpb.Cluster/MemberAdd", request)
+        answer = await self._ask_anybody("/etcdserverpb.Cluster/MemberAdd", request, tries=16)
         if answer is None or cluster.healed:
             # Perhaps it was added all the same: a learner that never starts harms nobody.
             return False
@@ -319,7 +329,7 @@ class Faults:
             return False
         return await self.ask(member, "/etcdserverpb.Maintenance/Defragment", b"") is not None
 
-    _KINDS: dict[str, Callable[[Faults, Fault, random.Random], Awaitable[bool]]] = {
+    _KINDS: ClassVar[dict[str, Callable[[Faults, Fault, random.Random], Awaitable[bool]]]] = {
         "crash": _crash,
         "crash-in-write": _crash_in_write,
         "crash-all": _crash_all,
@@ -368,7 +378,7 @@ def damage_tail(member: SimMember, draw: random.Random) -> bool:
     return True
 
 
-def _transactions(log: bytes) -> list[int]:
+def _transactions(log: bytearray) -> list[int]:
     """Where each transaction of an SQLite write-ahead log ends, as far as it is in use."""
     ends = []
     for at in range(_HEADER_BYTES, len(log) - _FRAME_BYTES + 1, _FRAME_BYTES):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -107,10 +108,12 @@ class MemberLoop:
         elif not self.dead:
             callback(*arguments)
 
-    def resume(self) -> None:
-        """SIGCONT: what came due meanwhile runs now, in its order."""
+    def resume(self, draw: random.Random | None = None) -> None:
+        """SIGCONT: what came due meanwhile runs now, in its order or in any."""
         self.paused = False
         kept, self._kept = self._kept, []
+        if draw is not None and draw.random() < 0.5:
+            draw.shuffle(kept)
         for callback, arguments in kept:
             self.loop.call_soon(self.run, callback, *arguments)
 

@@ -80,14 +80,16 @@ class Memory:
         first, last = memory.first_index(), memory.last_index()
         for _, entries in self._under_way:
             start = entries[0].index if entries else last + 1
-            if first <= start <= last and memory.term(start) == entries[0].term:
+            if first <= start <= last and memory.term(LogIndex(start)) == entries[0].term:
                 # It was written before the crash, and replaced what followed.
                 self.saved(None, entries)
                 break
         self._under_way.clear()
         for index in sorted(self.terms):
             if index > last:
-                raise Broken("durability", f"{name} lost entry {index}, which its disk had confirmed; the last is {last}")
+                raise Broken(
+                    "durability", f"{name} lost entry {index}, which its disk had confirmed; the last is {last}"
+                )
             if index >= first and memory.term(LogIndex(index)) != self.terms[index]:
                 raise Broken("durability", f"{name} has another entry at {index} than its disk had confirmed")
 
@@ -221,7 +223,11 @@ class SimMember:
             return
         self.state = "stopping"
         life = self.loop
-        await self.server.stop()
+        try:
+            await self.server.stop()
+        except (apsw.Error, EtcdopsError, OSError):
+            if not self.disk.dead and not self.disk.full:
+                raise
         if self.state == "stopping" and life is self.loop:
             self.state = "down"
             self._close()
@@ -232,10 +238,11 @@ class SimMember:
             self.loop.paused = True
             self.cluster.trace(self.name, "is paused")
 
-    def resume(self) -> None:
+    def resume(self, draw: random.Random | None = None) -> None:
+        """Args: draw mixes what waits on different sockets, which the machine hands over in any order."""
         if self.loop is not None and self.loop.paused:
             self.cluster.trace(self.name, "goes on")
-            self.loop.resume()
+            self.loop.resume(draw)
 
     def _ended(self) -> None:
         """The member stopped by itself."""

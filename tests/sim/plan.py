@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HEARTBEAT_MS = 100
-ELECTION_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,10 @@ class Options:
     think_s: float
     """A client's longest pause between two requests."""
     keys: int
+    election_ms: int
+    message_bytes_max: int
+    """Of raft's messages and of what one Ready applies."""
+    inflight_max: int
 
     @property
     def rate_max(self) -> float:
@@ -42,11 +45,12 @@ class Options:
         """For people: what was drawn."""
         drift = ", ".join(f"{(rate - 1) * 100:+.2f}%" for rate in self.rates[: self.members])
         return [
-            f"members {self.members} (pre-vote {'on' if self.pre_vote else 'off'}, snapshot-count "
-            f"{self.snapshot_count}, catch-up {self.catchup_entries}), clocks {drift}",
+            f"members {self.members} (pre-vote {'on' if self.pre_vote else 'off'}, election {self.election_ms} ms, "
+            f"snapshot-count {self.snapshot_count}, catch-up {self.catchup_entries}), clocks {drift}",
             f"clients {self.clients}, watchers {self.watchers}, leases {self.leasers}, keys {self.keys}, "
             f"think up to {self.think_s:.2f} s, {self.active_s:.1f} s of faults, delay up to "
             f"{self.delay_s_max * 1000:.1f} ms",
+            f"raft messages up to {self.message_bytes_max} bytes, {self.inflight_max} in flight",
         ]
 
 
@@ -100,8 +104,12 @@ _WEIGHTS: dict[str, int] = {
 KINDS = tuple(_WEIGHTS)
 
 
-def draw_plan(seed: int) -> tuple[Options, list[Fault]]:
-    """The options and the faults of a seed, by time."""
+SHORT = 0.3
+"""The part of the time that faults and clients get in a short run."""
+
+
+def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
+    """The options and the faults of a seed, by time. A short run draws the same and has less time for it."""
     draw = random.Random(f"{seed}/plan")
     members = draw.choices((1, 3, 5), (2, 14, 4))[0]
     drift = draw.choice((0.0, 0.0, 0.001, 0.02))
@@ -111,14 +119,17 @@ def draw_plan(seed: int) -> tuple[Options, list[Fault]]:
         clients=draw.randint(1, 4),
         watchers=draw.randint(1, 3),
         leasers=draw.randint(0, 2),
-        active_s=draw.uniform(6.0, 16.0),
-        snapshot_count=draw.choice((5, 20, 60, 200, 10_000)),
-        catchup_entries=draw.choice((1, 5, 20, 5_000)),
-        pre_vote=draw.random() < 0.8,
+        active_s=draw.uniform(6.0, 16.0) * (SHORT if short else 1.0),
+        snapshot_count=draw.choice((5, 10, 20, 60, 10_000)),
+        catchup_entries=draw.choice((1, 1, 5, 5_000)),
+        pre_vote=draw.random() < 0.7,
         delay_s_max=draw.choice((0.001, 0.005, 0.02, 0.08)),
         rates=tuple(1.0 + draw.uniform(-drift, drift) for _ in range(16)),
-        think_s=draw.choice((0.05, 0.2, 0.4)),
+        think_s=draw.choice((0.02, 0.2, 0.4)),
         keys=draw.choice((2, 5, 12)),
+        election_ms=draw.choice((500, 1000)),
+        message_bytes_max=draw.choice((1, 200, 1 << 20)),
+        inflight_max=draw.choice((1, 4, 512)),
     )
     return options, _draw_faults(draw, options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import shutil
 import tempfile
@@ -45,12 +46,15 @@ class Verdict:
 
 
 def run_seed(
-    seed: int, *, without: Collection[int] = (), only: Collection[int] | None = None, show: Callable[[str], None] | None = None
+    seed: int,
+    *,
+    short: bool = False,
+    only: Collection[int] | None = None,
+    show: Callable[[str], None] | None = None,
 ) -> Verdict:
-    """Run one seed. Args: without - numbers of faults to leave out; only - the ones to keep; show sees the trace."""
-    options, plan = draw_plan(seed)
-    plan = [fault for fault in plan if fault.number not in without and (only is None or fault.number in only)]
-    return run_plan(options, plan, show)
+    """Run one seed. Args: short - see draw_plan; only - numbers of the faults to keep; show sees the trace."""
+    options, plan = draw_plan(seed, short=short)
+    return run_plan(options, [fault for fault in plan if only is None or fault.number in only], show)
 
 
 def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | None = None) -> Verdict:
@@ -59,16 +63,18 @@ def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | 
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="etcdops-sim-", dir=memory if memory.is_dir() else None))
     logging.disable(1000)
+    collect_often = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
     disks = Disks()
     try:
         cluster = SimCluster(options, folder, disks, show)
         failure = promise = ""
         try:
             with cluster.seams:
-                cluster.run(lambda: _play(cluster, plan))
+                cluster.run(_play(cluster, plan))
         except Broken as broken:
             failure, promise = str(broken), broken.promise
-        except Exception as error:  # noqa: BLE001 - whatever it is, this seed shows it
+        except Exception as error:
             failure, promise = f"{type(error).__name__}: {error}", "no exceptions"
             if show is not None:
                 raise
@@ -91,6 +97,7 @@ def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | 
     finally:
         disks.remove()
         logging.disable(logging.NOTSET)
+        gc.set_threshold(*collect_often)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -105,17 +112,13 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
         *(KeyClient(cluster, number, calls).run(until) for number in range(options.clients)),
         *(LeaseClient(cluster, number, calls).run(until) for number in range(options.leasers)),
     ]
-    tasks = [loop.create_task(work) for work in workers]
-    watching = [loop.create_task(watcher.run(float("inf"))) for watcher in watchers]
-    tasks.append(loop.create_task(faults.run()))
-    guard = loop.create_task(_guard([*tasks, *watching]))
-    await asyncio.wait(tasks[-1:])
+    tasks = [cluster.spawn(work) for work in workers]
+    watching = [cluster.spawn(watcher.run(float("inf"))) for watcher in watchers]
+    await faults.run()
     await asyncio.sleep(max(0.0, until - loop.time()))
     cluster.heal()
     if faults.tasks:
         await asyncio.wait(faults.tasks)
-    for task in faults.tasks:
-        task.result()
     # A fault that ended during the healing may have left somebody down.
     cluster.heal()
     await _agree(cluster, calls)
@@ -123,7 +126,6 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     await _leases_end(cluster)
     await _catch_up(cluster)
     await _watchers_see_everything(cluster, watchers)
-    guard.cancel()
     for task in watching:
         task.cancel()
     _compare(cluster)
@@ -135,11 +137,6 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     cluster.counts["entries"] += len(cluster.truth.log)
     cluster.counts["events watched"] += sum(len(watcher.seen.events) for watcher in watchers)
     cluster.counts["leases ended"] += len(cluster.truth.expired)
-
-
-async def _guard(tasks: list[asyncio.Task[None]]) -> None:
-    """What breaks a promise in one of the tasks ends the run at once."""
-    await asyncio.gather(*tasks)
 
 
 async def _agree(cluster: SimCluster, calls: list[Call]) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +22,10 @@ from etcdops.node.peer import forward
 from etcdops.node.peer.forward import Question
 from etcdops.node.peer.port import Answer
 from etcdops.node.peer.remote import FetchFailed, Reachable, RemoteCluster, Versions
+from etcdops.node.raft.config import RaftConfig
 from etcdops.node.raft.core import RaftCore
 from etcdops.node.server import bootstrap as bootstrap_module
+from etcdops.node.server import derived as derived_module
 from etcdops.node.server import peers as peers_module
 from etcdops.node.server import server as server_module
 from etcdops.node.server.bootstrap import Boot
@@ -122,13 +126,32 @@ class Seams:
         assert self.born is not None, "parts are made by SimMember.start only"
         return self.born
 
-    def _storage_thread(
-        self, loop: MemberLoop, on_failure: Callable[[BaseException], None]
-    ) -> SimStorageThread:
+    def _storage_thread(self, loop: MemberLoop, on_failure: Callable[[BaseException], None]) -> SimStorageThread:
         return SimStorageThread(loop, on_failure, self._newborn.disk_latency_s)
 
     def _raft_core(self, config: Config, boot: Boot, _: random.Random) -> RaftCore:
-        return raft_core(config, boot, self._random())
+        with self._small_messages():
+            return raft_core(config, boot, self._random())
+
+    @contextmanager
+    def _small_messages(self) -> Iterator[None]:
+        """Raft's bounds as the plan has them: small ones make many short messages, and Readys with little in them."""
+        before = derived_module.raft_config
+        options = self._cluster.options
+
+        def raft_config(config: Config, boot: Boot) -> RaftConfig:
+            return replace(
+                before(config, boot),
+                size_max_bytes_per_message=options.message_bytes_max,
+                size_max_bytes_committed_per_ready=options.message_bytes_max,
+                inflight_messages_max=options.inflight_max,
+            )
+
+        derived_module.raft_config = raft_config
+        try:
+            yield
+        finally:
+            derived_module.raft_config = before
 
     def _random(self) -> random.Random:
         return random.Random(self._newborn.draw.getrandbits(64))

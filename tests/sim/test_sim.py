@@ -1,0 +1,65 @@
+"""Whole clusters in simulated worlds. `python -m tests.sim` runs more of them; README.md says how to read a failure."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sim.plan import draw_plan
+from tests.sim.run import run_seed
+from tests.sim.shrink import shrink
+
+SEEDS = 160
+CHUNK = 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+def test_every_promise_is_kept_in_every_simulated_world(first: int) -> None:
+    """Goal: agreement, durability, linearizability, leases, watches and progress under any faults (issue 3)."""
+    for seed in range(first, first + CHUNK):
+        verdict = run_seed(seed, short=True)
+        assert not verdict.failure, f"{verdict.failure}: python -m tests.sim --seed {seed} --short"
+
+
+@pytest.mark.slow
+def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
+    """Goal: a failure can be looked at again. Hashes of bytes and texts differ between these processes."""
+    fingerprints = {run_seed(7, short=True).fingerprint}
+    for hash_seed in ("1", "2"):
+        found = subprocess.run(
+            [sys.executable, "-m", "tests.sim", "--seed", "7", "--short"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=50,
+            cwd=Path(__file__).parents[2],
+            env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        ).stdout
+        fingerprints.add(found.partition("trace ")[2].partition(",")[0])
+    assert len(fingerprints) == 1
+
+
+def test_a_fault_left_out_does_not_change_what_others_draw() -> None:
+    """Goal: a failing plan can be made shorter."""
+    options, faults = draw_plan(11)
+    assert draw_plan(11) == (options, faults)
+    assert [fault.number for fault in faults] == list(range(len(faults)))
+
+
+@pytest.mark.slow
+def test_shrinking_keeps_the_faults_that_a_failure_needs() -> None:
+    """Goal: what is left still breaks the same promise, and nothing of it can be left out."""
+    from tests.sim.bugs import planted
+
+    with planted("acknowledged-before-fsync"):
+        failed = next(
+            verdict for seed in range(30) if (verdict := run_seed(seed, short=True)).failure and len(verdict.faults) > 2
+        )
+        needed = shrink(failed, lambda line: None, short=True)
+        assert len(needed) < len(failed.faults)
+        assert run_seed(failed.seed, short=True, only=needed).promise == failed.promise
