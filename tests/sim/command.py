@@ -120,9 +120,8 @@ def _many(run: _Run, seeds: range, jobs: int) -> int:
             print(f"... {count} of {len(seeds)} seeds, {count / (last_shown - started):.1f} a second", flush=True)
     took_s = time.monotonic() - started
     print(f"commit {_commit()}: {count} seeds, {failed} failed, {count / took_s:.1f} seeds/s")
-    print(
-        f"{simulated_s / 3600:.2f} hours simulated in {took_s / 60:.1f} minutes, {simulated_s / took_s:.0f} times as fast"
-    )
+    speed = simulated_s / took_s
+    print(f"{simulated_s / 3600:.2f} hours simulated in {took_s / 60:.1f} minutes, {speed:.0f} times as fast")
     _print_coverage(total)
     return 1 if failed else 0
 
