@@ -33,6 +33,7 @@ HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _RESERVED_FILES = 150  # for the member's own files and peers. Source: etcd server/embed/serve.go, reservedInternalFDNum
 _BACKLOG = 4096
+_ACCEPTED_A_TURN_MAX = 64
 _TICK_S = 1.0
 _WRITE_HIGH_BYTES = 256 * 1024
 _UNREAD_BYTES_MAX = 4 * 1024 * 1024
@@ -88,6 +89,7 @@ class Listener:
         self._sockets: list[socket.socket] = []
         self._addresses: list[tuple[str, int]] = []
         self._acceptors: list[asyncio.Task[None]] = []
+        self._adoptions: set[asyncio.Task[None]] = set()
         self._deadline_timer: asyncio.TimerHandle | None = None
         self.tick_s = tick_s
         self._tick_timer = self.loop.call_later(tick_s, self._tick)
@@ -123,6 +125,8 @@ class Listener:
         for acceptor in self._acceptors:
             acceptor.cancel()
         await asyncio.gather(*self._acceptors, return_exceptions=True)
+        if self._adoptions:
+            await asyncio.wait(self._adoptions, timeout=1.0)
         for listening in self._sockets:
             listening.close()
         for connection in list(self._connections):
@@ -159,14 +163,33 @@ class Listener:
                     _logger.warning("failed to accept a connection", extra=fields(error=error))
                     await asyncio.sleep(0.1 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) else 0)
                     continue
-                self._set_options(accepted)
-                connection = _Connection(self)
-                self._add(connection)
-                adoption = self._adopt(accepted, connection)
-                if self._ssl_context is None:
-                    await adoption
-                else:
-                    handshakes.create_task(adoption)  # a slow handshake must not keep others waiting
+                self._take(accepted, handshakes)
+                self._accept_waiting(listening, handshakes)
+
+    def _accept_waiting(self, listening: socket.socket, handshakes: asyncio.TaskGroup) -> None:
+        """Accept who waits already: at full load a turn of the loop takes long, and each would wait for the others."""
+        for _ in range(_ACCEPTED_A_TURN_MAX - 1):
+            if not self._room.is_set():
+                return
+            try:
+                accepted, _ = listening.accept()
+            except OSError:
+                return  # nobody waits; or it is a failure that the next wait meets again and tells
+            self._take(accepted, handshakes)
+
+    def _take(self, accepted: socket.socket, handshakes: asyncio.TaskGroup) -> None:
+        """Serve a client, without keeping others waiting meanwhile."""
+        self._set_options(accepted)
+        connection = _Connection(self)
+        self._add(connection)
+        adoption = self._adopt(accepted, connection)
+        if self._ssl_context is None:
+            # A few turns of the loop, and not to be cancelled in the middle: `stop` waits for it.
+            task = self.loop.create_task(adoption)
+            self._adoptions.add(task)
+            task.add_done_callback(self._adoptions.discard)
+        else:
+            handshakes.create_task(adoption)
 
     async def _adopt(self, accepted: socket.socket, connection: _Connection) -> None:
         try:

@@ -513,6 +513,36 @@ async def test_connections_beyond_the_limit_wait(start: Start) -> None:
         assert listener.connections_open == 2
 
 
+async def test_clients_that_come_at_once_are_accepted_at_once(start: Start) -> None:
+    """A turn of the loop takes long at full load: a client must not wait one for each of those before it."""
+    listener = await start()
+    address = listener.addresses[0]
+    with contextlib.ExitStack() as stack:
+        # The kernel takes them all; the loop does not run meanwhile.
+        for _ in range(50):
+            stack.enter_context(socket.create_connection(address, 5.0))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert listener.connections_open == 50
+
+
+@pytest.mark.parametrize("turns", range(7))
+async def test_stopping_while_clients_are_accepted_waits_for_nobody(start: Start, turns: int) -> None:
+    """However far their connections have come: they hold no call, so the grace is not for them."""
+    listener = await start()
+    address = listener.addresses[0]
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(socket.create_connection(address, 5.0)) for _ in range(20)]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10.0):
+            await listener.stop(60.0)
+        assert listener.connections_open == 0
+        for client in clients:
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+
+
 async def test_stopping_lets_calls_finish(start: Start, service: Service) -> None:
     """Graceful: open calls are answered, new connections refused, idle ones closed."""
     listener = await start()
