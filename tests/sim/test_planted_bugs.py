@@ -30,20 +30,33 @@ FOUND = {
 the test is short; from seed 0 on it takes at most as many seeds as the last one says.
 """
 
-RARE = frozenset({"commit-of-older-terms", "leases-not-recovered", "read-index-without-quorum", "read-joins-round"})
-"""They need a coincidence that short runs seldom have: `python -m tests.sim --seeds 0..1000 --plant NAME`."""
+FOUND_LONG = {"leases-not-recovered": (9, 60), "read-index-without-quorum": (349, 450), "read-joins-round": (1, 30)}
+"""The same in long runs."""
+
+RARE = frozenset({"commit-of-older-terms"})
+"""Needs a coincidence that is seldom (Raft figure 8); tests/node/raft/chaos.py, on the core alone, is closer to it. Try
+`python -m tests.sim --seeds 1000 --plant NAME`.
+"""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_a_planted_mistake_is_found(name: str) -> None:
     """Source: reliability notes on how etcd tests itself, target S-5: every known mistake is caught."""
+    assert _is_found(name, range(*FOUND[name]), short=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(FOUND_LONG))
+def test_a_planted_mistake_is_found_in_long_runs(name: str) -> None:
+    """Source: as above."""
+    assert _is_found(name, range(*FOUND_LONG[name]), short=False)
+
+
+def _is_found(name: str, seeds: range, *, short: bool) -> bool:
     with planted(name):
-        for seed in range(*FOUND[name]):
-            if run_seed(seed, short=True).failure:
-                return
-    pytest.fail(f"{name} was not found by seeds {FOUND[name]}")
+        return any(run_seed(seed, short=short).failure for seed in seeds)
 
 
 def test_every_planted_mistake_is_looked_for() -> None:
-    assert sorted([*FOUND, *RARE]) == sorted(BUGS)
+    assert sorted([*FOUND, *FOUND_LONG, *RARE]) == sorted(BUGS)
