@@ -25,6 +25,11 @@ def format_id(number: int) -> str:
     return format(number & 0xFFFF_FFFF_FFFF_FFFF, "x")
 
 
+def padded_id(number: int) -> str:
+    """An ID as etcdops shows it, to people and in JSON: always 16 hex digits, so that columns and searches fit."""
+    return format(number & 0xFFFF_FFFF_FFFF_FFFF, "016x")
+
+
 def member_id(peer_urls: Iterable[str], cluster_token: str, *, added_at: int | None = None) -> MemberID:
     """The ID etcd gives a member: the first 8 bytes of a SHA-1 over what makes it unique.
 

@@ -16,6 +16,8 @@ from typing import TextIO
 
 import click
 
+from etcdops.ids import padded_id
+
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 COLORS = {"good": "cyan", "warn": "yellow", "bad": "red", "dim": "bright_black", "head": None}
@@ -164,7 +166,7 @@ def render_json(schema: str, body: Mapping[str, Json], *, pretty: bool = True) -
 
 def hex_id(number: int | None) -> str | None:
     """A 64-bit ID as 16 hex digits: as a JSON number it would be rounded by half the world's readers."""
-    return None if number is None else format(number, "016x")
+    return None if number is None else padded_id(number)
 
 
 def rfc3339(seconds: float | None) -> str | None:

@@ -78,7 +78,7 @@ def save(file: Path, member: str, force: bool) -> None:
     origin: dict[str, Json] = {
         "member": saved.member,
         "endpoint": saved.endpoint,
-        "cluster_id": saved.cluster_id.rjust(16, "0") if saved.cluster_id else None,
+        "cluster_id": saved.cluster_id or None,
         "raft_term": saved.term,
         "taken_at": rfc3339(saved.taken_at),
         "warnings": list(saved.warnings),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from etcdops import ids
 from etcdops.errors import UsageError
-from etcdops.ids import format_id
+from etcdops.ids import padded_id
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 from etcdops.snapshot.facts import SnapshotFormat
@@ -63,8 +63,8 @@ def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredM
     numbers = [ids.member_id(member.peer_urls, request.token) for member in members]
     return RestoredMember(
         data_dir=str(request.data_dir),
-        member_id=format_id(ids.member_id(own.peer_urls, request.token)),
-        cluster_id=format_id(ids.cluster_id(numbers)),
+        member_id=padded_id(ids.member_id(own.peer_urls, request.token)),
+        cluster_id=padded_id(ids.cluster_id(numbers)),
         token=request.token,
         keys=report.live_keys,
         revision=revision,

@@ -15,7 +15,7 @@ from etcdops.client.maintenance import SnapshotProgress
 from etcdops.client.view import ClusterView, MemberView, observe
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, Unreachable, UsageError
-from etcdops.ids import format_id
+from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
 from etcdops.snapshot.checksum import sync, sync_folder
 from etcdops.snapshot.inspect import SnapshotReport, inspect_snapshot
@@ -53,7 +53,9 @@ def choose_member(view: ClusterView, name: str = "") -> tuple[MemberView, tuple[
     """
     answering = view.answering
     if name:
-        named = [member for member in view.members if name in (member.name, format_id(member.id or 0))]
+        named = [
+            member for member in view.members if name == member.name or name.rjust(16, "0") == padded_id(member.id or 0)
+        ]
         if not named:
             known = ", ".join(member.label for member in view.members)
             raise UsageError(f"there is no member {name!r}", hint=f"members: {known}")
@@ -123,7 +125,7 @@ async def save_snapshot(
         report=dataclasses.replace(report, path=path),
         endpoint=endpoint,
         member=chosen.name,
-        cluster_id=format_id(view.cluster_id) if view.cluster_id else "",
+        cluster_id=padded_id(view.cluster_id) if view.cluster_id else "",
         term=chosen.status.raft_term,
         taken_at=taken_at,
         sidecar=path.with_name(f"{path.name}.json"),

@@ -82,8 +82,8 @@ def test_losses_are_numbers_with_their_witness() -> None:
 def test_identity_is_always_fresh_and_shown() -> None:
     """Goal: an old member can never be taken for one of the new cluster."""
     plan = make_plan(CLUSTER, facts(), REPORT, CHOICES)
-    assert plan.inputs["old_cluster_id"] == "abc"
-    assert plan.inputs["new_cluster_id"] not in (None, "abc")
+    assert plan.inputs["old_cluster_id"] == "0000000000000abc"
+    assert plan.inputs["new_cluster_id"] not in (None, "0000000000000abc")
     assert "fresh-token" in "".join(plan.summary)
     other = make_plan(CLUSTER, facts(), REPORT, dataclasses.replace(CHOICES, token="another"))
     assert other.inputs["new_cluster_id"] != plan.inputs["new_cluster_id"]

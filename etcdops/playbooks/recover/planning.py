@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from etcdops.errors import ClusterUnsafe, UsageError
-from etcdops.ids import cluster_id, format_id, member_id
+from etcdops.ids import cluster_id, member_id, padded_id
 from etcdops.playbooks import safety
 from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
 from etcdops.playbooks.plan import Json, Plan
@@ -67,8 +67,8 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
         "directory": str(cluster.directory),
         "stamp": stamp,
         "old_token": cluster.token,
-        "old_cluster_id": format_id(facts.cluster_id) if facts.cluster_id else None,
-        "new_cluster_id": format_id(new_id),
+        "old_cluster_id": padded_id(facts.cluster_id) if facts.cluster_id else None,
+        "new_cluster_id": padded_id(new_id),
         "snapshot": str(snapshot.path.absolute()),
         "sha256": snapshot.sha256,
         "has_checksum": snapshot.has_checksum,

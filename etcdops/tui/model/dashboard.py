@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView
-from etcdops.ids import format_id
+from etcdops.ids import padded_id
 from etcdops.tui.model.changes import Event
 from etcdops.tui.model.cluster import HEALTH_MARKS, SEVERITY_MARKS
 from etcdops.tui.model.findings import Finding, Severity
@@ -99,7 +99,7 @@ def _second_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     version = ("etcd", Span(" / ".join(view.versions) or "?", Tone.WARN if len(view.versions) > 1 else Tone.PLAIN))
     facts.insert(0 if wide else 3, version)
     if wide:
-        facts.insert(0, ("id", Span(format_id(view.cluster_id) if view.cluster_id else "unknown")))
+        facts.insert(0, ("id", Span(padded_id(view.cluster_id) if view.cluster_id else "unknown")))
     facts.append(("alarms", Span(str(len(view.alarms)), Tone.FAIL if view.alarms else Tone.PLAIN)))
     stale = age_s > 3 * chrome.interval_s + 1
     facts.append(("data", Span(f"{show_age(age_s)} old", Tone.WARN if stale else Tone.PLAIN)))

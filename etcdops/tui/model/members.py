@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from etcdops.ids import NO_MEMBER, format_id
+from etcdops.ids import NO_MEMBER, format_id, padded_id
 from etcdops.tui.model.cluster import MemberRow, quota_tone
 from etcdops.tui.model.findings import LAG_WARNING
 from etcdops.tui.model.history import sparkline
@@ -80,7 +80,7 @@ def _status_tab(state: ConsoleState, row: MemberRow, zoom: int, now_s: float, ce
     member, status = row.member, row.status
     facts: list[Fact] = [
         ("name", (Span(member.name or "(none: it never started)", Tone.STRONG),)),
-        ("ID", (Span(format_id(member.id) if member.id else "unknown"),)),
+        ("ID", (Span(padded_id(member.id) if member.id else "unknown"),)),
         ("role", (Span(row.role),)),
         ("health", (row.mark,)),
         ("version", (Span(status.version if status else "-"),)),
