@@ -39,9 +39,7 @@ class WriteGate:
     def check(self) -> None:
         """Raises: ReadOnly - changes are refused, and what would allow them."""
         if self.locked_by:
-            raise ReadOnly(
-                f"read-only mode ({self.locked_by}): nothing is written", hint=f"start again without {self.locked_by}"
-            )
+            raise ReadOnly("read-only mode: nothing is written", hint=f"start without {self.locked_by} to write")
         if self.read_only:
             raise ReadOnly("read-only mode: nothing is written", hint="R allows changes again")
 

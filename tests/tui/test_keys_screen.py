@@ -147,6 +147,19 @@ async def test_a_prefix_and_a_jump_are_asked_of_the_server(console: Drive) -> No
         assert "Keys all  10" in driver.text()
 
 
+async def test_a_new_list_is_walked_at_once_also_when_the_value_was_looked_at(console: Drive) -> None:
+    """Enter moves the keyboard to the value; a new prefix or a tree moves it back to the list."""
+    async with console(strange_feed(), screen="keys") as driver:
+        await driver.press("enter", "slash")
+        await driver.type("/app/")
+        await driver.press("enter", "down")
+        await driver.settled()
+        assert "2 of 2" in driver.text()
+        await driver.press("enter", "t", "down", "enter")
+        await driver.settled()
+        assert "/app/empty" in driver.text()
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_the_history_walks_back_to_the_creation(console: Drive, golden: Golden, size: str) -> None:
     async with console(versioned_feed(), size=SIZES[size], screen="keys") as driver:
@@ -346,4 +359,4 @@ async def test_a_lock_by_flag_cannot_be_left(console: Drive) -> None:
     async with console(read_only=True, locked_by="ETCDOPS_READ_ONLY") as driver:
         await driver.press("R")
         assert driver.app.gate.read_only
-        assert "start again without ETCDOPS_READ_ONLY" in driver.text()
+        assert "start without ETCDOPS_READ_ONLY" in driver.text()

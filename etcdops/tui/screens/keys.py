@@ -121,6 +121,7 @@ class KeysScreen(ConsoleScreen, inherit_bindings=False):
         self._shown = None
         self._list.cursor = row
         self._list.top = min(self._list.top, row)
+        self._list.focus()  # the value that had it is gone, and a new list is there to be walked
         self._read_list()
         self._list.refresh()
         self._label_list()
@@ -271,6 +272,7 @@ class KeysScreen(ConsoleScreen, inherit_bindings=False):
 
     def _tree_changed(self) -> None:
         self._list.cursor = self._list.top = 0
+        self._list.focus()
         self._read_list()
         self._list_changed()
 
