@@ -60,7 +60,7 @@ def run(command: Callable[[], object]) -> int:
         report(error)
         return int(error.exit_code)
     except BrokenPipeError:
-        return _reader_gone()
+        return int(ExitCode.OK)  # `etcdops ... | head`: the reader has what it wanted
     except Exception as error:  # noqa: BLE001 - the last resort: whatever is left is a defect and is recorded as one
         return _unexpected(error)
     return int(result) if isinstance(result, int) else int(ExitCode.OK)
@@ -87,12 +87,18 @@ def _usage(error: click.ClickException) -> int:
     return int(ExitCode.USAGE)
 
 
-def _reader_gone() -> int:
-    """`etcdops ... | head`: the reader has what it wanted. Python would complain once more while it exits."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
-    return int(ExitCode.OK)
+def let_go() -> None:
+    """What cannot be written any more goes nowhere. Call it last: Python would end with 120 instead of our exit code.
+
+    A pipe's reader may have left, a terminal may be gone.
+    """
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.close(null)
 
 
 def _unexpected(error: Exception) -> int:

@@ -91,4 +91,6 @@ def _invoke(arguments: list[str]) -> object:
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    diagnostics.let_go()
+    sys.exit(code)

@@ -110,7 +110,11 @@ class Invocation:
         """Run async work under --timeout. Raises: DeadlinePassed."""
         import asyncio  # late: --help must not pay for it
 
-        timeout_s = self.timeout_s
+        try:
+            timeout_s = self.timeout_s
+        except UsageError:
+            work.close()  # never started: Python would complain at exit
+            raise
 
         async def bounded() -> T:
             limit = asyncio.timeout(timeout_s)

@@ -209,6 +209,19 @@ def test_the_whole_command_ends_when_its_time_is_over(cli: RunCli) -> None:
     assert ran.err.startswith("error deadline: not done within 0.3 s")
 
 
+def test_a_time_that_is_none_is_refused_in_one_shape(cli: RunCli) -> None:
+    ran = cli("status", "--timeout", "soon")
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert ran.err == "error usage: --timeout: 'soon' is no duration\nnext: write 5s, 500ms or 1m30s\n"
+
+
+def test_the_demo_is_no_json(cli: RunCli) -> None:
+    """A format is made or refused, never ignored."""
+    ran = cli("demo", "-w", "json")
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert "tells its story as text" in ran.err
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_with_130_and_without_a_traceback(cli_process: StartCli) -> None:
     endpoint = f"http://127.0.0.1:{free_ports(1)[0]}"
