@@ -87,7 +87,7 @@ def _read_key(settings: Settings, key: str, value: object, where: str) -> None:
     try:
         settings.put(spelling, flag.kind.from_yaml(value))
     except ValueError as error:
-        raise StartRefused(f"{where}: {error}", hint=f"--{spelling} takes a {flag.kind.name}") from error
+        raise StartRefused(f"{where}: {error}", hint=f"--{spelling} takes {flag.kind.takes}") from error
 
 
 def _read_section(settings: Settings, section: str, value: object, where: str) -> None:
@@ -106,6 +106,6 @@ def _read_section(settings: Settings, section: str, value: object, where: str) -
         try:
             parsed: object = kind.from_yaml(item)
         except ValueError as error:
-            raise StartRefused(f"{where}.{key}: {error}", hint=f"{key} takes a {kind.name}") from error
+            raise StartRefused(f"{where}.{key}: {error}", hint=f"{key} takes {kind.takes}") from error
         if parsed != default:
             settings.without_effect.append(f"{section}.{key}")

@@ -16,7 +16,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Kind(Generic[T_co]):
     """One kind of value. `parse` and `from_yaml` raise ValueError with Go's words or a sentence of ours."""
 
-    name: str
+    takes: str  # what a refusal says the flag takes: "a duration like 5s"
     parse: Callable[[str], T_co]
     from_yaml: Callable[[object], T_co]
     show: Callable[[object], str] = str
@@ -40,7 +40,7 @@ def _yaml_kind(value: object) -> str:
     return names.get(type(value), "nothing" if value is None else type(value).__name__)
 
 
-def _integers(name: str, low: int, high: int) -> Kind[int]:
+def _integers(takes: str, low: int, high: int) -> Kind[int]:
     def parse(text: str) -> int:
         return go_text.parse_integer(text, low=low, high=high)
 
@@ -51,7 +51,7 @@ def _integers(name: str, low: int, high: int) -> Kind[int]:
             raise ValueError(f"want a number from {low} to {high}, got {value}")
         return value
 
-    return Kind(name, parse, from_yaml)
+    return Kind(takes, parse, from_yaml)
 
 
 def _bool_from_yaml(value: object) -> bool:
@@ -112,19 +112,26 @@ def _shown_duration(seconds: object) -> str:
     return go_text.format_duration(seconds) if isinstance(seconds, float) else str(seconds)
 
 
-BOOL = Kind("bool", go_text.parse_bool, _bool_from_yaml, lambda value: "true" if value else "false", is_bool=True)
-INT64 = _integers("int64", -(2**63), 2**63 - 1)
-UINT = _integers("uint", 0, 2**64 - 1)
-UINT32 = _integers("uint32", 0, 2**32 - 1)
-TEXT: Kind[str] = Kind("string", str, _scalar)
-DURATION = Kind("duration", _parse_duration, _duration_from_yaml, _shown_duration)
-WORDS = Kind("words", _words, _words_from_yaml, _joined)
+BOOL = Kind(
+    "true or false", go_text.parse_bool, _bool_from_yaml, lambda value: "true" if value else "false", is_bool=True
+)
+INT64 = _integers("a whole number", -(2**63), 2**63 - 1)
+UINT = _integers("a whole number, 0 or more", 0, 2**64 - 1)
+UINT32 = _integers("a whole number, 0 or more", 0, 2**32 - 1)
+TEXT: Kind[str] = Kind("text", str, _scalar)
+DURATION = Kind("a duration like 5s or 1h30m", _parse_duration, _duration_from_yaml, _shown_duration)
+WORDS = Kind("words with commas between", _words, _words_from_yaml, _joined)
 """Comma-separated, each once, sorted. Source: etcd pkg/flags/unique_strings.go."""
-ORDERED_WORDS = Kind("strings", _ordered_words, _ordered_words_from_yaml, _joined)
+ORDERED_WORDS = Kind("words with commas between", _ordered_words, _ordered_words_from_yaml, _joined)
 """Comma-separated, in the given order. Source: etcd pkg/flags/strings.go."""
-URLS = Kind("urls", _parse_optional_urls, lambda value: _parse_optional_urls(_one_or_many(value)), _joined)
+URLS = Kind(
+    "URLs with commas between, like http://10.0.0.1:2380",
+    _parse_optional_urls,
+    lambda value: _parse_optional_urls(_one_or_many(value)),
+    _joined,
+)
 """Comma-separated URLs, each once, sorted. Source: etcd pkg/flags/unique_urls.go."""
-CORS = Kind("cors", _parse_cors, lambda value: _parse_cors(_one_or_many(value)), _joined)
+CORS = Kind("* or URLs with commas between", _parse_cors, lambda value: _parse_cors(_one_or_many(value)), _joined)
 
 
 def choice(*valid: str) -> Kind[str]:
@@ -135,4 +142,4 @@ def choice(*valid: str) -> Kind[str]:
             raise ValueError("invalid value")
         return text
 
-    return Kind("choice", parse, lambda value: _scalar(value))
+    return Kind(" or ".join(valid), parse, lambda value: _scalar(value))

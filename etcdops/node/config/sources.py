@@ -187,7 +187,7 @@ def _refuse_bad_value(name: str, flag: Flag, text: str) -> None:
         flag.kind.parse(text)
     except ValueError as error:
         raise UsageError(
-            f"invalid value {go_text.quote(text)} for flag -{name}: {error}", hint=f"--{name} takes a {flag.kind.name}"
+            f"invalid value {go_text.quote(text)} for flag -{name}: {error}", hint=f"--{name} takes {flag.kind.takes}"
         ) from error
 
 
@@ -231,7 +231,7 @@ def _use_variable(settings: Settings, spelling: str, variable: str, text: str) -
     except ValueError as error:
         raise StartRefused(
             f"invalid value {go_text.quote(shown)} for {variable}: {error}",
-            hint=f"{variable} takes a {FLAGS[spelling].kind.name}",
+            hint=f"{variable} takes {FLAGS[spelling].kind.takes}",
         ) from error
     settings.put(spelling, value)
     _logger.info(
