@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass, field
 
 from etcdops.node.rpc.service import RpcError
 from etcdops.proto import etcdserverpb_pb2 as pb
@@ -14,6 +13,7 @@ from tests.sim.checks import Broken
 from tests.sim.cluster import SimCluster
 from tests.sim.history import Call
 from tests.sim.member import SimMember
+from tests.sim.watched import Watched
 
 PATHS = {
     "range": "/etcdserverpb.KV/Range",
@@ -142,23 +142,6 @@ class KeyClient(Caller):
         txn.success.extend(self.draw.choice(([put], [get, put], [put, second], [put, get], [delete, second])))
         txn.failure.extend(self.draw.choice(([], [get], [second])))
         return txn
-
-
-@dataclass(slots=True)
-class Watched:
-    """What one watcher received, over all its streams."""
-
-    name: str
-    key: bytes
-    range_end: bytes
-    prev_kv: bool
-    start: int
-    """The first revision it wants."""
-    next: int
-    """All events below it were received, or are known to be compacted."""
-    events: list[mvccpb.Event] = field(default_factory=list)
-    skipped: list[tuple[int, int]] = field(default_factory=list)
-    """Revisions [low, high) that were compacted before they could be sent."""
 
 
 class WatchClient(Caller):
@@ -302,44 +285,3 @@ class LeaseClient(Caller):
             and ended < asked + ttl / self.cluster.options.rate_max
         ):
             raise Broken("leases", f"lease {lease} was renewed at {asked:.3f} or later, and ended at {ended:.3f}")
-
-
-def check_watched(seen: Watched, cluster: SimCluster) -> None:
-    """Raises: Broken - an event is missing, wrong, or out of order.
-
-    Of the compacted revision itself a watcher may get only what a compaction keeps, see Mvcc.events.
-    """
-    model = cluster.truth.model
-    wanted = [
-        happened
-        for happened in model.events
-        if seen.start <= happened.revision < seen.next
-        and _covers(happened.key, seen.key, seen.range_end)
-        and not any(low <= happened.revision < high for low, high in seen.skipped)
-    ]
-    found = {(event.kv.mod_revision, event.kv.key) for event in seen.events}
-    position = 0
-    for happened in wanted:
-        event = seen.events[position] if position < len(seen.events) else None
-        if event is None or (event.kv.mod_revision, event.kv.key) != (happened.revision, happened.key):
-            if (happened.revision, happened.key) not in found:
-                raise Broken("watch", f"{seen.name} missed {happened.key!r} at revision {happened.revision}")
-            raise Broken("watch", f"{seen.name} got {happened.key!r} at revision {happened.revision} out of order")
-        _check_event(seen, event, happened.kv, happened.before)
-        position += 1
-    if position != len(seen.events):
-        raise Broken("watch", f"{seen.name} got {len(seen.events) - position} events that never happened")
-
-
-def _check_event(
-    seen: Watched, event: mvccpb.Event, kv: mvccpb.KeyValue | None, before: mvccpb.KeyValue | None
-) -> None:
-    deleted = event.type == mvccpb.Event.DELETE
-    if deleted != (kv is None) or (kv is not None and event.kv != kv):
-        raise Broken("watch", f"{seen.name} got {event}, which is not what happened")
-    if event.HasField("prev_kv") and (not seen.prev_kv or event.prev_kv != before):
-        raise Broken("watch", f"{seen.name} got {event.kv.key!r} at {event.kv.mod_revision} with a wrong prev_kv")
-
-
-def _covers(key: bytes, start: bytes, end: bytes) -> bool:
-    return key == start if not end else key >= start and (end == b"\0" or key < end)

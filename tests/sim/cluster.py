@@ -14,12 +14,14 @@ from etcdops.node.config import Config
 from etcdops.node.server.ending import Ending
 from tests.sim.checks import Broken, Truth
 from tests.sim.disk import Disks
+from tests.sim.history import Call
 from tests.sim.loop import SimLoop
 from tests.sim.member import SimMember
 from tests.sim.network import SimNetwork
 from tests.sim.plan import HEARTBEAT_MS, Options
 from tests.sim.seams import Seams
 from tests.sim.trace import Trace
+from tests.sim.watched import Watched
 
 TICK_S = HEARTBEAT_MS / 1000
 MEMBERS_MAX = 7
@@ -41,6 +43,9 @@ class SimCluster:
         self.members: list[SimMember] = []
         self.seams = Seams(self)
         self.truth = Truth(self)
+        self.calls: list[Call] = []
+        """What key and lease clients asked, and what they were told."""
+        self.watched: list[Watched] = []
         self.healed = False
         self._first_urls = ""
 

@@ -79,7 +79,7 @@ class Model:
         revision = request.revision or current
         found = []
         for key in sorted(self.history):
-            if _covers(key, request.key, request.range_end):
+            if covers(key, request.key, request.range_end):
                 kv = self.at(key, revision)
                 if kv is not None:
                     found.append(kv)
@@ -153,7 +153,7 @@ class Model:
         answer = pb.DeleteRangeResponse()
         for key in sorted(self.history):
             before = self.at(key, self.revision + 1)
-            if before is not None and _covers(key, request.key, request.range_end):
+            if before is not None and covers(key, request.key, request.range_end):
                 answer.deleted += 1
                 if request.prev_kv:
                     answer.prev_kvs.append(before)
@@ -224,7 +224,8 @@ class Model:
         return Done("lease_revoke", sent, self.revision, bool(keys), b"")
 
 
-def _covers(key: bytes, start: bytes, end: bytes) -> bool:
+def covers(key: bytes, start: bytes, end: bytes) -> bool:
+    """Whether a key is in [start, end), by the API's convention."""
     if not end:
         return key == start
     return key >= start and (end == b"\0" or key < end)

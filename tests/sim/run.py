@@ -15,12 +15,15 @@ from pathlib import Path
 
 from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.sim.checks import Broken
-from tests.sim.clients import KeyClient, LeaseClient, WatchClient, check_watched
+from tests.sim.clients import KeyClient, LeaseClient, WatchClient
 from tests.sim.cluster import SimCluster
 from tests.sim.disk import Disks
 from tests.sim.faults import Faults
 from tests.sim.history import Call, check_calls
+from tests.sim.member import SimMember
+from tests.sim.model import covers
 from tests.sim.plan import Fault, Options, draw_plan
+from tests.sim.watched import check_watched
 
 AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""
@@ -57,8 +60,13 @@ def run_seed(
     return run_plan(options, [fault for fault in plan if only is None or fault.number in only], show)
 
 
-def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | None = None) -> Verdict:
-    """Run a cluster with these options through these faults."""
+def run_plan(
+    options: Options,
+    plan: list[Fault],
+    show: Callable[[str], None] | None = None,
+    inspect: Callable[[SimCluster], None] = lambda cluster: None,
+) -> Verdict:
+    """Run a cluster with these options through these faults. Args: inspect sees it when all is over."""
     started = time.perf_counter()
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="etcdops-sim-", dir=memory if memory.is_dir() else None))
@@ -80,6 +88,7 @@ def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | 
                 raise
         finally:
             cluster.close()
+        inspect(cluster)
         if failure:
             cluster.trace("verdict", failure)
         counts = cluster.counts + Counter({f"messages {name}": n for name, n in cluster.network.counts.items()})
@@ -104,7 +113,7 @@ def run_plan(options: Options, plan: list[Fault], show: Callable[[str], None] | 
 async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     options, loop = cluster.options, cluster.loop
     cluster.create()
-    calls: list[Call] = []
+    calls = cluster.calls
     watchers = [WatchClient(cluster, number) for number in range(options.watchers)]
     faults = Faults(cluster, plan)
     until = options.active_s
@@ -130,8 +139,9 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
         task.cancel()
     _compare(cluster)
     check_calls(calls, cluster.truth)
-    for watcher in watchers:
-        check_watched(watcher.seen, cluster)
+    cluster.watched += [watcher.seen for watcher in watchers]
+    for seen in cluster.watched:
+        check_watched(seen, cluster.truth.model)
     cluster.counts["calls"] += len(calls)
     cluster.counts["calls without an answer"] += sum(not call.answered for call in calls)
     cluster.counts["entries"] += len(cluster.truth.log)
@@ -162,7 +172,7 @@ async def _agree(cluster: SimCluster, calls: list[Call]) -> None:
                 raise Broken("liveness", f"{member.name} takes no write after everything was healed")
 
 
-def _voting(cluster: SimCluster) -> list:  # type: ignore[type-arg]
+def _voting(cluster: SimCluster) -> list[SimMember]:
     voters = cluster.voters()
     return [member for member in cluster.up() if member.id in voters and not member.server.is_learner]
 
@@ -193,7 +203,7 @@ async def _watchers_see_everything(cluster: SimCluster, watchers: list[WatchClie
             not any(
                 happened.revision >= watcher.seen.next
                 for happened in reversed(cluster.truth.model.events[-50:])
-                if _wants(watcher, happened.key)
+                if covers(happened.key, watcher.seen.key, watcher.seen.range_end)
             )
             for watcher in watchers
             if watcher.seen.start
@@ -205,12 +215,6 @@ async def _watchers_see_everything(cluster: SimCluster, watchers: list[WatchClie
         if watcher.stream is not None and watcher.stream.read_s:
             watcher.stream.end(None)
     await cluster.wait_until(seen, CATCH_UP_TICKS_MAX, "every watcher has seen everything")
-
-
-def _wants(watcher: WatchClient, key: bytes) -> bool:
-    from tests.sim.clients import _covers
-
-    return _covers(key, watcher.seen.key, watcher.seen.range_end)
 
 
 def _compare(cluster: SimCluster) -> None:
