@@ -79,6 +79,14 @@ def test_losses_are_numbers_with_their_witness() -> None:
     assert "unknown" in blind.losses[0]
 
 
+def test_members_that_somebody_else_runs_are_named_before_the_confirmation() -> None:
+    """Goal: what only their own supervisor can stop is known before the first step, not found at it."""
+    plan = make_plan(CLUSTER, dataclasses.replace(facts(), running=(), foreign=("m3",)), REPORT, CHOICES)
+    assert "m3 answers and was not started by etcdops: stop it first" in plan.summary[0]
+    nobody = make_plan(CLUSTER, dataclasses.replace(facts(), running=()), REPORT, CHOICES)
+    assert "none of them runs" in nobody.summary[0]
+
+
 def test_identity_is_always_fresh_and_shown() -> None:
     """Goal: an old member can never be taken for one of the new cluster."""
     plan = make_plan(CLUSTER, facts(), REPORT, CHOICES)

@@ -40,6 +40,8 @@ class RecoveryFacts:
     cluster_id: ClusterID | None
     problems: tuple[str, ...]
     """Data directories that could not be read, and why."""
+    foreign: tuple[str, ...] = ()
+    """Members that answer although no process of ours runs them: only their own supervisor can stop them for good."""
 
     @property
     def last_revision(self) -> int | None:
@@ -82,7 +84,8 @@ async def gather_facts(
         witnesses.append(_witness(spec.name, found))
     if last_known_revision is not None:
         witnesses.append(RevisionWitness("--last-known-revision", last_known_revision, last_known_revision))
-    return RecoveryFacts(view, running, tuple(without_data), tuple(witnesses), cluster_id, tuple(problems))
+    foreign = tuple(spec.name for spec in cluster.members if spec.client_url in answering and spec.name not in running)
+    return RecoveryFacts(view, running, tuple(without_data), tuple(witnesses), cluster_id, tuple(problems), foreign)
 
 
 def _witness(name: str, found: DataDirFacts) -> RevisionWitness:

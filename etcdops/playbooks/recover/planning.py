@@ -129,14 +129,13 @@ def _summary(
     choices: Choices,
     inputs: Mapping[str, Json],
 ) -> list[str]:
-    running = ", ".join(facts.running) or "none of them runs"
     moved = [member.name for member in renewed.members if member.name not in facts.without_data]
     gone = f"; {', '.join(facts.without_data)}: nothing is left to move" if facts.without_data else ""
     restorer = choices.tool.label if choices.tool else "etcdops"
     rewritten = "" if not choices.tool or choices.tool.can_bump else ", after etcdops raised its revision"
     names = ", ".join(member.name for member in renewed.members)
     return [
-        f"stop every member and prove it ({running})",
+        f"stop every member and prove it ({_running(facts)})",
         f"move old data aside, to *.before-recover-{inputs['stamp']}: {', '.join(moved) or 'none'}{gone}",
         f"restore {names} from {snapshot.path.name} (sha256 {snapshot.sha256[:16]}…, the same for all)"
         f" with {restorer}{rewritten}",
@@ -148,6 +147,12 @@ def _summary(
         f"verify: {snapshot.live_keys} keys and values one by one, HashKV equal on all members, member list exact,"
         " old watchers told that their revision is compacted",
     ]
+
+
+def _running(facts: RecoveryFacts) -> str:
+    ours = [", ".join(facts.running)] if facts.running else []
+    others = [f"{name} answers and was not started by etcdops: stop it first, where it was" for name in facts.foreign]
+    return "; ".join(ours + others) or "none of them runs"
 
 
 def _losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
