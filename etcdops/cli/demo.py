@@ -67,14 +67,18 @@ def command(
     tree = find_tree(data.absolute() if data else None)
     place = _own_directory(directory)
     story: Story | None = None
+    failed = False
     try:
         story = Story(new_cluster("demo", place, chosen), tree, DemoTeller(invocation), seed)
         _tell(invocation, story)
         if not no_tui and sys.stdin.isatty() and sys.stdout.isatty():
             _dashboard(invocation, story)
         return int(ExitCode.OK)
+    except EtcdopsError:
+        failed = True  # its next step is to read the logs
+        raise
     finally:
-        _end(story, place, keep=keep)
+        _end(story, place, keep=keep or (failed and story is not None))
 
 
 def _tell(invocation: Invocation, story: Story) -> None:
