@@ -32,10 +32,6 @@ class SnapshotInfo(NamedTuple):
     consistent_term: Term
     conf_state: ConfState | None
     """The raft configuration as of `consistent_index`, None when it was never written."""
-    live_keys: int
-    """Keys a client would see at `revision`."""
-    changes: int
-    """Stored revisions of keys, what etcdutl counts under TOTAL KEYS (without its other buckets)."""
     size_bytes: int
 
 
@@ -140,8 +136,6 @@ def read_info(connection: apsw.Connection) -> SnapshotInfo:
         consistent_index=LogIndex(meta.get(Meta.CONSISTENT_INDEX, 0)),
         consistent_term=Term(meta.get(Meta.TERM, 0)),
         conf_state=decode_conf_state(str(conf_state)) if conf_state is not None else None,
-        live_keys=_count(connection, "SELECT count(*) FROM current WHERE version > 0"),
-        changes=_count(connection, "SELECT count(*) FROM revision"),
         size_bytes=int(str(sizes[0])) * int(str(sizes[1])),
     )
 
@@ -183,11 +177,6 @@ def _fold(state: Path) -> None:
         raise refusal(error, state, FileKind.STATE) from error
     finally:
         old.close(True)
-
-
-def _count(connection: apsw.Connection, sql: str) -> int:
-    rows: list[tuple[int]] = list(connection.execute(sql))
-    return rows[0][0]
 
 
 def _sync(path: Path) -> None:

@@ -368,7 +368,7 @@ def test_a_snapshot_is_of_one_moment_although_writes_go_on(
     writing.set()
     thread.join(30)
     info = result[0]
-    assert (info.revision, info.consistent_index, info.live_keys) == (expected.revision, 2_000, 2_000)
+    assert (info.revision, info.consistent_index) == (expected.revision, 2_000)
     assert steps[-1][0] == steps[-1][1] > 0
     assert target.stat().st_size == info.size_bytes
     with StateReader(target) as reader:
