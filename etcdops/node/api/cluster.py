@@ -64,18 +64,20 @@ class ClusterService:
             return
         added_at = int(self._server.clock.wall())
         added = Member(member_id(urls, "", added_at=added_at), urls, is_learner=request.isLearner)
-        error = self._may_add(added)
+        kind = ConfChangeType.ADD_LEARNER_NODE if added.is_learner else ConfChangeType.ADD_NODE
+        change = ConfChange(changes=(ConfChangeSingle(kind, added.id),), context=added.to_json())
+        error = self._may_add(added, change)
         if error is not None:
             self._reject("add", added.id, error)
             answer.fail(error)
             return
-        kind = ConfChangeType.ADD_LEARNER_NODE if added.is_learner else ConfChangeType.ADD_NODE
-        self._configure(kind, added.id, added.to_json(), partial(self._answer_added, added, answer))
+        self._server.configure(change, partial(self._answer_added, added, answer))
 
-    def _may_add(self, added: Member) -> EtcdError | None:
+    def _may_add(self, added: Member, change: ConfChange) -> EtcdError | None:
         server = self._server
         if added.is_learner and len(server.members.learners()) >= server.limits.max_learners:
-            return TOO_MANY_LEARNERS
+            # Who asks twice hears that the member is there already, as from etcd, which counts learners last.
+            return server.members.validate(change) or TOO_MANY_LEARNERS
         if not server.limits.strict_reconfig_check:
             return None
         return may_add(

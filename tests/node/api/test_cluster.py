@@ -78,8 +78,10 @@ def test_urls_and_ids_in_use(api: Api, member: SingleMember) -> None:
 
 
 def test_one_learner_at_a_time(api: Api, tmp_path: Path) -> None:
-    """M05: more with the flag."""
+    """M04, M05: more with the flag. Whoever adds one twice hears what is wrong with that."""
     add(api, URL, learner=True)
+    with refused(errors.MEMBER_EXISTS):
+        add(api, URL, learner=True)
     with refused(errors.TOO_MANY_LEARNERS):
         add(api, "http://127.0.0.1:22380", learner=True)
     (tmp_path / "two").mkdir()
