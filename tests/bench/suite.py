@@ -17,7 +17,6 @@ import datetime
 import functools
 import os
 import platform
-import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -360,7 +359,6 @@ def main() -> None:
     binaries = find_etcd(arguments.etcd)
     if binaries is None:
         sys.exit(f"etcd {arguments.etcd} is not in .cache/etcd: make etcd")
-    random.seed(1)
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="data-", dir=OUTPUT) as folder:
         bench = Bench(plan, Path(folder), arguments.etcd, find_h2load())
@@ -374,7 +372,8 @@ def main() -> None:
         "load": f"reads from {'h2load' if bench.h2load else 'our own load'}; our own load took at most "
         f"{bench.busiest:.0%} of a core",
     }
-    report = Report(now.isoformat(), setting, bench.rows)
+    order = list(dict.fromkeys(row.section for row in bench.rows))
+    report = Report(now.isoformat(), setting, sorted(bench.rows, key=lambda row: order.index(row.section)))
     save(report, OUTPUT / f"{now:%Y%m%dT%H%M%SZ}.json")
     save(report, OUTPUT / "latest.json")
     for path in filter(None, (OUTPUT / "bench.svg", arguments.save_chart)):
