@@ -27,6 +27,7 @@ from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.lease.lessor import Lessor
 from etcdops.node.member.member import Member
 from etcdops.node.member.registry import MemberRegistry
+from etcdops.node.peer.status import PeerStats
 from etcdops.node.raft.types import ConfChange, Entry, EntryType
 from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.state import StateStore
@@ -71,6 +72,7 @@ class SingleMember:
         self.is_learner = False
         self.commit_index = self.applied_index = LogIndex(0)
         self.active_since: dict[MemberID, float] = {}
+        self.links: dict[MemberID, PeerStats] = {}
         self.learner_matches: dict[MemberID, tuple[LogIndex, LogIndex]] = {}
         self.linearize_error: EtcdError | None = None
         self.forwarded_renewals: list[LeaseID] = []
@@ -151,6 +153,9 @@ class SingleMember:
 
     def peer_active_since(self, member: MemberID) -> float | None:
         return self.active_since.get(member)
+
+    def peer_stats(self) -> Mapping[MemberID, PeerStats]:
+        return self.links
 
     def learner_progress(self, member: MemberID) -> tuple[LogIndex, LogIndex] | None:
         return self.learner_matches.get(member)

@@ -6,35 +6,15 @@ read from the running member is read when somebody asks for `/metrics`.
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+
+from etcdops.node.histogram import Histogram
 
 DISK_BUCKETS_S = tuple(0.001 * 2**power for power in range(14))
 """1 ms to 8 s. Source: etcd server/wal/metrics.go, prometheus.ExponentialBuckets(0.001, 2, 14)."""
 
 SNAPSHOT_BUCKETS_S = tuple(0.1 * 2**power for power in range(13))
 """Defragmentations and snapshots: 100 ms to 7 minutes."""
-
-
-class Histogram:
-    """Counts of observations by upper bound, as Prometheus wants them."""
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        """`bounds` ascending; one bucket above all of them is added."""
-        self._bounds = list(bounds)
-        self._counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect.bisect_left(self._bounds, value)] += 1
-        self.sum += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """(upper bound, observations at or below it), the last for "+Inf"."""
-        bounds = [repr(bound) for bound in self._bounds] + ["+Inf"]
-        return list(zip(bounds, map(float, accumulate(self._counts)), strict=True))
 
 
 def _disk() -> Histogram:

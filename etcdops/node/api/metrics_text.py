@@ -14,8 +14,9 @@ from prometheus_client.registry import Collector
 
 from etcdops.ids import NO_MEMBER, format_id
 from etcdops.node.api.errors import GO_CODE_NAMES
-from etcdops.node.api.metrics import Histogram, RpcStats
+from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort
+from etcdops.node.histogram import Histogram
 from etcdops.node.rpc.service import StatusCode
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,9 +52,12 @@ class _NodeCollector(Collector):
             yield GaugeMetricFamily(row.name, row.help, value=row.value)
         for row in _counters(self._server):
             yield CounterMetricFamily(row.name, row.help, value=row.value)
+        for row in _misnamed_counters(self._server):
+            yield _untyped(row)
         for name, help_text, histogram in _histograms(self._server):
             yield HistogramMetricFamily(name, help_text, buckets=histogram.buckets(), sum_value=histogram.sum)
         yield from _labelled(self._server)
+        yield from _links(self._server)
         yield from _rpcs(self._server.metrics.rpcs)
 
 
@@ -87,9 +91,6 @@ def _counters(server: ServerPort) -> Iterator[_Row]:
     yield _Row("etcd_server_slow_read_indexes", "Pending read indexes not in time.", metrics.slow_read_indexes)
     yield _Row("etcd_server_read_indexes_failed", "Failed read indexes seen.", metrics.read_indexes_failed)
     yield _Row("etcd_server_heartbeat_send_failures", "Heartbeats that were late.", metrics.heartbeat_send_failures)
-    yield _Row("etcd_server_learner_promote_successes", "Successful learner promotions.", metrics.learner_promotions)
-    yield _Row("etcd_server_health_success", "Successful health checks.", metrics.health_successes)
-    yield _Row("etcd_server_health_failures", "Failed health checks.", metrics.health_failures)
     yield _Row("etcd_debugging_server_lease_expired", "Expired leases.", metrics.leases_expired)
     yield _Row("etcd_debugging_lease_granted", "Granted leases.", metrics.leases_granted)
     yield _Row("etcd_debugging_lease_revoked", "Revoked leases.", metrics.leases_revoked)
@@ -99,7 +100,22 @@ def _counters(server: ServerPort) -> Iterator[_Row]:
     yield _Row("etcd_mvcc_delete", "Deletes seen by this member.", metrics.deletes)
     yield _Row("etcd_mvcc_txn", "Transactions seen by this member.", metrics.txns)
     yield _Row("etcd_debugging_mvcc_events", "Events seen by this member.", metrics.events)
+
+
+def _misnamed_counters(server: ServerPort) -> Iterator[_Row]:
+    """Counters that etcd names without `_total`."""
+    metrics = server.metrics
+    yield _Row("etcd_server_learner_promote_successes", "Successful learner promotions.", metrics.learner_promotions)
+    yield _Row("etcd_server_health_success", "Successful health checks.", metrics.health_successes)
+    yield _Row("etcd_server_health_failures", "Failed health checks.", metrics.health_failures)
     yield _Row("etcd_debugging_mvcc_total_put_size_in_bytes", "Bytes of keys and values put.", metrics.put_bytes)
+
+
+def _untyped(row: _Row) -> Metric:
+    """A metric by exactly this name: the library would add `_total` to a counter's."""
+    metric = Metric(row.name, row.help, "unknown")
+    metric.add_sample(row.name, {}, row.value)
+    return metric
 
 
 def _histograms(server: ServerPort) -> Iterator[tuple[str, str, Histogram]]:
@@ -122,6 +138,33 @@ def _labelled(server: ServerPort) -> Iterator[Metric]:
     server_id = GaugeMetricFamily("etcd_server_id", "Server or member ID in hexadecimal.", labels=["server_id"])
     server_id.add_metric([format_id(server.member_id)], 1)
     yield server_id
+
+
+def _links(server: ServerPort) -> Iterator[Metric]:
+    """The links to the other members. Source: etcd server/etcdserver/api/rafthttp/metrics.go."""
+    ends = ["Local", "Remote"]
+    active = GaugeMetricFamily("etcd_network_active_peers", "Active peer links.", labels=ends)
+    lost = CounterMetricFamily("etcd_network_disconnected_peers", "Peer links lost.", labels=ends)
+    sent = CounterMetricFamily("etcd_network_peer_sent_bytes", "Bytes sent to peers.", labels=["To"])
+    received = CounterMetricFamily("etcd_network_peer_received_bytes", "Bytes received from peers.", labels=["From"])
+    unsent = CounterMetricFamily("etcd_network_peer_sent_failures", "Messages not sent to peers.", labels=["To"])
+    unread = CounterMetricFamily(
+        "etcd_network_peer_received_failures", "Messages not read from peers.", labels=["From"]
+    )
+    trips = HistogramMetricFamily(
+        "etcd_network_peer_round_trip_time_seconds", "Round-trip times between peers.", labels=["To"]
+    )
+    here = format_id(server.member_id)
+    for member, stats in server.peer_stats().items():
+        there = format_id(member)
+        active.add_metric([here, there], server.peer_active_since(member) is not None)
+        lost.add_metric([here, there], stats.disconnected)
+        sent.add_metric([there], stats.sent_bytes)
+        received.add_metric([there], stats.received_bytes)
+        unsent.add_metric([there], stats.sent_failures)
+        unread.add_metric([there], stats.received_failures)
+        trips.add_metric([there], buckets=stats.round_trips_s.buckets(), sum_value=stats.round_trips_s.sum)
+    yield from (active, lost, sent, received, unsent, unread, trips)
 
 
 def _rpcs(rpcs: dict[str, RpcStats]) -> Iterator[Metric]:

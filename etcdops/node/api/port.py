@@ -19,6 +19,7 @@ from etcdops.node.apply.outcome import Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.lease.lessor import Lessor
 from etcdops.node.member.registry import MemberRegistry
+from etcdops.node.peer.status import PeerStats
 from etcdops.node.raft.types import ConfChange
 from etcdops.node.storage.state import StateStore
 from etcdops.node.watch.hub import WatchHub
@@ -114,6 +115,9 @@ class ServerPort(Protocol):
 
     def peer_active_since(self, member: MemberID) -> float | None:
         """Monotonic time since when the link to `member` works; None = it does not (or it is unknown)."""
+
+    def peer_stats(self) -> Mapping[MemberID, PeerStats]:
+        """What was counted on the link to each other member. Live: read, do not keep."""
 
     def learner_progress(self, member: MemberID) -> tuple[LogIndex, LogIndex] | None:
         """(match index of that member, our own match index) when we lead and know it, else None."""

@@ -98,6 +98,7 @@ class Probe:
             return
         took = clock.monotonic() - started
         stats.round_trip_s += (took - stats.round_trip_s) * (_SMOOTHING if self._answered else 1.0)
+        stats.round_trips_s.observe(took)
         self._answered = True
         self._drift_s = clock.wall() - there - stats.round_trip_s / 2
         self._error = ""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from etcdops.clock import Clock
 from etcdops.ids import MemberID, format_id
+from etcdops.node.histogram import Histogram
 from etcdops.node.zap_log import fields
 
 _logger = logging.getLogger(__name__)
+
+
+ROUND_TRIP_BUCKETS_S = tuple(0.0001 * 2**power for power in range(16))
+"""0.1 ms to 3 s. Source: etcd server/etcdserver/api/rafthttp/metrics.go, peer_round_trip_time_seconds."""
 
 
 @dataclass(slots=True)
@@ -29,6 +34,8 @@ class PeerStats:
     """Being sent now: goes up and down."""
     round_trip_s: float = 0.0
     """Smoothed round trip of the probes; 0 before the first answer."""
+    round_trips_s: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_BUCKETS_S))
+    """Of every probe that was answered."""
 
 
 class PeerStatus:

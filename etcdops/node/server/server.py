@@ -23,6 +23,7 @@ from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
 from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
+from etcdops.node.peer.status import PeerStats
 from etcdops.node.raft.types import ConfChange, Role, Snapshot, SoftState
 from etcdops.node.server.background import Background
 from etcdops.node.server.bootstrap import Boot
@@ -358,6 +359,10 @@ class Server:
     def peer_active_since(self, member: MemberID) -> float | None:
         """See ServerPort.peer_active_since."""
         return self._peers.transport.active_since(member)
+
+    def peer_stats(self) -> Mapping[MemberID, PeerStats]:
+        """See ServerPort.peer_stats."""
+        return self._peers.transport.stats()
 
     def learner_progress(self, member: MemberID) -> tuple[LogIndex, LogIndex] | None:
         """See ServerPort.learner_progress."""

@@ -10,9 +10,10 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from prometheus_client.parser import text_string_to_metric_families
 
-from etcdops.ids import NO_MEMBER
+from etcdops.ids import NO_MEMBER, MemberID, format_id
 from etcdops.node.api import errors
 from etcdops.node.apply.wire import FIELD_CLUSTER_VERSION_SET
+from etcdops.node.peer.status import PeerStats
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import membershippb_pb2 as membershippb
 from tests.fakes.calls import Api, WatchClient
@@ -103,6 +104,9 @@ async def test_metrics_have_etcds_names(api: Api, member: SingleMember) -> None:
     watch = WatchClient(api)
     watch.create(b"a")
     member.metrics.wal_fsync_s.observe(0.003)
+    peer = PeerStats(sent_bytes=7, received_bytes=5)
+    peer.round_trips_s.observe(0.0003)
+    member.links = {MemberID(0xAB): peer}
     status, text = await get(api, "/metrics")
     assert status == 200
     samples = {
@@ -117,7 +121,12 @@ async def test_metrics_have_etcds_names(api: Api, member: SingleMember) -> None:
     assert plain["etcd_mvcc_db_total_size_in_bytes"] >= plain["etcd_mvcc_db_total_size_in_use_in_bytes"] > 0
     assert (plain["etcd_debugging_mvcc_keys_total"], plain["etcd_mvcc_put_total"]) == (1, 1)
     assert plain["etcd_debugging_mvcc_watcher_total"] == plain["etcd_debugging_mvcc_watch_stream_total"] == 1
+    assert plain["etcd_server_health_success"] == plain["etcd_server_health_failures"] == 0
     assert plain["process_open_fds"] > 0
+    assert samples["etcd_network_peer_sent_bytes_total", (("To", "ab"),)] == 7
+    assert samples["etcd_network_peer_received_bytes_total", (("From", "ab"),)] == 5
+    assert samples["etcd_network_active_peers", (("Local", format_id(member.member_id)), ("Remote", "ab"))] == 0
+    assert samples["etcd_network_peer_round_trip_time_seconds_bucket", (("To", "ab"), ("le", "0.0004"))] == 1
     handled = {"grpc_code": "OK", "grpc_method": "Put", "grpc_service": "etcdserverpb.KV", "grpc_type": "unary"}
     assert samples["grpc_server_handled_total", tuple(sorted(handled.items()))] == 1
     assert samples["etcd_disk_wal_fsync_duration_seconds_bucket", (("le", "0.004"),)] == 1
