@@ -123,7 +123,7 @@ def test_no_promise_is_broken_by_kills_pauses_and_restarts(members: MakeMembers)
             # Mostly the cluster gets time to recover; sometimes the next fault meets the recovery.
             if draw.random() < 0.7:
                 enough = len(traffic.promises.acknowledged) + 100
-                poll_until(partial(_has_acknowledged, traffic, enough), 40.0, f"stuck after {done}")
+                poll_until(partial(_has_acknowledged, traffic, enough), 40.0, partial(_stuck, traffic, done))
             time.sleep(draw.uniform(0.0, 0.5))
             for member in cluster.members:
                 assert member.process is not None
@@ -142,6 +142,11 @@ def test_no_promise_is_broken_by_kills_pauses_and_restarts(members: MakeMembers)
 
 def _has_acknowledged(traffic: Traffic, count: int) -> bool:
     return len(traffic.promises.acknowledged) > count
+
+
+def _stuck(traffic: Traffic, done: list[str]) -> str:
+    promises = traffic.promises
+    return f"stuck after {done}: {len(promises.acknowledged)} writes acknowledged, {dict(promises.errors)}"
 
 
 def test_one_member_alone_keeps_what_it_acknowledged_through_kills(members: MakeMembers) -> None:
