@@ -154,6 +154,11 @@ def _watch_event_twice() -> list[Change]:
     return [(WatchHub, "add", early)]
 
 
+def _progress_ahead_of_events() -> list[Change]:
+    """A watcher that is behind is told that it has seen everything [15220]."""
+    return [(WatchHub, "is_caught_up", lambda hub, watcher: True)]
+
+
 def _deposed_leader_expires() -> list[Change]:
     """A member goes on ending leases after it was deposed, without asking anybody."""
 
@@ -312,6 +317,7 @@ BUGS: dict[str, Callable[[], list[Change]]] = {
     "watch-event-lost": _watch_event_lost,
     "watch-after-snapshot": _watch_after_snapshot,
     "watch-event-twice": _watch_event_twice,
+    "progress-ahead-of-events": _progress_ahead_of_events,
     "deposed-leader-expires": _deposed_leader_expires,
     "leases-not-extended": _leases_not_extended,
     "leases-never-end": _leases_never_end,

@@ -153,6 +153,7 @@ class WatchClient(Caller):
         self.seen = Watched(self.name, key, end, self.draw.random() < 0.4, start=0, next=0)
         self._slow = self.draw.choice((0.0, 0.0, 0.02, 0.3))
         self._room = self.draw.choice((1 << 30, 1 << 30, 3, 1))
+        self._progress = self.draw.random() < 0.5
         self.stream: SimStream | None = None
 
     async def run(self, until: float) -> None:
@@ -178,13 +179,17 @@ class WatchClient(Caller):
             self.at = None
             return
         create = pb.WatchCreateRequest(
-            key=self.seen.key, range_end=self.seen.range_end, start_revision=self.seen.next, prev_kv=self.seen.prev_kv
+            key=self.seen.key,
+            range_end=self.seen.range_end,
+            start_revision=self.seen.next,
+            prev_kv=self.seen.prev_kv,
+            progress_notify=self._progress,
         )
         stream.say(pb.WatchRequest(create_request=create).SerializeToString())
         if self.draw.random() < 0.3:
             progress = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
-            for _ in range(3):
-                loop.call_later(self.draw.uniform(0.01, for_s), self._say, stream, progress.SerializeToString())
+            for at in (0.0, self.draw.uniform(0.0, 0.01), self.draw.uniform(0.0, for_s)):
+                loop.call_later(at, self._say, stream, progress.SerializeToString())
         await asyncio.wait((stream.ended, over), timeout=for_s, return_when=asyncio.FIRST_COMPLETED)
         stream.cancel()
         if not over.done():

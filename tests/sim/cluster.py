@@ -25,6 +25,8 @@ from tests.sim.watched import Watched
 
 TICK_S = HEARTBEAT_MS / 1000
 MEMBERS_MAX = 7
+PROGRESS_S = 0.7
+"""How often watchers that want to know are told up to where they have seen everything."""
 
 
 class SimCluster:
@@ -91,6 +93,7 @@ class SimCluster:
             initial_cluster=self._first_urls if first else ",".join(joining),
             initial_cluster_state="new" if first else "existing",
             pre_vote=self.options.pre_vote,
+            watch_progress_notify_interval_s=PROGRESS_S,
         )
 
     # Who is who.

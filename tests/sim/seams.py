@@ -32,6 +32,7 @@ from etcdops.node.server.bootstrap import Boot
 from etcdops.node.server.derived import raft_core
 from etcdops.node.server.leader_link import LeaderLink
 from etcdops.node.version import SERVER_VERSION
+from etcdops.node.watch.hub import EVENTS_PER_SLICE, WatchHub
 from tests.sim.loop import MemberLoop
 from tests.sim.network import SimTransport
 
@@ -108,6 +109,9 @@ class Seams:
         self._replace(bootstrap_module, "fetch_cluster", self._fetch_cluster)
         self._replace(LeaderLink, "_ask", _ask(self._cluster))
         self._replace(watch_module, "random", SimpleNamespace(Random=self._random))
+        # Slices of history so small that watchers are behind for a while.
+        slice_events = random.Random(f"{self._cluster.seed}/slice").choice((1, 4, EVENTS_PER_SLICE))
+        self._replace(WatchHub.catch_up, "__defaults__", (slice_events,))
         return self
 
     def __exit__(

@@ -41,11 +41,14 @@ def world() -> World:
 
 def _writes(world: World) -> list[Call]:
     """Answered writes that changed something."""
+    committed = world.truth.by_revision
     return [
         call
         for call in world.calls
-        if call.answered and call.kind in ("put", "txn") and call.revision in world.truth.by_revision
-        if world.truth.by_revision[call.revision].done is not None
+        if call.answered
+        and call.revision in committed
+        and (done := committed[call.revision].done) is not None
+        and (done.field, done.request) == (call.kind, call.request)
     ]
 
 

@@ -13,8 +13,8 @@ from tests.sim.plan import draw_plan
 from tests.sim.run import run_seed
 from tests.sim.shrink import shrink
 
-SEEDS = 160
-CHUNK = 20
+SEEDS = 200
+CHUNK = 10
 
 
 @pytest.mark.slow
