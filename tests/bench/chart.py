@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape
 
 from tests.bench.figures import Better, Report, Row, Verdict, number
 
-_WIDTH, _LABEL, _BAR, _ROW, _TOP = 860, 350, 330, 22, 66
+_WIDTH, _LABEL, _BAR, _ROW, _TOP = 940, 350, 330, 22, 66
 _RATIO_MAX = 1.5
 """Longer bars are cut; their number says how long they are."""
 
@@ -37,7 +37,7 @@ def chart(report: Report) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {y}" role="img" aria-label="{_title(report)}">',
         f"<style>{_STYLE}</style>",
         _text(12, 22, _title(report), "title"),
-        _text(12, 42, "dashed: etcd = 1; upright: the target; second colour: a target missed", "small"),
+        _text(12, 42, "node : etcd; dashed: etcd = 1; upright: the target; second colour: a target missed", "small"),
     ]
     return "\n".join([*head, *body, "</svg>"]) + "\n"
 
@@ -61,8 +61,8 @@ def _bar(row: Row, y: int) -> Iterable[str]:
     yield f'<rect class="{kind}" x="{_LABEL}" y="{y - 11}" width="{length:.1f}" height="14" rx="2"/>'
     if row.target is not None and not row.own:
         yield _line(min(row.target, _RATIO_MAX), y - 14, y + 6, "target")
-    values = f"{row.ratio:.2f}   {number(row.node)} : {number(row.etcd)} {row.unit}"
-    yield _text(_LABEL + _BAR + 10, y, values, "small")
+    yield _text(_LABEL + _BAR + 10, y, f"{row.ratio:.2f}", "part")
+    yield _text(_LABEL + _BAR + 50, y, f"{number(row.node)} : {number(row.etcd)} {row.unit}", "small")
 
 
 def _line(ratio: float, top: int, bottom: int, kind: str) -> str:
