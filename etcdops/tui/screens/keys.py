@@ -190,7 +190,7 @@ class KeysScreen(ConsoleScreen, inherit_bindings=False):
         if row is None or row.branch is None:
             return "no key under the cursor"
         branch = row.branch
-        counted = f"{show_count(branch.count)} key{'' if branch.count == 1 else 's'} below" if branch.count is not None else "Enter opens it"
+        counted = f"{show_count(branch.count)} below" if branch.count is not None else "Enter opens it"
         return f"{printable_bytes(branch.prefix)}: {counted}"
 
     # The history
