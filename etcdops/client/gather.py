@@ -118,6 +118,8 @@ async def gather(client: Client, *, timeout_s: float, hashes: bool = False) -> C
     await _settle(look)
     view = _assemble(list(look.answers.values()), taken_at)
     proof = False if quorum.cancelled() else quorum.result()
+    if len({answer.cluster_id for answer in look.answers.values()} - {None}) > 1:
+        proof = await _proved_here(client, view, timeout_s)
     view = dataclasses.replace(view, serves_linearizable=proof, took_s=time.monotonic() - started)
     return await _with_hashes(client, view, timeout_s) if hashes else view
 
@@ -146,10 +148,16 @@ async def _cut_short(look: _Look, quorum: asyncio.Task[bool | None]) -> None:
         quorum.cancel()
 
 
-async def _serves_linearizable(client: Client, timeout_s: float) -> bool | None:
+async def _proved_here(client: Client, view: ClusterView, timeout_s: float) -> bool | None:
+    """The proof by a member of the view's own cluster: another cluster may have given the first one."""
+    asked = next((member for member in view.members if member.status and member.status.leader != NO_MEMBER), None)
+    return False if asked is None else await _serves_linearizable(client, timeout_s, asked.endpoint)
+
+
+async def _serves_linearizable(client: Client, timeout_s: float, endpoint: str | None = None) -> bool | None:
     """Whether a read through the quorum works; None when we are not allowed to know."""
     try:
-        await client.kv.get(PROBE_KEY, count_only=True, timeout=timeout_s)
+        await client.kv.get(PROBE_KEY, count_only=True, timeout=timeout_s, endpoint=endpoint)
     except AccessDenied as error:
         # As etcdctl's health check: "permission denied" comes from a member that asked its leader. A wrong or missing
         # password is refused before that.

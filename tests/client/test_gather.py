@@ -172,6 +172,23 @@ async def test_two_clusters_behind_the_endpoints_are_told_apart(fakes: StartFake
     assert view.health is Health.DEGRADED
 
 
+async def test_a_quorum_is_not_proved_by_another_cluster(fakes: StartFakes, make_client: MakeClient) -> None:
+    """Whoever reads "reads and writes work" must be able to rely on it, also when an old member answers elsewhere."""
+    first, second, stranger = await fakes(3)
+    for member in (first, second):
+        behave(member, member_list(first, second), leader=0, linearizable=False)
+    stranger.cluster_id = 0xC2
+    behave(stranger, member_list(stranger), leader=stranger.member_id)
+    view = await observe(make_client(stranger.url, first.url, second.url), timeout_s=TIMEOUT_S)
+    assert view.cluster_id == 0xC1
+    assert view.serves_linearizable is False
+    assert not view.has_quorum
+    for member in (first, second):
+        behave(member, member_list(first, second), leader=first.member_id)
+    view = await observe(make_client(stranger.url, first.url, second.url), timeout_s=TIMEOUT_S)
+    assert view.serves_linearizable is True
+
+
 async def test_a_members_address_that_another_cluster_answers_is_not_taken_for_the_member(
     fakes: StartFakes, make_client: MakeClient
 ) -> None:
