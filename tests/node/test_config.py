@@ -270,7 +270,11 @@ def test_a_file_that_listens_elsewhere_keeps_the_default_advertised_url(tmp_path
         ("nmae: x\n", "{path}:1: nmae: unknown setting", "did you mean name?"),
         ("a: 1\n", "{path}:1: a: unknown setting", "--help"),
         ("\nname: x\nname: y\n", "{path}:3: name is already set in line 2", "one of the two"),
-        ("heartbeat-interval: soon\n", "{path}:1: heartbeat-interval: want a whole number, got text", "takes a whole number"),
+        (
+            "heartbeat-interval: soon\n",
+            "{path}:1: heartbeat-interval: want a whole number, got text",
+            "takes a whole number",
+        ),
         (
             "heartbeat-interval: -1\n",
             "{path}:1: heartbeat-interval: want a number from 0 to 18446744073709551615, got -1",
