@@ -1,0 +1,77 @@
+"""Servers to ask: real etcd of two versions, and the node."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.differential.checklist import Server
+from tests.differential.client import Client
+from tests.support.node_members import NODE
+from tests.support.real_etcd import EtcdBinaries, find_etcd, new_cluster
+
+KINDS = ("etcd-3.4", "etcd-3.5", "node")
+Start = Callable[..., Server]
+
+_numbers = itertools.count()
+
+
+def _binaries(kind: str) -> EtcdBinaries:
+    if kind == "node":
+        return NODE
+    found = find_etcd(kind.removeprefix("etcd-"))
+    if found is None:
+        reason = f"no {kind} in .cache/etcd: `make etcd` fetches it"
+        if os.environ.get("ETCDOPS_REQUIRE_ETCD"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+def start_server(kind: str, folder: Path, **options: object) -> Server:
+    """Started and ready; options are those of `new_cluster`."""
+    cluster = new_cluster(_binaries(kind), folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
+    try:
+        cluster.start()
+    except BaseException:
+        cluster.kill()
+        raise
+    return Server(kind, cluster, tuple(Client(member.url) for member in cluster.members))
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """One kind after the other: all tests of one are run before the next is started."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def server(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A member of one that many tests share: use `prefix`, and leave no alarm or member behind."""
+    started = start_server(kind, tmp_path_factory.mktemp(kind))
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def fresh(kind: str, tmp_path: Path) -> Iterator[Start]:
+    """Makes servers that nobody else has used: `fresh(size=1, flags=[...])`."""
+    made: list[Server] = []
+
+    def start(**options: object) -> Server:
+        made.append(start_server(kind, tmp_path / f"server-{len(made)}", **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def prefix() -> bytes:
+    """What keys of this test begin with: no other test sees them."""
+    return b"/%d/" % next(_numbers)
