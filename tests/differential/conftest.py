@@ -12,9 +12,10 @@ import pytest
 from tests.differential.checklist import Server
 from tests.differential.client import Client
 from tests.support.node_members import NODE
-from tests.support.real_etcd import EtcdBinaries, find_etcd, new_cluster
+from tests.support.real_etcd import EtcdBinaries, find_etcd, new_cluster, poll_until
 
 KINDS = ("etcd-3.4", "etcd-3.5", "node")
+VERSION_TIMEOUT_S = 20.0
 Start = Callable[..., Server]
 
 _numbers = itertools.count()
@@ -37,10 +38,13 @@ def start_server(kind: str, folder: Path, **options: object) -> Server:
     cluster = new_cluster(_binaries(kind), folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
     try:
         cluster.start()
+        clients = tuple(Client(member.url) for member in cluster.members)
+        # A member serves before the cluster's version is agreed on; calls that need it fail until then.
+        poll_until(lambda: "not_decided" not in clients[0].get("/version")[1], VERSION_TIMEOUT_S, "no cluster version")
     except BaseException:
         cluster.kill()
         raise
-    return Server(kind, cluster, tuple(Client(member.url) for member in cluster.members))
+    return Server(kind, cluster, clients)
 
 
 @pytest.fixture(scope="session", params=KINDS)

@@ -32,6 +32,7 @@ class Faults:
         self._cluster = cluster
         self._plan = plan
         self.tasks: list[asyncio.Task[None]] = []
+        self._shrinking = False
 
     async def run(self) -> None:
         """Begin each fault at its time; `tasks` are those under way."""
@@ -202,6 +203,9 @@ class Faults:
         member = self._hit(fault)
         if member is None or len(voters) < 3 or gone >= (len(voters) - 1) // 2 or member.id not in voters:
             return False
+        if self._shrinking:
+            # A removal that nobody knows the outcome of, and a lost member: together they may be a lost quorum.
+            return False
         member.crash("nothing")
         damaged = damage_tail(member, draw)
         await asyncio.sleep(min(fault.for_s, 1.0))
@@ -291,6 +295,7 @@ class Faults:
         corrupted = sum(one.corrupted for one in self._cluster.members)
         if len(voters) < 3 or corrupted or member.id not in voters:
             return False
+        self._shrinking = True
         return await self._take_out(member.id)
 
     async def _remove_leader(self, fault: Fault, draw: random.Random) -> bool:

@@ -194,6 +194,9 @@ class RaftLog:
         with self._transaction("appending", sync=sync and not alone):
             if kept:
                 last = self._write_entries(kept)
+            elif not alone:
+                # A term or a vote by itself: a second page tells it from a transaction that may get lost (log_damage).
+                self._write_base(self._base)
             if hard_state is not None:
                 self._write_hard_state(hard_state)
         self._last = last
