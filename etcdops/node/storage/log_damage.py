@@ -5,7 +5,7 @@ a transaction that was cut off by a crash. For the raft log both would lose ackn
 
 - the `-wal` file is made together with the database and never removed: without it, or without a valid header, the
   log's end is lost;
-- frames are written one transaction at a time, and one with entries, a term or a vote is on disk before the next begins.
+- frames are written one transaction at a time, and one with entries, a term or a vote is on disk before the next one.
   So behind a bad frame there may be the rest of one such transaction, and nothing after it. (A transaction that only
   moves the commit index is not synced; it is known by the one page it writes.)
 
