@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import os
 import pty
 import subprocess
@@ -76,7 +77,8 @@ def test_a_dry_run_prints_the_plan_and_changes_nothing(cli: RunCli, lost: Broken
     assert ran.code == 0
     plan = json.loads(ran.out)
     assert plan["schema"] == "etcdops.recover/1"
-    assert plan["plan"]["losses"][0].startswith("30 revisions")
+    # What a dead member had in its log but not yet in its store may have been writes: then the loss is a range.
+    assert re.match(r"30( to 3\d)? revisions", plan["plan"]["losses"][0])
     assert plan["resumes"] is None
     assert LocalCluster(lost.spec).member("m3").running
     assert not list(lost.spec.runs.glob("*.jsonl"))
