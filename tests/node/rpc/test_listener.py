@@ -445,6 +445,9 @@ async def test_a_client_that_reads_nothing_is_not_listened_to(start: Start, serv
     listener = await start(Limits(controls_burst=10**9, keepalive_min_time_s=0.0))
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
+        # The kernel's own buffers, which may grow to tens of megabytes, are not what is tested.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         client.setblocking(False)
         await loop.sock_connect(client, listener.addresses[0])
         fake = FakeClient()
