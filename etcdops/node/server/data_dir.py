@@ -15,6 +15,8 @@ import stat
 from pathlib import Path
 
 from etcdops.errors import StartRefused
+from etcdops.ids import LogIndex
+from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.storage.database import sync_directory
 
 _DIRECTORY_MODE = 0o700
@@ -55,16 +57,12 @@ class DataDir:
         """No member ever lived here."""
         return not self.wal.exists() and not self.state.exists()
 
-    def incoming_snapshot(self, index: int) -> Path:
-        """Where the database image of the snapshot at `index` is kept from its arrival until it became the store."""
-        return self.snapshots / f"{index:016x}.snap.db"
-
     def release_images(self, index: int) -> None:
         """Delete received images of up to `index`: the store is there already, whoever sent them.
 
         Source: etcd server/etcdserver/api/snap/snapshotter.go, ReleaseSnapDBs.
         """
-        newest = self.incoming_snapshot(index)
+        newest = received_path(self.snapshots, LogIndex(index))
         for path in self.snapshots.glob(f"*{''.join(newest.suffixes)}"):
             if path.name <= newest.name:
                 path.unlink(missing_ok=True)

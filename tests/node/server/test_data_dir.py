@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from etcdops.errors import StartRefused
+from etcdops.ids import LogIndex
+from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.server import data_dir
 from etcdops.node.server.data_dir import DataDir
 
@@ -120,7 +122,7 @@ def test_leftovers_of_transfers_are_removed_and_nothing_else(tmp_path: Path) -> 
     """Images that no start can need; the store and the log are not among them."""
     made = DataDir.open(tmp_path / "data")
     made.state.write_bytes(b"state")
-    kept = made.incoming_snapshot(7)
+    kept = received_path(made.snapshots, LogIndex(7))
     for path in (kept, made.snapshots / "tmpabc", made.snapshots / "outgoing-1.tmp.part"):
         path.write_bytes(b"image")
     assert len(made.remove_leftovers(keep=kept)) == 2

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from etcdops.ids import LogIndex
+from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.types import SnapshotMetadata
 from etcdops.node.server.images import CHECKPOINT_EVERY_S, CUT_PAUSE_S, RETRY_S
 from etcdops.node.storage.errors import NoSpace, StorageFailed
@@ -58,7 +59,7 @@ def test_the_log_is_cut_only_behind_a_checkpoint(member: DrivenMember) -> None:
 
 def test_received_images_that_came_too_late_go_with_the_next_cut(member: DrivenMember) -> None:
     """Raft ignored them: without this each would stay, as large as the store, until the next start."""
-    late, next_one = member.directory.incoming_snapshot(7), member.directory.incoming_snapshot(5000)
+    late, next_one = (received_path(member.directory.snapshots, LogIndex(index)) for index in (7, 5000))
     for path in (late, next_one):
         path.write_bytes(b"image")
     _write(member, 2 * COUNT)
