@@ -15,7 +15,8 @@ from etcdops.ids import LogIndex, MemberID, format_id
 from etcdops.node.raft.storage import LogError
 from etcdops.node.raft.types import ConfChange, ConfChangeType, Entry, EntryType, Role, SoftState
 from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.sim.model import Done, Model
+from tests.model.api_model import Done, Model
+from tests.model.broken import Broken
 
 if TYPE_CHECKING:
     from tests.sim.cluster import SimCluster
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
 
 HASH_EVERY = 40
 """Entries between two comparisons of HashKV."""
-
-
-class Broken(BaseException):
-    """A promise was not kept. `promise` names it.
-
-    No Exception: a member that guards itself against its own errors must not take it for one of them.
-    """
-
-    def __init__(self, promise: str, text: str) -> None:
-        super().__init__(f"{promise}: {text}")
-        self.promise = promise
 
 
 @dataclass(frozen=True, slots=True)

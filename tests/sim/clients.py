@@ -8,12 +8,12 @@ import random
 from etcdops.node.rpc.service import RpcError
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import mvccpb_pb2 as mvccpb
+from tests.model.broken import Broken
+from tests.model.history import Call
+from tests.model.watched import Watched
 from tests.sim.calls import CallLost, SimStream, SimUnary
-from tests.sim.checks import Broken
 from tests.sim.cluster import SimCluster
-from tests.sim.history import Call
 from tests.sim.member import SimMember
-from tests.sim.watched import Watched
 
 PATHS = {
     "range": "/etcdserverpb.KV/Range",

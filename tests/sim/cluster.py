@@ -12,16 +12,17 @@ from typing import Any
 from etcdops.ids import MemberID
 from etcdops.node.config import Config
 from etcdops.node.server.ending import Ending
-from tests.sim.checks import Broken, Truth
+from tests.model.broken import Broken
+from tests.model.history import Call
+from tests.model.watched import Watched
+from tests.sim.checks import Truth
 from tests.sim.disk import Disks
-from tests.sim.history import Call
 from tests.sim.loop import SimLoop
 from tests.sim.member import SimMember
 from tests.sim.network import SimNetwork
 from tests.sim.plan import HEARTBEAT_MS, Options
 from tests.sim.seams import Seams
 from tests.sim.trace import Trace
-from tests.sim.watched import Watched
 
 TICK_S = HEARTBEAT_MS / 1000
 MEMBERS_MAX = 7

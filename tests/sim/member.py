@@ -19,8 +19,8 @@ from etcdops.node.server import server as server_module
 from etcdops.node.server.bootstrap import Boot, boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.server import Server
+from tests.model.broken import Broken
 from tests.sim.calls import SimStream, SimUnary
-from tests.sim.checks import Broken
 from tests.sim.loop import MemberLoop
 
 if TYPE_CHECKING:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.sim.checks import Broken
+from tests.model.api_model import covers
+from tests.model.broken import Broken
+from tests.model.history import Call, check_calls
+from tests.model.watched import check_watched
 from tests.sim.clients import KeyClient, LeaseClient, WatchClient
 from tests.sim.cluster import SimCluster
 from tests.sim.disk import Disks
 from tests.sim.faults import Faults
-from tests.sim.history import Call, check_calls
 from tests.sim.member import SimMember
-from tests.sim.model import covers
 from tests.sim.plan import Fault, Options, draw_plan
-from tests.sim.watched import check_watched
 
 AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""

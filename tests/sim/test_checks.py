@@ -10,12 +10,13 @@ from dataclasses import replace
 import pytest
 
 from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.sim.checks import Broken, Truth
+from tests.model.broken import Broken
+from tests.model.history import Call, check_calls
+from tests.model.watched import Watched, check_watched
+from tests.sim.checks import Truth
 from tests.sim.cluster import SimCluster
-from tests.sim.history import Call, check_calls
 from tests.sim.plan import draw_plan
 from tests.sim.run import run_plan
-from tests.sim.watched import Watched, check_watched
 
 SEED = 1
 BROKEN_PER_KIND = 40

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from etcdops.proto import mvccpb_pb2 as mvccpb
-from tests.sim.checks import Broken
-from tests.sim.model import Model, covers
+from tests.model.api_model import Model, covers
+from tests.model.broken import Broken
 
 
 @dataclass(slots=True)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from google.protobuf.message import Message
 
 from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.sim.checks import Broken
-
-if TYPE_CHECKING:
-    from tests.sim.checks import Truth
+from tests.model.api_model import Done, Model
+from tests.model.broken import Broken
 
 RESPONSES: dict[str, type[Message]] = {
     "range": pb.RangeResponse,
@@ -31,9 +30,34 @@ RESPONSES: dict[str, type[Message]] = {
 }
 
 
+class Effect(Protocol):
+    """One committed request: what it came to, and a time by which it had."""
+
+    @property
+    def at(self) -> float: ...
+
+    @property
+    def done(self) -> Done | None: ...
+
+
+class Order(Protocol):
+    """All committed requests: a simulation knows them from the log, real processes from what watchers saw."""
+
+    @property
+    def model(self) -> Model:
+        """After all of them."""
+
+    @property
+    def log(self) -> Sequence[Effect]: ...
+
+    @property
+    def by_revision(self) -> Mapping[int, Effect]:
+        """Those that changed something."""
+
+
 @dataclass(slots=True)
 class Call:
-    """One try of one request. Times are the simulation's."""
+    """One try of one request. Times are seconds of one clock for all clients."""
 
     client: str
     kind: str
@@ -77,7 +101,7 @@ def without_headers(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def check_calls(calls: list[Call], truth: Truth) -> None:
+def check_calls(calls: list[Call], truth: Order) -> None:
     """Raises: Broken - no order explains what was seen."""
     claimed: dict[int, Call] = {}
     for call in calls:
@@ -88,7 +112,7 @@ def check_calls(calls: list[Call], truth: Truth) -> None:
     _check_members(calls)
 
 
-def _check_content(call: Call, truth: Truth, claimed: dict[int, Call]) -> None:
+def _check_content(call: Call, truth: Order, claimed: dict[int, Call]) -> None:
     """The answer is what the committed log gives at its revision."""
     model = truth.model
     if call.revision > model.revision:
@@ -108,7 +132,7 @@ def _check_content(call: Call, truth: Truth, claimed: dict[int, Call]) -> None:
         raise Broken("linearizability", f"{call}: another answer than the committed log gives at that revision")
 
 
-def _check_effects(calls: list[Call], truth: Truth) -> None:
+def _check_effects(calls: list[Call], truth: Order) -> None:
     """Nothing is in the log that nobody asked for, or more often, or earlier."""
     asked: dict[tuple[str, bytes], list[float]] = {}
     for call in calls:
@@ -123,12 +147,12 @@ def _check_effects(calls: list[Call], truth: Truth) -> None:
         if sum(time <= committed.at for time in times) < found[done.field, done.request]:
             raise Broken(
                 "linearizability",
-                f"entry {committed.entry.index} has a {done.field} that was asked for {len(times)} times, "
+                f"at revision {done.revision} there is a {done.field} that was asked for {len(times)} times, "
                 f"and took effect {found[done.field, done.request]} times by {committed.at:.4f}",
             )
 
 
-def _check_order(calls: list[Call], truth: Truth) -> None:
+def _check_order(calls: list[Call], truth: Order) -> None:
     """Revisions agree with real time."""
     by_return = sorted(calls, key=lambda call: call.returned)
     returns = [call.returned for call in by_return]
