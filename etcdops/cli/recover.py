@@ -109,7 +109,7 @@ def command(
 
 
 def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | None, *, yes: bool, dry_run: bool) -> int:
-    from etcdops.playbooks.recover.procedure import carry_out, prepare
+    from etcdops.playbooks.recover.procedure import carry_out, prepare, require_own_members
 
     prepared = invocation.run(prepare(request))
     as_json = invocation.format == "json"
@@ -119,6 +119,7 @@ def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | Non
         if as_json:
             write(render_json(SCHEMA, _plan_json(prepared)))
         return int(ExitCode.OK)
+    invocation.run(require_own_members(request))
     confirm_by_name(
         request.cluster.name,
         given=confirm,

@@ -36,9 +36,9 @@ async def execute(steps: Sequence[Step], journal: Journal, state: RunState, list
     For each: `check`; if not done, intent into the journal and `act`; then `verify`, and the outcome into the journal.
 
     Returns: the results of all steps, those of earlier runs included.
-    Raises: the first step's own error - nothing was changed. PartlyApplied - a later step failed, and its error is the
-        cause; the journal stays open, and running the same command again goes on. VerificationFailed - a step was done
-        and the outcome is wrong: same.
+    Raises: a step's own error while no step has acted - nothing was changed, and the journal is closed so that the next
+        run looks anew. PartlyApplied - a later step failed, and its error is the cause; the journal stays open, and
+        running the same command again goes on. VerificationFailed - a step was done and the outcome is wrong: same.
     """
     for number, step in enumerate(steps, 1):
         if step.id in state.results and step.lasting:
@@ -50,12 +50,14 @@ async def execute(steps: Sequence[Step], journal: Journal, state: RunState, list
             if not await step.check():
                 journal.intent(step.id)
                 await step.act()
+                state.acted = True
             result = await step.verify()
         except EtcdopsError as error:
             journal.failed(step.id, error)
             listener(StepEvent("failed", step, number, len(steps), time.monotonic() - started, error=error.message))
-            if not state.results:
-                raise  # nothing was changed: the error speaks for itself
+            if not state.acted:
+                journal.abandoned()
+                raise  # the error speaks for itself
             raise _explain(error, step, number, len(steps), journal) from error
         journal.done(step.id, result)
         state.results[step.id] = result

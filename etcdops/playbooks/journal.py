@@ -37,6 +37,8 @@ class RunState:
     """Unix time."""
     results: dict[str, Result] = field(default_factory=dict)
     """Of the steps that are done."""
+    acted: bool = False
+    """Whether any step changed something, or was about to when the run was cut off."""
     interrupted: str = ""
     """The step that was begun and has no outcome, if any."""
     ended: str = ""
@@ -89,6 +91,7 @@ class Journal:
                 raise EtcdopsError(f"{self.path} does not begin with a plan", hint="it is not a journal of etcdops")
             elif event == "intent":
                 state.interrupted = str(line["step"])
+                state.acted = True
             elif event == "done":
                 state.results[str(line["step"])] = cast("Result", line["result"])
                 state.interrupted = ""

@@ -16,9 +16,11 @@ import pytest
 from etcdops.errors import ExitCode
 from etcdops.playbooks.cluster_file import ClusterSpec, load_cluster
 from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
+from etcdops.playbooks.ports import is_listening
 from tests.cli.conftest import RunCli, clean_environment
 from tests.playbooks.clusters import BrokenCluster, break_cluster, engine_named
 from tests.support.ports import free_ports
+from tests.support.real_etcd import poll_until
 
 ONE = "a=/d,http://a:1,http://a:2"
 real = pytest.mark.real
@@ -134,6 +136,37 @@ def test_members_of_any_etcd_are_described_on_the_line(cli: RunCli, lost: Broken
         assert "--force-unsafe quorum-holds" in again.err
     finally:
         LocalCluster(load_cluster(state)).kill()
+
+
+@slow
+@real
+def test_a_member_under_another_supervisor_is_refused_before_anything_is_asked(
+    cli: RunCli, lost: BrokenCluster
+) -> None:
+    """Exit 6 with process, command and remedy; nothing was stopped, moved or begun. A dry run still shows the plan."""
+    member = lost.local.member("m3")
+    member.stop()
+    foreign = subprocess.Popen(
+        member.command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        poll_until(lambda: is_listening(member.spec.client_url), 30)
+        for more in (["--confirm", "lab"], []):
+            ran = cli(*arguments(lost, *more))
+            assert ran.code == ExitCode.UNSAFE, ran.err
+            assert "Lost by it:" in ran.out
+            assert f"m3 is not run by etcdops but by pid {foreign.pid}: {lost.spec.engine.binary}" in ran.err
+            assert f"kill {foreign.pid}" in ran.err
+            assert "Nothing was changed" in ran.err
+        dry = cli(*arguments(lost, "--dry-run"))
+        assert dry.code == 0
+        assert f"m3 is run by others (pid {foreign.pid})" in " ".join(dry.out.split())
+        assert foreign.poll() is None
+        assert not list(lost.spec.directory.glob("*.before-*"))
+        assert not list(lost.spec.runs.glob("*.jsonl"))
+    finally:
+        foreign.kill()
+        foreign.wait()
 
 
 @pytest.mark.parametrize(

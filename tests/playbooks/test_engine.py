@@ -184,6 +184,27 @@ def test_a_failure_before_anything_was_done_keeps_its_own_error(tmp_path: Path) 
         asyncio.run(execute(steps, begin(tmp_path), RunState(PLAN, 0.0), lambda event: None))
 
 
+def test_steps_that_had_nothing_to_do_are_not_called_applied(tmp_path: Path) -> None:
+    """Goal: exit 9 only when something was changed; then there is nothing to go on with either."""
+    world = World(done=["a"])
+    steps: list[Step] = [Paint(world, "a"), Paint(world, "b", error=ClusterUnsafe("no"))]
+    with pytest.raises(ClusterUnsafe, match="no"):
+        asyncio.run(execute(steps, begin(tmp_path), RunState(PLAN, 0.0), lambda event: None))
+    assert not world.acts
+    assert not open_runs(tmp_path, ManualClock())
+
+
+def test_a_run_cut_off_in_an_act_counts_as_applied(tmp_path: Path) -> None:
+    """Goal: nobody knows how far the act came, so a resumed run that fails says how to go on."""
+    world = World(crash_at="before act a")
+    with pytest.raises(Crash):
+        run(world, tmp_path)
+    journal, state = go_on(tmp_path)
+    steps: list[Step] = [Paint(world, "a", error=ClusterUnsafe("no"))]
+    with pytest.raises(PartlyApplied, match="no"):
+        asyncio.run(execute(steps, journal, state, lambda event: None))
+
+
 def test_a_wrong_outcome_is_a_verification_failure(tmp_path: Path) -> None:
     """Goal: exit 10, not 9: everything was done, and it is wrong."""
     world = World()

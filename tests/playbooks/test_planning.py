@@ -11,8 +11,10 @@ from etcdops.client.view import ClusterView
 from etcdops.errors import ClusterUnsafe, UsageError
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind, MemberSpec
+from etcdops.playbooks.occupants import Occupant
 from etcdops.playbooks.recover.facts import RecoveryFacts, RevisionWitness
 from etcdops.playbooks.recover.planning import Choices, make_plan, target_revision
+from etcdops.playbooks.recover.strangers import Stranger
 from etcdops.snapshot.etcd_tools import RestoreTool
 from etcdops.snapshot.facts import SnapshotAlarm, SnapshotFacts, SnapshotFormat
 from etcdops.snapshot.hashkv import OfflineHashKV
@@ -81,8 +83,9 @@ def test_losses_are_numbers_with_their_witness() -> None:
 
 def test_members_that_somebody_else_runs_are_named_before_the_confirmation() -> None:
     """Goal: what only their own supervisor can stop is known before the first step, not found at it."""
-    plan = make_plan(CLUSTER, dataclasses.replace(facts(), running=(), foreign=("m3",)), REPORT, CHOICES)
-    assert "m3 answers and was not started by etcdops: stop it first" in plan.summary[0]
+    stranger = Stranger("m3", Occupant(("listens on http://h3:2379",), 4711))
+    plan = make_plan(CLUSTER, dataclasses.replace(facts(), running=(), strangers=(stranger,)), REPORT, CHOICES)
+    assert "m3 is run by others (pid 4711): stop it first" in plan.summary[0]
     nobody = make_plan(CLUSTER, dataclasses.replace(facts(), running=()), REPORT, CHOICES)
     assert "none of them runs" in nobody.summary[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import os
 import socket
 import subprocess
 import sys
@@ -217,8 +218,15 @@ def stranger_at(url: str) -> Iterator[None]:
 @only_etcd_35
 def test_nothing_is_moved_while_somebody_answers_for_a_member(broken: BrokenCluster) -> None:
     """Goal: an old member left running would split the cluster."""
-    with stranger_at(broken.spec.member("m2").peer_url), pytest.raises(PartlyApplied, match="still answers for m2"):
+    with (
+        stranger_at(broken.spec.member("m2").peer_url),
+        pytest.raises(ClusterUnsafe, match=f"m2 is not run by etcdops but by pid {os.getpid()}") as refused,
+    ):
         recover(request_of(broken))
+    assert broken.spec.member("m2").peer_url in refused.value.cause
+    assert f"kill {os.getpid()}" in refused.value.hint
+    assert broken.local.member("m3").running, "nothing was stopped"
+    assert not list(broken.spec.runs.glob("*.jsonl")), "nothing was begun"
     assert not list(broken.spec.directory.glob("*.before-recover-*"))
     recover(request_of(broken))
     assert_recovered(broken)
@@ -240,8 +248,10 @@ def test_nothing_is_moved_while_an_unknown_process_holds_the_data(broken: Broken
     try:
         time.sleep(0)
         _wait_locked(spec.data_dir / "member" / "snap" / "db")
-        with pytest.raises(PartlyApplied, match="in use by a process"):
+        with pytest.raises(ClusterUnsafe, match=f"m1 is not run by etcdops but by pid {stray.pid}: .*etcd") as refused:
             recover(request_of(broken))
+        assert str(spec.data_dir) in refused.value.cause
+        assert broken.local.member("m3").running, "nothing was stopped"
         assert spec.data_dir.exists()
     finally:
         stray.kill()

@@ -12,6 +12,7 @@ from etcdops.errors import SnapshotCorrupt
 from etcdops.ids import ClusterID
 from etcdops.playbooks.cluster_file import ClusterSpec
 from etcdops.playbooks.local_cluster import LocalCluster
+from etcdops.playbooks.recover.strangers import Stranger, find_strangers
 from etcdops.snapshot.data_dir import DataDirFacts, inspect_data_dir
 
 
@@ -40,8 +41,8 @@ class RecoveryFacts:
     cluster_id: ClusterID | None
     problems: tuple[str, ...]
     """Data directories that could not be read, and why."""
-    foreign: tuple[str, ...] = ()
-    """Members that answer although no process of ours runs them: only their own supervisor can stop them for good."""
+    strangers: tuple[Stranger, ...] = ()
+    """Members that somebody else runs: only who started them can stop them for good."""
 
     @property
     def last_revision(self) -> int | None:
@@ -84,8 +85,8 @@ async def gather_facts(
         witnesses.append(_witness(spec.name, found))
     if last_known_revision is not None:
         witnesses.append(RevisionWitness("--last-known-revision", last_known_revision, last_known_revision))
-    foreign = tuple(spec.name for spec in cluster.members if spec.client_url in answering and spec.name not in running)
-    return RecoveryFacts(view, running, tuple(without_data), tuple(witnesses), cluster_id, tuple(problems), foreign)
+    strangers = await asyncio.to_thread(find_strangers, local)
+    return RecoveryFacts(view, running, tuple(without_data), tuple(witnesses), cluster_id, tuple(problems), strangers)
 
 
 def _witness(name: str, found: DataDirFacts) -> RevisionWitness:

@@ -151,7 +151,10 @@ def _summary(
 
 def _running(facts: RecoveryFacts) -> str:
     ours = [", ".join(facts.running)] if facts.running else []
-    others = [f"{name} answers and was not started by etcdops: stop it first, where it was" for name in facts.foreign]
+    others = [
+        f"{stranger.member} is run by others (pid {stranger.occupant.pid or 'unknown'}): stop it first"
+        for stranger in facts.strangers
+    ]
     return "; ".join(ours + others) or "none of them runs"
 
 

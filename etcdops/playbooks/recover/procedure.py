@@ -15,11 +15,13 @@ from etcdops.errors import EtcdopsError, UsageError
 from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
 from etcdops.playbooks.engine import Listener, execute
 from etcdops.playbooks.journal import Journal, RunState, open_runs
+from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Plan, Result
 from etcdops.playbooks.recover.facts import RecoveryFacts, gather_facts
 from etcdops.playbooks.recover.planning import PROCEDURE, Choices, make_plan
 from etcdops.playbooks.recover.run import read_plan
 from etcdops.playbooks.recover.steps import build_steps
+from etcdops.playbooks.recover.strangers import find_strangers, refuse_strangers
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.inspect import inspect_snapshot
 
@@ -108,14 +110,21 @@ async def prepare(request: RecoverRequest, *, clock: Clock | None = None) -> Pre
     return Prepared(make_plan(request.cluster, facts, report, choices), None, None, facts)
 
 
+async def require_own_members(request: RecoverRequest) -> None:
+    """Raises: ClusterUnsafe - others run a member. Asked before anybody has to confirm anything."""
+    refuse_strangers(await asyncio.to_thread(find_strangers, LocalCluster(request.cluster)))
+
+
 async def carry_out(
     request: RecoverRequest, prepared: Prepared, listener: Listener, *, clock: Clock | None = None
 ) -> Outcome:
     """Do what was planned. The caller holds the cluster's run lock and has the confirmation.
 
-    Raises: PartlyApplied, VerificationFailed - see `engine.execute`: the same command goes on from there.
+    Raises: ClusterUnsafe - somebody else runs a member; nothing was changed. PartlyApplied, VerificationFailed - see
+        `engine.execute`: the same command goes on from there.
     """
     clock = clock or SystemClock()
+    await require_own_members(request)
     journal, state = prepared.journal, prepared.state
     if journal is None or state is None:
         name = f"recover-{prepared.plan.inputs['stamp']}"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import shutil
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from etcdops.errors import ClusterUnsafe, EtcdopsError, SnapshotCorrupt
+from etcdops.errors import EtcdopsError, SnapshotCorrupt
 from etcdops.playbooks.cluster_file import FILE_NAME, EngineKind, MemberSpec, load_cluster
 from etcdops.playbooks.local_cluster import START_TIMEOUT_S
+from etcdops.playbooks.occupants import occupants_of
 from etcdops.playbooks.plan import Result, Step
-from etcdops.playbooks.ports import is_listening
 from etcdops.playbooks.recover import verifying
 from etcdops.playbooks.recover.run import RecoveryRun
+from etcdops.playbooks.recover.strangers import Stranger, refuse_strangers
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.checksum import sync_folder, verify_checksum
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
@@ -27,20 +26,23 @@ _WAL_SIZE = 130 << 20
 
 @dataclass(frozen=True, slots=True)
 class SimpleStep:
-    """A step from three functions. Without `checked` it always acts; without `verified` there is nothing to prove."""
+    """A step from three functions. Without `acted` it only proves, without `checked` it always acts."""
 
     id: str
     title: str
-    acted: Callable[[], Awaitable[None]]
+    acted: Callable[[], Awaitable[None]] | None = None
     checked: Callable[[], Awaitable[bool]] | None = None
     verified: Callable[[], Awaitable[Result]] | None = None
     lasting: bool = True
 
     async def check(self) -> bool:
+        if self.acted is None:
+            return True
         return await self.checked() if self.checked is not None else False
 
     async def act(self) -> None:
-        await self.acted()
+        if self.acted is not None:
+            await self.acted()
 
     async def verify(self) -> Result:
         return await self.verified() if self.verified is not None else {}
@@ -68,7 +70,7 @@ def _snapshot_step(run: RecoveryRun) -> Step:
         _require_space(run)
         return {"sha256": run.sha256}
 
-    return SimpleStep("snapshot", f"check {run.snapshot.name} again, byte by byte", _nothing, verified=verified)
+    return SimpleStep("snapshot", f"check {run.snapshot.name} again, byte by byte", verified=verified)
 
 
 def _require_same_snapshot(run: RecoveryRun) -> None:
@@ -102,6 +104,9 @@ def _existing(folder: Path) -> Path:
 
 
 def _stop_step(run: RecoveryRun, spec: MemberSpec) -> Step:
+    async def checked() -> bool:
+        return not run.local.member(spec.name).running
+
     async def acted() -> None:
         await asyncio.to_thread(run.local.member(spec.name).stop)
 
@@ -109,38 +114,14 @@ def _stop_step(run: RecoveryRun, spec: MemberSpec) -> Step:
         await asyncio.to_thread(_prove_stopped, run, spec)
         return {}
 
-    return SimpleStep(f"stop:{spec.name}", f"stop {spec.name} and prove it", acted, verified=verified)
+    return SimpleStep(f"stop:{spec.name}", f"stop {spec.name} and prove it", acted, checked, verified)
 
 
 def _prove_stopped(run: RecoveryRun, spec: MemberSpec) -> None:
     """No process, nobody on its ports, nobody holding its files: an old member left running splits the cluster."""
     if run.local.member(spec.name).running:
         raise EtcdopsError(f"{spec.name} still runs", hint="stop it by hand")
-    for url in (spec.client_url, spec.peer_url):
-        if is_listening(url):
-            raise ClusterUnsafe(
-                f"somebody still answers for {spec.name} on {url}",
-                cause="a member that was not started by etcdops, or another program on that port",
-                hint="stop and disable it (systemctl disable --now etcd), so that it does not come back",
-            )
-    for path in (spec.data_dir / "member" / "snap" / "db", spec.data_dir / "member" / "LOCK"):
-        if path.is_file() and not _lockable(path):
-            raise ClusterUnsafe(
-                f"{path} is in use by a process etcdops does not know",
-                hint=f"find it with `fuser {path}` and stop it",
-            )
-
-
-def _lockable(path: Path) -> bool:
-    """Whether nobody holds the lock a running member holds. Source: etcd client/pkg/fileutil/lock_flock.go; bbolt."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
+    refuse_strangers([Stranger(spec.name, occupant) for occupant in occupants_of(spec)])
 
 
 def _aside_step(run: RecoveryRun, spec: MemberSpec) -> Step:
@@ -265,8 +246,4 @@ def _verify_step(run: RecoveryRun, name: str, title: str, check: verifying.Check
     async def verified() -> Result:
         return await check(run)
 
-    return SimpleStep(f"verify:{name}", title, _nothing, verified=verified, lasting=False)
-
-
-async def _nothing() -> None:
-    """Some steps only prove."""
+    return SimpleStep(f"verify:{name}", title, verified=verified, lasting=False)
