@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import time
-from typing import Protocol
+from typing import Protocol, overload
 
 
 class Clock(Protocol):
@@ -40,3 +41,17 @@ class ManualClock:
         if seconds < 0:
             raise ValueError(f"a clock does not go back: {seconds}")
         self._now += seconds
+
+
+@overload
+def rfc3339(seconds: float) -> str: ...
+@overload
+def rfc3339(seconds: None) -> None: ...
+@overload
+def rfc3339(seconds: float | None) -> str | None: ...
+def rfc3339(seconds: float | None) -> str | None:
+    """A Unix time as RFC 3339 in UTC with milliseconds, as in the members' own logs."""
+    if seconds is None:
+        return None
+    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,7 +5,6 @@ Colours are only ever a second sign beside a word, so that taking them away lose
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import sys
@@ -167,14 +166,6 @@ def render_json(schema: str, body: Mapping[str, Json], *, pretty: bool = True) -
 def hex_id(number: int | None) -> str | None:
     """A 64-bit ID as 16 hex digits: as a JSON number it would be rounded by half the world's readers."""
     return None if number is None else padded_id(number)
-
-
-def rfc3339(seconds: float | None) -> str | None:
-    """A Unix time as RFC 3339 in UTC with milliseconds, as in the members' own logs."""
-    if seconds is None:
-        return None
-    moment = datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def write(text: str) -> None:

@@ -12,8 +12,9 @@ import click
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.options import Invocation, connection_options, current, general_options
-from etcdops.cli.output import Json, render_json, rfc3339, write
+from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.snapshot_view import render_report, report_json
+from etcdops.clock import rfc3339
 from etcdops.errors import UsageError
 from etcdops.tui.model.numbers import show_bytes
 

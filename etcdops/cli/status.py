@@ -123,7 +123,8 @@ class _Printer:
         self._first = False
 
     def _changes(self, view: ClusterView, previous: ClusterView | None) -> None:
-        from etcdops.cli.output import printable, rfc3339
+        from etcdops.cli.output import printable
+        from etcdops.clock import rfc3339
         from etcdops.tui.model.changes import changes
 
         for event in changes(previous, view) if previous is not None else ():

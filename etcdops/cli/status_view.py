@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table, rfc3339
+from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
+from etcdops.clock import rfc3339
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
 from etcdops.tui.model.findings import Finding, Severity, find

@@ -13,7 +13,7 @@ from pathlib import Path
 from etcdops.client.client import Client
 from etcdops.client.maintenance import SnapshotProgress
 from etcdops.client.view import ClusterView, MemberView, observe
-from etcdops.clock import Clock, SystemClock
+from etcdops.clock import Clock, SystemClock, rfc3339
 from etcdops.errors import EtcdopsError, Unreachable, UsageError
 from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
@@ -166,7 +166,7 @@ def sidecar_json(saved: SavedSnapshot) -> dict[str, Json]:
         "member": saved.member,
         "endpoint": saved.endpoint,
         "raft_term": saved.term,
-        "taken_at": saved.taken_at,
+        "taken_at": rfc3339(saved.taken_at),
         "revision": report.current_revision,
         "live_keys": report.live_keys,
         "hash": report.hash,

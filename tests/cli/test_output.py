@@ -14,7 +14,6 @@ from etcdops.cli.output import (
     hex_id,
     printable,
     render_table,
-    rfc3339,
 )
 
 COLUMNS = (Column("NAME"), Column("SIZE", right=True), Column("EXTRA", optional=2), Column("MORE", optional=1))
@@ -59,8 +58,6 @@ def test_a_stream_that_cannot_show_symbols_gets_ascii() -> None:
     assert not choose_look("auto", False, io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), {}).ascii
 
 
-def test_ids_are_16_hex_digits_and_times_rfc_3339() -> None:
+def test_ids_are_16_hex_digits() -> None:
     assert hex_id(0xBEEF) == "000000000000beef"
     assert hex_id(None) is None
-    assert rfc3339(1_800_000_000.1239) == "2027-01-15T08:00:00.123Z"
-    assert rfc3339(None) is None

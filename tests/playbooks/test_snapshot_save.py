@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def test_a_saved_snapshot_is_whole_private_and_says_where_it_is_from(local_clust
     sidecar = json.loads(path.with_name("backup.db.json").read_text())
     assert (sidecar["sha256"], sidecar["revision"], sidecar["member"]) == (report.sha256, report.current_revision, "m2")
     assert int(sidecar["cluster_id"], 16) > 0
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", sidecar["taken_at"]), "a time as everywhere"
     assert not list(local_cluster.directory.glob("*.part"))
 
 
