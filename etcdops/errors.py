@@ -13,6 +13,7 @@
     ├── DeadlinePassed             124   `--timeout` passed
     ├── SnapshotCorrupt              1   a snapshot file is damaged or not a snapshot
     └── StartRefused                 1   a member will not start on this data directory or configuration
+        └── MemberRemoved            0   ... because it left the cluster for good: no supervisor is to try again
 
 Codes and meanings are stable; `ExitCode` is their only home.
 """
@@ -146,3 +147,10 @@ class StartRefused(EtcdopsError):
     """A member refuses to start rather than harm the data it found."""
 
     code = "start-refused"
+
+
+class MemberRemoved(StartRefused):
+    """The data is that of a member that was removed. Ends like the removal itself: with status 0, as in etcd."""
+
+    exit_code = ExitCode.OK
+    code = "member-removed"

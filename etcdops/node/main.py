@@ -1,7 +1,7 @@
 """`etcdops node`: one member as a process. The composition root: configuration in, sockets and files out.
 
-Exit status: 0 after SIGTERM or SIGINT, and after the member was removed from its cluster (as etcd); 1 when it refused
-to start or its disk failed; 2 for flags that cannot be read.
+Exit status: 0 after SIGTERM or SIGINT, and when the member was removed from its cluster, now or before (as etcd); 1
+when it refused to start or its disk failed; 2 for flags that cannot be read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from etcdops import __version__
 from etcdops.clock import SystemClock
-from etcdops.errors import EtcdopsError, ExitCode, StartRefused, UsageError
+from etcdops.errors import EtcdopsError, ExitCode, MemberRemoved, StartRefused, UsageError
 from etcdops.node import zap_log
 from etcdops.node.config import Config, PrintAndExit, load_config
 from etcdops.node.config.urls import host_and_port
@@ -66,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             return runner.run(_run(config))
+    except MemberRemoved as error:
+        _log_removed(error.message, config.data_dir)
+        _tell(error)
+        return int(error.exit_code)
     except EtcdopsError as error:
         return _refused(error)
 
@@ -169,9 +173,14 @@ def _exit_status(server: Server) -> int:
     if ending is None:
         return int(ExitCode.OK)
     if ending.error is None:
-        log.warning("server error", extra=fields(error=ending.reason))
-        log.warning("data-dir used by this member must be removed", extra=fields(data_dir=server.data_dir))
+        _log_removed(ending.reason, server.data_dir)
         return int(ExitCode.OK)
     log.critical("the member stopped", extra=fields(reason=ending.reason, error=ending.error.message))
     _tell(ending.error)
     return int(ExitCode.FAILED)
+
+
+def _log_removed(reason: str, data_dir: str) -> None:
+    """In etcd's words. Source: etcd server/etcdserver/server.go, run."""
+    log.warning("server error", extra=fields(error=reason))
+    log.warning("data-dir used by this member must be removed", extra=fields(data_dir=data_dir))

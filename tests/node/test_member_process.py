@@ -172,7 +172,7 @@ def test_a_learner_joins_is_promoted_leads_and_is_removed(node_cluster: MakeClus
     assert spare.process.returncode == 0
     spare.process = None
     spare.start_nowait()
-    assert _refusal(spare).startswith("error start-refused: the member")
+    assert _refusal(spare, status=0).startswith("error member-removed: the member")
     assert "permanently removed from the cluster" in spare.log_tail()
     poll_until(lambda: _has_leader(cluster), 15.0)
     cluster.ctl("put", "after", "removal")
@@ -188,10 +188,10 @@ def _try(cluster: RealCluster, *arguments: str) -> bool:
     return True
 
 
-def _refusal(member: RealMember) -> str:
+def _refusal(member: RealMember, status: int = 1) -> str:
     """The first line that a member which will not start tells the person who started it."""
     assert member.process is not None
-    assert member.process.wait(20) == 1, member.log_tail()
+    assert member.process.wait(20) == status, member.log_tail()
     member.process = None
     lines = [line for line in member.log.read_text().splitlines() if line.startswith(("error ", "next: "))]
     assert lines[-1].startswith("next: "), lines

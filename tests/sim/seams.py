@@ -1,7 +1,8 @@
 """Where a production member touches the machine, and what the simulation puts there instead.
 
-Threads (StorageThread), the peer port (Transport, fetch_cluster, fetch_versions, LeaderLink), randomness. Everything
-else of a member is production code: bootstrap, server, driver, raft, raft log, store, applier, services.
+Threads (StorageThread), the peer port (Transport, fetch_cluster, ask_clusters, fetch_versions, LeaderLink),
+randomness. Everything else of a member is production code: bootstrap, server, driver, raft, raft log, store, applier,
+services.
 """
 
 from __future__ import annotations
@@ -107,6 +108,7 @@ class Seams:
         self._replace(server_module, "fetch_versions", self._fetch_versions)
         self._replace(peers_module, "Transport", self._transport)
         self._replace(bootstrap_module, "fetch_cluster", self._fetch_cluster)
+        self._replace(bootstrap_module, "ask_clusters", self._ask_clusters)
         self._replace(LeaderLink, "_ask", _ask(self._cluster))
         self._replace(watch_module, "random", SimpleNamespace(Random=self._random))
         # Slices of history so small that watchers are behind for a while.
@@ -173,6 +175,12 @@ class Seams:
                 members = member.server.members
                 return RemoteCluster(members.cluster_id, tuple(members.members()), member.url)
         raise FetchFailed("nobody answers")
+
+    async def _ask_clusters(self, urls: Sequence[str], **_: object) -> list[RemoteCluster]:
+        try:
+            return [await self._fetch_cluster(urls)]
+        except FetchFailed:
+            return []
 
     async def _fetch_versions(self, members: Iterable[Reachable], **_: object) -> dict[MemberID, Versions | None]:
         asked = [member.id for member in members]

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from etcdops.node.zap_log import fields
 _logger = logging.getLogger(__name__)
 
 _ANSWER_BYTES_MAX = 4 * 1024 * 1024
+_MEMBERS = "/members"
 _GRACE_S = 1.0
 """How long the others are waited for once one has answered: only to see whether they agree."""
 
@@ -56,6 +57,14 @@ class RemoteCluster:
 
 
 @dataclass(frozen=True, slots=True)
+class _NoAnswer:
+    event: str
+    """In etcd's words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Versions:
     """What a member answers to GET /version. `cluster` is "not_decided" until a leader has set it."""
 
@@ -72,12 +81,26 @@ async def fetch_cluster(
     """
     async with _session(timeout_s, tls) as session:
         answers, failures = await _gather(session, urls)
+    for url, failed in failures.items():
+        _logger.warning(failed.event, extra=fields(address=url + _MEMBERS, error=failed.reason))
     if not answers:
-        tried = "; ".join(f"{url}: {reason}" for url, reason in failures.items()) or "no URLs were given"
+        tried = "; ".join(f"{url}: {failed.reason}" for url, failed in failures.items()) or "no URLs were given"
         raise FetchFailed(f"could not retrieve cluster information from the given URLs ({tried})")
     first = answers[0]
     disagreements = tuple(filter(None, (_difference(first, other) for other in answers[1:])))
     return RemoteCluster(first.cluster_id, first.members, first.source, disagreements)
+
+
+async def ask_clusters(
+    urls: Sequence[str], *, timeout_s: float, enough: Callable[[RemoteCluster], bool]
+) -> list[RemoteCluster]:
+    """What the members at `urls` say of their clusters, all asked at once, in the order in which they answered.
+
+    Nobody is waited for after an answer that is `enough`, nor longer than `timeout_s`; silence is not told to the log.
+    """
+    async with _session(timeout_s, None) as session:
+        answers, _ = await _gather(session, urls, grace_s=timeout_s, enough=enough)
+    return answers
 
 
 async def fetch_versions(
@@ -117,16 +140,22 @@ def _session(timeout_s: float, tls: ssl.SSLContext | None) -> aiohttp.ClientSess
     )
 
 
-async def _gather(session: aiohttp.ClientSession, urls: Sequence[str]) -> tuple[list[RemoteCluster], dict[str, str]]:
+async def _gather(
+    session: aiohttp.ClientSession,
+    urls: Sequence[str],
+    *,
+    grace_s: float = _GRACE_S,
+    enough: Callable[[RemoteCluster], bool] = lambda _: False,
+) -> tuple[list[RemoteCluster], dict[str, _NoAnswer]]:
     """Answers in the order in which they came, and why the other URLs gave none."""
     answers: list[RemoteCluster] = []
-    failures: dict[str, str] = {}
+    failures: dict[str, _NoAnswer] = {}
     tasks = {asyncio.create_task(_cluster(session, url)): url for url in dict.fromkeys(urls)}
     waiting = set(tasks)
     try:
-        while waiting:
+        while waiting and not any(map(enough, answers)):
             done, waiting = await asyncio.wait(
-                waiting, timeout=_GRACE_S if answers else None, return_when=asyncio.FIRST_COMPLETED
+                waiting, timeout=grace_s if answers else None, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
                 break
@@ -143,30 +172,24 @@ async def _gather(session: aiohttp.ClientSession, urls: Sequence[str]) -> tuple[
     return answers, failures
 
 
-async def _cluster(session: aiohttp.ClientSession, url: str) -> RemoteCluster | str:
+async def _cluster(session: aiohttp.ClientSession, url: str) -> RemoteCluster | _NoAnswer:
     """What the member at `url` says, or why it says nothing."""
-    address = url + "/members"
     try:
-        async with session.get(address, allow_redirects=False) as response:
+        async with session.get(url + _MEMBERS, allow_redirects=False) as response:
             body = await read_bounded(response, _ANSWER_BYTES_MAX)
     except (aiohttp.ClientError, OSError) as error:
-        return _no_answer("failed to get cluster response", address, error)
+        return _NoAnswer("failed to get cluster response", error_words(error))
     try:
         members = parse_members(body)
     except ValueError as error:
-        return _no_answer("failed to unmarshal cluster response", address, error)
+        return _NoAnswer("failed to unmarshal cluster response", error_words(error))
     try:
         cluster = ClusterID(parse_id(response.headers.get("X-Etcd-Cluster-ID", "")))
     except ValueError as error:
-        return _no_answer("failed to parse cluster ID", address, error)
+        return _NoAnswer("failed to parse cluster ID", error_words(error))
     if not members:
-        return "it lists no members"
+        return _NoAnswer("failed to get cluster response", "it lists no members")
     return RemoteCluster(cluster, tuple(members), url)
-
-
-def _no_answer(text: str, address: str, error: Exception) -> str:
-    _logger.warning(text, extra=fields(address=address, error=error_words(error)))
-    return error_words(error)
 
 
 def _difference(first: RemoteCluster, other: RemoteCluster) -> str:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from etcdops import ids
-from etcdops.errors import StartRefused
+from etcdops.errors import MemberRemoved, StartRefused
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term, format_id
 from etcdops.node.config.settings import Config
 from etcdops.node.member.member import Member, parse_member, promotion_json
 from etcdops.node.peer.codec import MalformedMessage, decode_conf_change, encode_conf_change
-from etcdops.node.peer.remote import FetchFailed, RemoteCluster, fetch_cluster
+from etcdops.node.peer.remote import FetchFailed, RemoteCluster, ask_clusters, fetch_cluster
 from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import (
@@ -32,6 +33,7 @@ from etcdops.node.raft.types import (
     Snapshot,
 )
 from etcdops.node.server.data_dir import DataDir
+from etcdops.node.server.other_cluster import ASK_TIMEOUT_S, surroundings
 from etcdops.node.storage.raft_log import LoadedLog, RaftLog
 from etcdops.node.storage.state import StateStore
 from etcdops.node.zap_log import fields
@@ -72,13 +74,20 @@ async def boot(config: Config, directory: DataDir) -> Boot:
                 hint="name the --data-dir of the survivor, or restore a snapshot with `etcdops snapshot restore`",
             )
         return await (_new_cluster if config.is_new_cluster else _join)(config, directory)
-    return _restart(config, directory)
+    with ExitStack() as refused:
+        started = _restart(config, directory, refused)
+        if not config.force_new_cluster:
+            await _refuse_other_cluster(config, directory, started)
+        refused.pop_all()
+    directory.remove_leftovers()
+    return started
 
 
 # A data directory.
 
 
-def _restart(config: Config, directory: DataDir) -> Boot:
+def _restart(config: Config, directory: DataDir, refused: ExitStack) -> Boot:
+    """Args: refused closes what was opened, as it was found, if the member is not to start."""
     for path in (directory.wal, directory.state):
         if not path.exists():
             other = directory.state if path is directory.wal else directory.wal
@@ -88,12 +97,14 @@ def _restart(config: Config, directory: DataDir) -> Boot:
                 "(`etcdops member`), so that it gets the data from the others",
             )
     raft_log = RaftLog.open(directory.wal)
+    refused.callback(raft_log.abandon)
     loaded = raft_log.load()
     _finish_interrupted_install(directory, loaded)
     state = StateStore.open(directory.state, create=False)
+    refused.callback(state.abandon)
     _compare(directory, loaded, state)
     if raft_log.member_id in state.members.removed():
-        raise StartRefused(
+        raise MemberRemoved(
             f"the member {format_id(raft_log.member_id)} has been permanently removed from the cluster",
             hint=f"move {directory.root} away; to use this host again, `member add` gives it a new identity",
         )
@@ -112,8 +123,30 @@ def _restart(config: Config, directory: DataDir) -> Boot:
     memory = MemoryLog(
         hard_state=hard_state, snapshot=snapshot, entries=loaded.entries, conf_state=_conf_state(loaded, state)
     )
-    directory.remove_leftovers()
     return Boot(raft_log.member_id, raft_log.cluster_id, raft_log, state, memory)
+
+
+async def _refuse_other_cluster(config: Config, directory: DataDir, started: Boot) -> None:
+    """Raises: StartRefused - those who run here belong to another cluster, and take this member for one of theirs."""
+    members = {member: parse_member(text) for member, text in started.state.members.all().items()}
+    around = surroundings(
+        directory.root,
+        started.cluster_id,
+        own=members.pop(started.member_id, None),
+        others=members.values(),
+        advertised=config.initial_advertise_peer_urls,
+        initial=_named_urls(config),
+    )
+    if around.other_urls:
+        around.refuse(await ask_clusters(around.other_urls, timeout_s=ASK_TIMEOUT_S, enough=around.is_enough))
+
+
+def _named_urls(config: Config) -> list[str]:
+    """What --initial-cluster says; a member with data starts also when that cannot be read."""
+    try:
+        return [url for urls in config.initial_members().values() for url in urls]
+    except StartRefused:
+        return []
 
 
 def _conf_state(loaded: LoadedLog, state: StateStore) -> ConfState:

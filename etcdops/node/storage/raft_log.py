@@ -255,6 +255,10 @@ class RaftLog:
         finally:
             self._connection.close(True)
 
+    def abandon(self) -> None:
+        """Close without writing anything: the files stay as they were found."""
+        self._connection.close(True)
+
     # --- inside ---
 
     @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from etcdops.node.member.member import Member, members_json
 from etcdops.node.member.registry import MemberRegistry
 from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.raft.types import ConfState, Entry, EntryType, HardState, SnapshotMetadata
+from etcdops.node.server import bootstrap
 from etcdops.node.server.bootstrap import Boot, boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.storage.raft_log import RaftLog
@@ -25,6 +28,7 @@ from tests.support.ports import free_ports
 
 CLUSTER, MEMBER = ClusterID(7), MemberID(1)
 CONF = ConfState(voters=(MEMBER,))
+URL = "http://127.0.0.1:2380"
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def _entries(first: int, last: int, term: int = 1) -> list[Entry]:
 def _make_state(path: Path, index: int, *, term: int = 1, marker: bytes = b"") -> None:
     """A store of one member in which entries up to `index` were applied."""
     state = StateStore.open(path, create=True)
-    MemberRegistry(CLUSTER, state.members).bootstrap([Member(MEMBER, ("http://127.0.0.1:2380",), "m")])
+    MemberRegistry(CLUSTER, state.members).bootstrap([Member(MEMBER, (URL,), "m")])
     if marker:
         txn = state.mvcc.begin()
         txn.put(marker, b"", LeaseID(0))
@@ -220,7 +224,9 @@ async def test_a_restart_ignores_what_the_flags_say_about_the_cluster(directory:
     """The data decides (K09)."""
     _make_state(directory.state, 3)
     _make_log(directory, 5).close()
-    config = _config(directory, "--name=other", "--initial-cluster-state=existing", "--initial-cluster=x=http://h:1")
+    config = _config(
+        directory, "--name=other", "--initial-cluster-state=existing", "--initial-cluster=x=http://127.0.0.1:1"
+    )
     started = await boot(config, directory)
     assert (started.member_id, started.cluster_id) == (MEMBER, CLUSTER)
     hard_state, conf_state = started.memory.initial_state()
@@ -343,3 +349,140 @@ async def test_a_damaged_image_is_refused_by_name(directory: DataDir) -> None:
     refused = await _refusal(_config(directory), directory)
     assert str(image) in refused.message
     assert image.exists()
+
+
+# Data of another cluster.
+
+
+@pytest.fixture
+def at_home(directory: DataDir, remote: Node) -> Config:
+    """Data of a member whose flags name `remote` as the other member of its cluster."""
+    _make_state(directory.state, 3)
+    _make_log(directory, 5).close()
+    own = f"http://127.0.0.1:{free_ports(1)[0]}"
+    cluster = f"--initial-cluster=m={own},other={remote.url}"
+    return _config(directory, "--name=m", f"--initial-advertise-peer-urls={own}", cluster)
+
+
+def _expect(remote: Node, monkeypatch: pytest.MonkeyPatch, *others: str) -> None:
+    """Let `remote` list itself, and a member at each of `others`."""
+    members = [Member(ALICE, (remote.url,), "other"), *[Member(MemberID(0x1234), (url,), "m") for url in others]]
+    monkeypatch.setattr(remote.raft, "members_json", lambda: members_json(members))
+
+
+def _files(directory: DataDir) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.root.rglob("*") if path.is_file()}
+
+
+async def test_data_of_another_cluster_is_refused_where_that_cluster_expects_us(
+    directory: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both clusters are named, and what can be done; the data is byte for byte what it was."""
+    async with running(tmp_path / "stranger", ALICE, cluster=ClusterID(8)) as stranger:
+        _make_state(directory.state, 3)
+        _make_log(directory, 5).close()
+        before = _files(directory)
+        own = f"http://127.0.0.1:{free_ports(1)[0]}"
+        _expect(stranger, monkeypatch, own)
+        config = _config(
+            directory,
+            "--name=m",
+            f"--initial-advertise-peer-urls={own}",
+            f"--initial-cluster=m={own},other={stranger.url}",
+        )
+        refused = await _refusal(config, directory)
+    assert f"{directory.root} belongs to cluster 7, but the members around run cluster 8" in refused.message
+    assert f"{stranger.url} answered" in refused.cause
+    for step in ("check --data-dir", "`member remove` 1234", "restored"):
+        assert step in refused.hint
+    after = _files(directory)
+    # SQLite's own, without content.
+    assert (after.pop("state.db-wal"), len(after.pop("state.db-shm"))) == (b"", 32768)
+    assert after == before
+    forced = await boot(_config(directory, "--force-new-cluster"), directory)
+    assert forced.cluster_id == CLUSTER
+    _close(forced)
+
+
+async def test_a_stray_at_an_address_of_the_cluster_keeps_nobody_from_starting(
+    directory: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another cluster that does not know us may have come to live where a member of ours was."""
+    async with running(tmp_path / "stray", ALICE, cluster=ClusterID(8)) as stray:
+        _make_state(directory.state, 3)
+        _make_log(directory, 5).close()
+        _expect(stray, monkeypatch)
+        _close(await boot(_config(directory, "--name=m", f"--initial-cluster=m={URL},other={stray.url}"), directory))
+
+
+async def test_one_member_of_our_own_cluster_outweighs_any_other_answer(
+    directory: DataDir, at_home: Config, remote: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In either order: half of the members may have been restored, and this half is at home."""
+    own = at_home.initial_advertise_peer_urls[0]
+    _expect(remote, monkeypatch, own)
+    async with running(tmp_path / "stranger", ALICE, cluster=ClusterID(8)) as stranger:
+        _expect(stranger, monkeypatch, own)
+        for others in ((remote.url, stranger.url), (stranger.url, remote.url)):
+            named = ",".join(f"o{number}={url}" for number, url in enumerate(others))
+            config = dataclasses.replace(at_home, initial_cluster=f"m={own},{named}")
+            _close(await boot(config, directory))
+
+
+async def test_a_live_cluster_of_our_own_that_has_us_elsewhere_does_not_outweigh(
+    directory: DataDir, at_home: Config, remote: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clusters live, and one data directory was mixed up: both would go on without a member."""
+    own = at_home.initial_advertise_peer_urls[0]
+    _expect(remote, monkeypatch, URL)
+    async with running(tmp_path / "stranger", ALICE, cluster=ClusterID(8)) as stranger:
+        _expect(stranger, monkeypatch, own)
+        named = f"m={own},a={remote.url},b={stranger.url}"
+        refused = await _refusal(dataclasses.replace(at_home, initial_cluster=named), directory)
+    assert "belongs to cluster 7" in refused.message
+
+
+async def test_a_member_whose_data_names_the_others_asks_them_too(
+    directory: DataDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flags may say nothing: a restart does not need them."""
+    async with running(tmp_path / "stranger", ALICE, cluster=ClusterID(8)) as stranger:
+        _make_state(directory.state, 3)
+        state = StateStore.open(directory.state, create=False)
+        others = [Member(MEMBER, (URL,), "m"), Member(ALICE, (stranger.url,), "other")]
+        MemberRegistry(CLUSTER, state.members).bootstrap(others)
+        state.close()
+        _make_log(directory, 5).close()
+        _expect(stranger, monkeypatch, URL)
+        refused = await _refusal(_config(directory, "--initial-cluster=nonsense"), directory)
+    assert "belongs to cluster 7" in refused.message
+
+
+@pytest.fixture
+async def silent() -> AsyncIterator[str]:
+    """The URL of somebody who accepts connections and says nothing."""
+    accepted: list[asyncio.StreamWriter] = []
+    async with await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert accepted
+        for writer in accepted:
+            writer.close()
+
+
+async def test_a_start_waits_a_bounded_time_for_the_silent(
+    directory: DataDir, at_home: Config, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then it goes on: the others may be starting as well."""
+    monkeypatch.setattr(bootstrap, "ASK_TIMEOUT_S", 0.05)
+    _close(await boot(dataclasses.replace(at_home, initial_cluster=f"m={URL},other={silent}"), directory))
+
+
+async def test_an_answer_from_home_ends_the_questions(
+    directory: DataDir, at_home: Config, remote: Node, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart in a healthy cluster is not slower for them, whoever else hangs."""
+    monkeypatch.setattr(bootstrap, "ASK_TIMEOUT_S", 600.0)
+    _expect(remote, monkeypatch, URL, at_home.initial_advertise_peer_urls[0])
+    named = f"m={URL},one={silent},two={remote.url}"
+    async with asyncio.timeout(10.0):
+        _close(await boot(dataclasses.replace(at_home, initial_cluster=named), directory))
