@@ -183,13 +183,45 @@ def test_a_variable_and_its_flag_conflict() -> None:
 
 
 def test_a_variable_nobody_reads_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    """A warning, because clusters in Kubernetes have plenty; secrets are not shown."""
-    load_config([], {"ETCD_HEARTBEAT_INTERVALL": "5", "ETCD_ROOT_PASSWORD": "hush", "ETCDCTL_API": "3"})
+    """A warning, as from etcd, because it need not be meant for us; secrets are not shown."""
+    load_config(
+        [], {"ETCD_INITIAL_CLUSTER_FILE": "5", "ETCD_ROOT_PASSWORD": "hush", "ETCDCTL_API": "3", "ETCD_NAM": ""}
+    )
     shown = [record.__dict__["zap_fields"] for record in caplog.records if "unrecognized" in record.message]
     assert shown == [
-        {"environment-variable": "ETCD_HEARTBEAT_INTERVALL=5", "did-you-mean": "ETCD_HEARTBEAT_INTERVAL"},
+        {"environment-variable": "ETCD_INITIAL_CLUSTER_FILE=5", "did-you-mean": "ETCD_INITIAL_CLUSTER"},
         {"environment-variable": "ETCD_ROOT_PASSWORD=***"},
+        {"environment-variable": "ETCD_NAM="},
     ]
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("ETCD_DATADIR", "ETCD_DATA_DIR"),
+        ("ETCD_INITIAL_CLUSTERS", "ETCD_INITIAL_CLUSTER"),
+        ("ETCD_HEARTBEAT_INTERVALL", "ETCD_HEARTBEAT_INTERVAL"),
+        ("ETCD_LISTEN_CLIENT_URL", "ETCD_LISTEN_CLIENT_URLS"),
+        ("ETCD_NAMES", "ETCD_NAME"),
+        ("ETCD_PREVOTE", "ETCD_PRE_VOTE"),
+    ],
+)
+def test_a_misspelt_variable_is_an_error(misspelt: str, meant: str) -> None:
+    """As a misspelt flag is: without effect it could start an empty member in the wrong place."""
+    error = refusal([], {misspelt: "hush"})
+    assert error.message == f"unrecognized environment variable: {misspelt}"
+    assert error.hint == f"did you mean {meant}? Otherwise unset {misspelt}"
+    assert "hush" not in " ".join(error.lines())
+
+
+def test_what_images_and_platforms_set_starts_a_member(caplog: pytest.LogCaptureFixture) -> None:
+    """Images' own variables, and those that Kubernetes makes for a service called etcd or etcd-client."""
+    names = "UNSUPPORTED_ARCH RELEASE CONF_FILE BASE_DIR ON_K8S START_FROM_SNAPSHOT DISASTER_RECOVERY CLUSTER_DOMAIN"
+    names += " SERVICE_HOST SERVICE_PORT SERVICE_PORT_CLIENT PORT PORT_2379_TCP PORT_2379_TCP_ADDR PORT_2379_TCP_PROTO"
+    names += " CLIENT_SERVICE_HOST CLIENT_SERVICE_PORT CLIENT_PORT_2380_TCP_PORT SNAPSHOTS_DIR STS_NAME DAEMON_USER"
+    environ = {f"ETCD_{name}": "1" for name in names.split()}
+    load_config([], environ)
+    assert [record.message for record in caplog.records].count("unrecognized environment variable") == len(environ)
 
 
 def test_a_variable_that_cannot_be_read() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,23 @@ _logger = logging.getLogger(__name__)
 
 _ENV_PREFIX = "ETCD_"
 _SECRET_HINTS = ("PASS", "SECRET", "TOKEN", "PRIVATE", "USER", "CREDENTIAL")
+_MISSPELT = 0.87
+"""Likeness to a setting from which on a name is taken for it: one letter in eight."""
+
+_SIMILAR = 0.75
+"""Likeness worth a question in the warning."""
+
+_SET_BY_PLATFORMS = re.compile(
+    # container images: etcd's own, Bitnami's and others'
+    r"VERSION|RELEASE|UNSUPPORTED_ARCH|CONF_FILE|CONF_DIR"
+    # what Kubernetes and Docker say of a service `etcd` or `etcd-...`
+    r"|(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+"""Names after ETCD_ that are in many environments and mean nothing to a member.
+
+Sources: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables; the images' files.
+"""
+
 _OWN_FLAGS = {"config-file": TEXT, "feature-gates": TEXT}
 
 
@@ -117,7 +135,7 @@ def main_name(spelling: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """The known name most like `name`, or nothing. Variables need more likeness: they all begin alike."""
+    """The known name most like `name`, or nothing."""
     found = difflib.get_close_matches(name, list(known), n=1, cutoff=likeness)
     return found[0] if found else ""
 
@@ -241,7 +259,15 @@ def _use_variable(settings: Settings, spelling: str, variable: str, text: str) -
 
 
 def _check_environment(environ: Mapping[str, str], used: set[str], taken: set[str]) -> None:
-    """Refuse a variable that a flag shadows; warn of those nobody reads. Source: etcd pkg/flags/flag.go, verifyEnv."""
+    """Refuse a variable that a flag shadows, and one that is misspelt; warn of the others that nobody reads.
+
+    etcd only warns of what it does not know. A misspelt flag stops a start, and a misspelt variable does the same harm
+    without a word: ETCD_DATADIR is an empty member in the wrong place. But a variable need not be meant for us: images
+    set their own (ETCD_VERSION), and Kubernetes sets some for every service called etcd. So only what is nearly a
+    setting's name is an error, and what images and platforms are known to set never is.
+    Source: etcd pkg/flags/flag.go, verifyEnv.
+    """
+    known = [variable_name(spelling).removeprefix(_ENV_PREFIX) for spelling in FLAGS]
     for variable in environ:
         if variable in used or not variable.startswith(_ENV_PREFIX):
             continue
@@ -252,11 +278,21 @@ def _check_environment(environ: Mapping[str, str], used: set[str], taken: set[st
                 cause=f"{variable} and --{variable.removeprefix(_ENV_PREFIX).lower().replace('_', '-')} are both set",
                 hint=f"unset {variable}, or leave the flag out",
             )
-        close = nearest(variable, (variable_name(spelling) for spelling in FLAGS), likeness=0.85)
+        name = variable.removeprefix(_ENV_PREFIX)
+        if not environ[variable] or _SET_BY_PLATFORMS.fullmatch(name):
+            close = ""
+        elif close := nearest(name, known, likeness=_MISSPELT):
+            raise StartRefused(
+                f"unrecognized environment variable: {variable}",
+                cause="it is almost the name of a setting, and would have no effect",
+                hint=f"did you mean {_ENV_PREFIX}{close}? Otherwise unset {variable}",
+            )
+        else:
+            close = nearest(name, known, likeness=_SIMILAR)
         shown = "***" if any(hint in variable for hint in _SECRET_HINTS) else environ[variable]
         named: dict[str, object] = {"environment-variable": f"{variable}={shown}"}
-        if close and close != variable:
-            named["did-you-mean"] = close
+        if close:
+            named["did-you-mean"] = _ENV_PREFIX + close
         _logger.warning("unrecognized environment variable", extra=fields(named))
 
 
