@@ -151,7 +151,7 @@ def _row(view: ClusterView, member: MemberView) -> list[Cell]:
     return [
         Cell(member.label),
         Cell(hex_id(member.id) or "-", "dim"),
-        Cell(_role(member), "head" if _leads(member) else ""),
+        Cell(_role(view, member), "head" if _leads(member) else ""),
         _health_cell(view, member),
         Cell(str(status.raft_term) if status else "-"),
         Cell(str(status.raft_index) if status else "-"),
@@ -172,7 +172,9 @@ def _leads(member: MemberView) -> bool:
     return member.status is not None and member.status.leader == member.id and member.id is not None
 
 
-def _role(member: MemberView) -> str:
+def _role(view: ClusterView, member: MemberView) -> str:
+    if view.votes(member) is None:
+        return "?"
     if member.is_learner:
         return "learner"
     if member.status is None:
@@ -284,12 +286,12 @@ def _finding_json(finding: Finding) -> Json:
 
 
 def _member_json(view: ClusterView, member: MemberView) -> Json:
-    status = member.status
+    status, votes = member.status, view.votes(member)
     return {
         "id": hex_id(member.id),
         "name": member.name,
-        "role": "leader" if _leads(member) else "learner" if member.is_learner else "voter",
-        "is_learner": member.is_learner,
+        "role": "leader" if _leads(member) else {True: "voter", False: "learner", None: None}[votes],
+        "is_learner": None if votes is None else not votes,
         "started": member.started,
         "endpoint": member.endpoint or None,
         "peer_urls": list(member.peer_urls),

@@ -253,6 +253,10 @@ class ClusterView:
         """The member with this ID, None when nobody told us of one."""
         return next((member for member in self.members if member.id == member_id), None)
 
+    def votes(self, member: MemberView) -> bool | None:
+        """Whether a member is a voter; None when nobody said so: it is silent, and no member list could be had."""
+        return None if member.status is None and not self.members_known else not member.is_learner
+
     def lag(self, member: MemberView) -> int | None:
         """Log entries this member has not applied of those anybody committed; None for a silent one.
 

@@ -134,6 +134,13 @@ EXIT_CODES = {
 }
 
 
+def test_what_nobody_told_is_unknown_not_a_voter() -> None:
+    """A silent endpoint without a member list may be a voter, a learner or no member at all."""
+    (first, second) = (entry for entry in to_json(NOBODY)["members"] if isinstance(entry, dict))  # type: ignore[union-attr]
+    for entry in (first, second):
+        assert (entry["role"], entry["is_learner"]) == (None, None)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_report(name: str, golden: Golden) -> None:
     """Verdict, table, findings, what is still possible."""

@@ -53,6 +53,25 @@ def test_nobody_answering_is_one_finding_not_one_for_each_member() -> None:
     assert codes(view) == ["E101"]
 
 
+@pytest.mark.parametrize(
+    ("silence", "step"),
+    [
+        (Silence.REFUSED, "start the members at 10.0.0.1:2379, 10.0.0.2:2379, or give"),
+        (Silence.TIMED_OUT, "check host, network and firewall of 10.0.0.1:2379"),
+        (Silence.TLS, "check --cacert, --cert, --key and the scheme"),
+        (Silence.NAME, "correct the host name in --endpoints"),
+        (Silence.NOT_ETCD, "usually port 2379"),
+        (Silence.FAILED, "check the members' hosts"),
+    ],
+)
+def test_nobody_answering_names_the_step_that_fits_the_reason(silence: Silence, step: str) -> None:
+    """Goal: never the command that was just run; where it differs, each reason has its step."""
+    view = cluster(*(member(n, silence=silence, error="why") for n in (1, 2)))
+    assert step in only(view, "E101").next_step
+    mixed = cluster(member(1, silence=silence), member(2, silence=Silence.UNREACHABLE))
+    assert "check host and network of 10.0.0.2:2379" in only(mixed, "E101").next_step
+
+
 def test_no_leader_though_all_answer() -> None:
     view = cluster(*(member(n, leader=0, size=0.1, in_use=0.1) for n in (1, 2, 3)))
     assert codes(view) == ["E103"]

@@ -49,6 +49,8 @@ class MemberRow:
     lag: int | None
     alarms: tuple[str, ...]
     is_leader: bool
+    votes: bool | None
+    """None = nobody told us whether it is a voter."""
     age_s: float | None
     """Since its last answer; None = it never answered us."""
 
@@ -61,7 +63,9 @@ class MemberRow:
     def role(self) -> str:
         if self.is_leader:
             return "★ leader"
-        if self.member.is_learner:
+        if self.votes is None:
+            return "?"
+        if not self.votes:
             return "learner"
         # Whom a silent voter follows, or one without a leader, nobody knows.
         return "follower" if self.member.status and self.member.status.leader else "voter"
@@ -108,6 +112,7 @@ def member_rows(view: ClusterView, now_wall_s: float) -> list[MemberRow]:
             view.lag(member),
             view.alarms_of(member),
             member.answered and member.id is not None and member.id == view.leader,
+            view.votes(member),
             age(member),
         )
         for member in view.members

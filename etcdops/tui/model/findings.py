@@ -15,7 +15,7 @@ Codes are never reused. E = broken, W = not yet, I = good to know; 1xx is about 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
@@ -94,13 +94,33 @@ def _nobody_answers(view: ClusterView) -> Iterator[Finding]:
     if view.answering or any(member.silence.alive for member in view.members):
         return
     reasons = sorted({member.error or member.silence.value for member in view.members} - {""})
+    steps = [
+        step.format(at=_places(member for member in view.members if member.silence is silence))
+        for silence, step in _TO_REACH.items()
+        if any(member.silence is silence for member in view.members)
+    ]
     yield Finding(
         "E101",
         "cluster",
         "no member answers",
-        "check that the members run, and that --endpoints names them",
+        "; ".join(steps) or "check the members' hosts, and that --endpoints names their client URLs",
         detail="; ".join(reasons),
     )
+
+
+_TO_REACH = {
+    Silence.REFUSED: "start the members at {at}, or give their client URLs with --endpoints",
+    Silence.TIMED_OUT: "check host, network and firewall of {at}: ping them, look at the members' logs there",
+    Silence.TLS: "check --cacert, --cert, --key and the scheme (http, https) for {at}: the reason says which",
+    Silence.NAME: "correct the host name in --endpoints, or DNS: {at}",
+    Silence.NOT_ETCD: "give client URLs with --endpoints (usually port 2379): at {at} another program answers",
+    Silence.UNREACHABLE: "check host and network of {at}",
+}
+"""What to try first, by the reason of the silence."""
+
+
+def _places(members: Iterable[MemberView]) -> str:
+    return ", ".join(member.endpoint.partition("://")[2] or member.endpoint for member in members)
 
 
 def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
