@@ -94,17 +94,16 @@ class LocalMember:
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """SIGTERM, and SIGKILL when it did not end within `timeout_s`: an etcd without quorum may ignore SIGTERM."""
-        process = self.process
-        if process is None:
-            return
-        process.signal(signal.SIGTERM)
-        self._collect(process, timeout_s)
+        if (process := self.process) is not None:
+            process.signal(signal.SIGTERM)
+            self._collect(process, timeout_s)
+        self._forget()
 
     def kill(self) -> None:
         """SIGKILL: no goodbye, as when the machine is gone."""
-        process = self.process
-        if process is not None:
+        if (process := self.process) is not None:
             self._collect(process, 0.0)
+        self._forget()
 
     def _collect(self, process: ProcessID, timeout_s: float) -> None:
         if not process.wait_ended(timeout_s):
@@ -112,7 +111,13 @@ class LocalMember:
             process.signal(signal.SIGKILL)
             if not process.wait_ended(STOP_TIMEOUT_S):
                 raise EtcdopsError(f"{self.name} (process {process.pid}) does not end on SIGKILL")
-        self.cluster.pid_path(self.spec).unlink(missing_ok=True)
+
+    def _forget(self) -> None:
+        """The file that names a process which ended is of no use, and may one day name another one."""
+        path = self.cluster.pid_path(self.spec)
+        if (ended := ProcessID.load(path)) is not None:
+            ended.wait_ended(0.0)
+        path.unlink(missing_ok=True)
 
     def probe(self) -> str:
         """Ask /health: "" when the member is healthy (it has a leader), else why not. Takes a second at most."""
@@ -165,11 +170,11 @@ class LocalCluster:
 
     def stop(self) -> None:
         """Stop all members, all at once. The leader finds nobody to hand over to, and is not waited for long."""
-        running = [(member, process) for member in self.members if (process := member.process)]
-        for _, process in running:
-            process.signal(signal.SIGTERM)
+        for member in self.members:
+            if (process := member.process) is not None:
+                process.signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_ALL_TIMEOUT_S
-        for member, _ in running:
+        for member in self.members:
             member.stop(max(0.1, deadline - time.monotonic()))
 
     def kill(self) -> None:

@@ -87,6 +87,7 @@ def test_the_whole_story_holds(tmp_path: Path, engine: str) -> None:
     assert "Every check held" in output
     assert "✖ the story" not in output
     assert not members_alive(tmp_path)
+    assert not list((tmp_path / "demo").glob("*.pid")), "no file names a process that ended"
     spec = load_cluster(tmp_path / "demo")
     assert (spec.directory / "snapshot.db").is_file()
     assert len(list(spec.directory.glob("*.before-recover-*"))) == 1, "the survivor's old data is kept"

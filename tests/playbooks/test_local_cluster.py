@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from etcdops.errors import EtcdopsError, UsageError
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind, load_cluster
 from etcdops.playbooks.demo.engines import choose_engine
 from etcdops.playbooks.local_cluster import LocalCluster, member_environment, new_cluster
+from tests.support.real_etcd import poll_until
 
 
 def cluster(folder: Path, binary: str = "/bin/false") -> ClusterSpec:
@@ -109,3 +111,21 @@ def test_the_engine_is_found_or_its_absence_explained(tmp_path: Path, monkeypatc
     with pytest.raises(UsageError, match="no etcd at") as failed:
         choose_engine(EngineKind.ETCD, tmp_path / "gone")
     assert "make etcd" in failed.value.hint
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_members_that_end_at_once_leave_no_file_that_names_them(tmp_path: Path) -> None:
+    """Goal: a process ID in a file may one day be another process; also one that ended before it was waited for."""
+    program = tmp_path / "etcd"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    local = LocalCluster(new_cluster("lab", tmp_path / "lab", Engine(EngineKind.ETCD, program)))
+    local.start(tethered=True)
+    first, second, third = local.members
+    assert first.process is not None
+    first.process.signal(signal.SIGKILL)
+    poll_until(lambda: not first.running, 20)
+    local.stop()
+    assert not list(tmp_path.glob("lab/*.pid"))
+    assert not any(member.running for member in (second, third))
