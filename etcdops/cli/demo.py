@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import signal
 import sys
@@ -139,6 +140,8 @@ def _end(story: Story | None, place: Path, *, keep: bool) -> None:
             story.local.stop() if keep else story.local.kill()
         if keep:
             write(f"kept: {place} (cluster.json, logs, snapshot, journal, old data)")
+            if story is not None:
+                write(f"start its members again: etcdops local start {shlex.quote(str(place))}")
         else:
             with contextlib.suppress(OSError):
                 shutil.rmtree(place)

@@ -14,6 +14,7 @@ import click
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.local import next_steps
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.run_view import RunPrinter, render_plan
@@ -159,6 +160,7 @@ def render_outcome(cluster: ClusterSpec, outcome: Outcome) -> str:
     if left.get("auth_enabled"):
         lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
     lines.append(f"journal: {outcome.journal}")
+    lines.append(next_steps(cluster))
     lines.append(f"next: etcdops --endpoints {','.join(cluster.endpoints)} status")
     return "\n".join(lines)
 

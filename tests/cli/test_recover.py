@@ -66,6 +66,8 @@ def test_without_a_terminal_the_name_is_needed_and_the_exact_line_is_given(cli: 
     assert "recovered lab in" in process.stdout
     assert "old data:" in process.stdout
     assert "next: etcdops" in process.stdout
+    assert f"stop them: etcdops local stop {lost.spec.directory}" in process.stdout
+    assert f"start them again, after a reboot say: etcdops local start {lost.spec.directory}" in process.stdout
     assert "✓ restore m2 from the snapshot" in process.stderr
     ran = cli("status", "--local", str(lost.spec.directory), "-w", "json")
     assert ran.code == 0, ran.out

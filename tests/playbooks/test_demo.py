@@ -86,6 +86,7 @@ def test_the_whole_story_holds(tmp_path: Path, engine: str) -> None:
     assert re.search(r"recovered in \d+\.\d s", output)
     assert "Every check held" in output
     assert "✖ the story" not in output
+    assert f"start its members again: etcdops local start {tmp_path / 'demo'}" in output
     assert not members_alive(tmp_path)
     assert not list((tmp_path / "demo").glob("*.pid")), "no file names a process that ended"
     spec = load_cluster(tmp_path / "demo")
