@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec
 
+from etcdops.node.rpc.http2 import Headers
 from etcdops.node.rpc.messages import MessageReader
 from etcdops.node.rpc.request_head import RequestHead
 from etcdops.node.rpc.service import Metadata, RpcError, StatusCode, Stream, Unary
@@ -63,6 +64,11 @@ class ServerCall:
     def path(self) -> str:
         """The method, for logs."""
         return self._head.path
+
+    @property
+    def answer_head(self) -> Headers:
+        """How the answer begins."""
+        return self._head.answer
 
     @property
     def finished(self) -> bool:

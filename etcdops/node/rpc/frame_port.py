@@ -205,6 +205,8 @@ class FramePort:
             self._events.on_request(stream_id, headers, ended)
             return
         stream = self._streams.get(stream_id)
+        if stream is None and not ended:
+            raise _ConnectionError(ErrorCode.PROTOCOL_ERROR, "a stream number that goes back")  # no trailers, a request
         if stream is None or stream.remote_ended:
             self._events.on_control()  # trailers of a stream that is over
         elif not ended:

@@ -95,7 +95,9 @@ def gunzip(payload: bytes, size_max: int) -> bytes:
     try:
         message = unpacker.decompress(payload, size_max + 1)
     except zlib.error as error:
-        raise RpcError(StatusCode.INTERNAL, f"grpc: failed to decompress the message: {error}") from error
+        # zlib says it all in one way; Go says the one thing that happens in its own.
+        reason = "gzip: invalid header" if "header" in str(error) else error
+        raise RpcError(StatusCode.INTERNAL, f"grpc: failed to decompress the received message: {reason}") from error
     if len(message) > size_max:
         raise RpcError(
             StatusCode.RESOURCE_EXHAUSTED, f"grpc: received message after decompression larger than max {size_max}"

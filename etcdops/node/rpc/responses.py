@@ -5,7 +5,8 @@ from __future__ import annotations
 from etcdops.node.rpc.http2 import Headers
 from etcdops.node.rpc.service import RpcError
 
-HEAD: Headers = ((b":status", b"200"), (b"content-type", b"application/grpc"))
+CONTENT_TYPE = b"application/grpc"
+HEAD: Headers = ((b":status", b"200"), (b"content-type", CONTENT_TYPE))
 OK_TRAILERS: Headers = ((b"grpc-status", b"0"),)
 
 
@@ -14,9 +15,14 @@ def error_trailers(error: RpcError) -> Headers:
     return ((b"grpc-status", b"%d" % error.code), (b"grpc-message", percent_encode(error.message)))
 
 
-def refusal(error: RpcError, http_status: int = 200) -> Headers:
+def head_of(content_type: bytes) -> Headers:
+    """How an answer begins."""
+    return HEAD if content_type == CONTENT_TYPE else (HEAD[0], (b"content-type", content_type))
+
+
+def refusal(error: RpcError, http_status: int = 200, head: Headers = HEAD) -> Headers:
     """A whole response in one frame: head and trailers together (grpc calls it trailers-only)."""
-    return ((b":status", b"%d" % http_status), HEAD[1], *error_trailers(error))
+    return ((b":status", b"%d" % http_status), head[1], *error_trailers(error))
 
 
 def percent_encode(message: str) -> bytes:

@@ -23,7 +23,7 @@ from etcdops.node.rpc.request_head import (
     read_timeout,
     split_timeout,
 )
-from etcdops.node.rpc.responses import HEAD, OK_TRAILERS, error_trailers, refusal
+from etcdops.node.rpc.responses import OK_TRAILERS, error_trailers, refusal
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode, Unary
 
 PULL_BYTES = 256 * 1024
@@ -228,10 +228,10 @@ class ServerConnection:
         port = self._port
         framed_bytes = len(message) + 5
         if self._goes_at_once(stream_id, framed_bytes):
-            port.respond(stream_id, HEAD, prefix(message) + message, OK_TRAILERS)
+            port.respond(stream_id, call.answer_head, prefix(message) + message, OK_TRAILERS)
             self._sent(call)
         else:
-            port.send_headers(stream_id, HEAD, end=False)
+            port.send_headers(stream_id, call.answer_head, end=False)
             self._outbox.put(stream_id, prefix(message), message)
             self._outbox.finish(stream_id, OK_TRAILERS)
         self._pings.forgiven = True
@@ -241,7 +241,7 @@ class ServerConnection:
         """Open the response of a stream."""
         if not call.headers_sent and call.stream_id in self._calls:
             call.headers_sent = True
-            self._port.send_headers(call.stream_id, HEAD, end=False)
+            self._port.send_headers(call.stream_id, call.answer_head, end=False)
             self._pings.forgiven = True
             self._wake()
 
@@ -268,7 +268,7 @@ class ServerConnection:
         if isinstance(call, StreamServerCall) and call.headers_sent:
             self._finish_stream(call, error_trailers(error))
         elif call.stream_id in self._calls:
-            self._port.send_headers(call.stream_id, refusal(error), end=True)
+            self._port.send_headers(call.stream_id, refusal(error, head=call.answer_head), end=True)
             self._pings.forgiven = True
             self._sent(call)
             self._wake()
@@ -311,7 +311,7 @@ class ServerConnection:
             if timeout_s is not None and timeout_s <= 0:
                 raise RpcError(StatusCode.DEADLINE_EXCEEDED, "context deadline exceeded")
         except RpcError as error:
-            self._refuse_stream(stream_id, refusal(error), ended)
+            self._refuse_stream(stream_id, refusal(error, head=head.answer), ended)
             return
         call: ServerCall
         if isinstance(method, Unary):

@@ -139,13 +139,26 @@ def test_what_is_not_grpc_gets_an_http_status(
     assert answer.reset == ErrorCode.NO_ERROR, "the client has not ended its side"
 
 
-@pytest.mark.parametrize("content_type", ["application/grpc", "application/grpc+proto", "application/grpc;charset=x"])
-def test_every_form_of_grpc_content_type_is_taken(rig: ServerRig, content_type: str) -> None:
-    """grpc-go grpcutil.ContentSubtype."""
-    pairs = [("content-type", content_type) if pair[0] == "content-type" else pair for pair in call_headers(ECHO)]
+@pytest.mark.parametrize("path", [ECHO, FAIL, "/no.Service/Method"])
+@pytest.mark.parametrize(
+    ("content_type", "answered"),
+    [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc+proto", "application/grpc+proto"),
+        ("application/grpc+JSON", "application/grpc+json"),
+        ("application/grpc;charset=x", "application/grpc+charset=x"),
+    ],
+)
+def test_every_form_of_grpc_content_type_is_taken_and_said_back(
+    rig: ServerRig, content_type: str, answered: str, path: str
+) -> None:
+    """grpc-go grpcutil.ContentSubtype and ContentType; with errors too."""
+    pairs = [("content-type", content_type) if pair[0] == "content-type" else pair for pair in call_headers(path)]
     stream_id, sent = rig.client.headers(pairs)
     rig.feed(sent + rig.client.data(stream_id, message(b"x"), end=True))
-    assert rig.client.answer(stream_id).messages == [b"x"]
+    answer = rig.client.answer(stream_id)
+    assert answer.headers["content-type"] == answered
+    assert answer.messages == ([b"x"] if path == ECHO else [])
 
 
 @pytest.mark.parametrize(
@@ -155,7 +168,15 @@ def test_every_form_of_grpc_content_type_is_taken(rig: ServerRig, content_type: 
         (("grpc-timeout", "123456789S"), 'malformed grpc-timeout: transport: timeout string is too long: "123456789S"'),
         (("grpc-timeout", "12x"), 'malformed grpc-timeout: transport: timeout unit is not recognized: "12x"'),
         (("grpc-timeout", "-1S"), 'malformed grpc-timeout: strconv.ParseUint: parsing "-1": invalid syntax'),
-        (("key-bin", "!!"), 'malformed binary metadata "!!" in header "key-bin": illegal base64 data'),
+        (("key-bin", "!!"), 'malformed binary metadata "!!" in header "key-bin": illegal base64 data at input byte 0'),
+        (
+            ("key-bin", "abcde"),
+            'malformed binary metadata "abcde" in header "key-bin": illegal base64 data at input byte 4',
+        ),
+        (
+            ("key-bin", "YQ="),
+            'malformed binary metadata "YQ=" in header "key-bin": illegal base64 data at input byte 2',
+        ),
     ],
 )
 def test_headers_that_cannot_be_read_are_refused(rig: ServerRig, header: tuple[str, str], text: str) -> None:
@@ -169,6 +190,26 @@ def test_a_connection_header_is_a_protocol_error(rig: ServerRig) -> None:
     """gRFC A41."""
     answer = rig.call(ECHO, b"x", ("connection", "close"))
     assert answer.reset == ErrorCode.PROTOCOL_ERROR
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("X-Upper", "a"), ("", "a"), ("with space", "a"), ("a:b", "a"), (":unknown", "a"), (":path", "/b/c"),
+        (":status", "200"), ("x-a", "a\x01b"), ("x-a", "a\nb"),
+    ],
+)  # fmt: skip
+def test_headers_no_http2_server_takes_reset_the_stream(rig: ServerRig, header: tuple[str, str]) -> None:
+    """RFC 9113 section 8.2.1 and 8.3; the connection goes on."""
+    assert rig.call(ECHO, b"x", header).reset == ErrorCode.PROTOCOL_ERROR
+    assert rig.call(ECHO, b"x", ("x-a_~'|b", "a\tb \u00e9")).messages == [b"x"]
+
+
+def test_a_pseudo_header_after_others_resets_the_stream(rig: ServerRig) -> None:
+    """RFC 9113 section 8.3."""
+    stream_id, sent = rig.client.headers([*call_headers(ECHO)[4:], *call_headers(ECHO)[:4]])
+    rig.feed(sent)
+    assert rig.client.answer(stream_id).reset == ErrorCode.PROTOCOL_ERROR
 
 
 def test_two_hosts_are_refused(rig: ServerRig) -> None:
