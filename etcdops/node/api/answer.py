@@ -7,12 +7,13 @@ from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from etcdops.node.api.errors import MALFORMED_REQUEST, EtcdError
+from etcdops.node.api.errors import EtcdError
 from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort
+from etcdops.node.api.undecodable import unreadable_request
 from etcdops.node.apply.outcome import Outcome
 from etcdops.node.apply.wire import delimited, number_field
-from etcdops.node.rpc.service import Metadata, UnaryCall
+from etcdops.node.rpc.service import Metadata, RpcError, UnaryCall
 from etcdops.proto.wire import varint_field
 
 M = TypeVar("M", bound=Message)
@@ -69,6 +70,10 @@ class Answer:
     def metadata(self) -> Metadata:
         return self._call.metadata
 
+    def when_cancelled(self, forget: Callable[[], None]) -> None:
+        """Call `forget` when the client gives up before it is answered."""
+        self._call.on_cancel = forget
+
     def outcome(self, outcome: Outcome) -> None:
         """Answer with what applying the request came to."""
         error = outcome.error
@@ -89,8 +94,12 @@ class Answer:
         self._call.reply(message)
 
     def fail(self, error: EtcdError) -> None:
+        self.fail_as(error())
+
+    def fail_as(self, error: RpcError) -> None:
+        """Answer with an error that is none of etcd's table."""
         self._stats.count_failed(error.code)
-        self._call.fail(error())
+        self._call.fail(error)
 
 
 Handler = Callable[[bytes, Answer], None]
@@ -98,8 +107,8 @@ Handler = Callable[[bytes, Answer], None]
 
 
 def decode(message_type: type[M], message: bytes) -> M:
-    """Raises: RpcError(MALFORMED_REQUEST)."""
+    """Raises: RpcError - the bytes are no such message, and why."""
     try:
         return message_type.FromString(message)
     except DecodeError as error:
-        raise MALFORMED_REQUEST() from error
+        raise unreadable_request(message_type, message) from error

@@ -148,6 +148,14 @@ UNKNOWN_METHOD = EtcdError(StatusCode.UNKNOWN, "etcdserver: unknown method")
 CANCELED_UNMAPPED = EtcdError(StatusCode.UNKNOWN, "etcdserver: request cancelled")
 NO_PASSWORD_USER = EtcdError(StatusCode.UNKNOWN, "auth: authentication failed, password was given for no password user")
 
+# Of the lock and election services, which are clients of the member's own API: no error of theirs has a code.
+SESSION_EXPIRED = EtcdError(StatusCode.UNKNOWN, "mutex: session is expired")
+ELECTION_NOT_LEADER = EtcdError(StatusCode.UNKNOWN, "election: not leader")
+ELECTION_NO_LEADER = EtcdError(StatusCode.UNKNOWN, "election: no leader")
+LEADER_KEY_MISSING = EtcdError(StatusCode.UNKNOWN, '"leader" field must be provided')
+
+UNKNOWN_HEALTH_SERVICE = EtcdError(StatusCode.NOT_FOUND, "unknown service")
+
 # Our own, where etcd has none because it crashes, drops the connection or has the feature and we do not yet.
 MALFORMED_REQUEST = EtcdError(
     StatusCode.INVALID_ARGUMENT, "etcdserver: the request cannot be decoded (nested too deep, or not this message)"

@@ -15,7 +15,6 @@ from etcdops.node.api.answer import Answer, Handler, Headers, decode
 from etcdops.node.api.errors import (
     LEADER_CHANGED,
     LEASE_NOT_FOUND,
-    MALFORMED_REQUEST,
     NOT_PRIMARY,
     EtcdError,
 )
@@ -23,6 +22,7 @@ from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort
 from etcdops.node.api.quota import QuotaGuard
 from etcdops.node.api.streams import OpenStreams
+from etcdops.node.api.undecodable import unreadable_message
 from etcdops.node.apply import wire
 from etcdops.node.apply.outcome import Outcome
 from etcdops.node.apply.quota import LEASE_BYTES
@@ -197,7 +197,7 @@ class KeepAliveSession:
         try:
             lease = LeaseID(pb.LeaseKeepAliveRequest.FromString(message).ID)
         except DecodeError:
-            self.end(MALFORMED_REQUEST())
+            self.end(unreadable_message(pb.LeaseKeepAliveRequest, message))
             return
         self._pending += 1
         if self._pending >= RENEWALS_MAX:

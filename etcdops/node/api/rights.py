@@ -84,5 +84,14 @@ RIGHTS: dict[str, Row] = {
     "/etcdserverpb.Auth/RoleDelete": Row(Right.ROOT),
     "/etcdserverpb.Auth/RoleGrantPermission": Row(Right.ROOT),
     "/etcdserverpb.Auth/RoleRevokePermission": Row(Right.ROOT),
+    "/v3lockpb.Lock/Lock": Row(Right.KEYS),
+    "/v3lockpb.Lock/Unlock": Row(Right.KEYS),
+    "/v3electionpb.Election/Campaign": Row(Right.KEYS),
+    "/v3electionpb.Election/Proclaim": Row(Right.KEYS),
+    "/v3electionpb.Election/Leader": Row(Right.KEYS),
+    "/v3electionpb.Election/Observe": Row(Right.KEYS, Kind.SERVER_STREAM),
+    "/v3electionpb.Election/Resign": Row(Right.KEYS),
+    "/grpc.health.v1.Health/Check": Row(Right.ANYONE),
+    "/grpc.health.v1.Health/Watch": Row(Right.ANYONE, Kind.SERVER_STREAM),
 }
 """By path. A method without a row is not served at all."""

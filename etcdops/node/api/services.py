@@ -6,15 +6,18 @@ import logging
 from collections.abc import Callable
 
 from etcdops.ids import NO_MEMBER
-from etcdops.node.api import auth
+from etcdops.node.api import auth, health
 from etcdops.node.api.answer import Answer, Handler, Headers
 from etcdops.node.api.cluster import ClusterService
+from etcdops.node.api.election import ElectionService
 from etcdops.node.api.errors import NO_LEADER, NOT_CAPABLE, NOT_SUPPORTED_FOR_LEARNER, EtcdError
 from etcdops.node.api.http import HttpHandlers
 from etcdops.node.api.kv import KVService, range_stream
 from etcdops.node.api.lease import LeaseService
+from etcdops.node.api.lock import LockService
 from etcdops.node.api.maintenance import MaintenanceService
 from etcdops.node.api.metrics import RpcStats
+from etcdops.node.api.own_client import OwnClient
 from etcdops.node.api.peer_routes import PeerQuestions
 from etcdops.node.api.port import ServerPort
 from etcdops.node.api.quota import QuotaGuard
@@ -62,18 +65,26 @@ class EtcdServices:
         self._headers = headers
         self._version = ""
         self._capable = True
+        keys = KVService(server, quota).handlers()
+        client = OwnClient(server, headers, {**keys, **leases.handlers()})
+        elections = ElectionService(client)
         self._unary: dict[str, Handler] = {
-            **KVService(server, quota).handlers(),
+            **keys,
             **leases.handlers(),
             **cluster.handlers(),
             **MaintenanceService(server, headers, work_files).handlers(),
             **auth.handlers(),
+            **LockService(client).handlers(),
+            **elections.handlers(),
+            **health.handlers(),
         }
         self._streams: dict[str, StreamService] = {
             "/etcdserverpb.KV/RangeStream": range_stream,
             "/etcdserverpb.Watch/Watch": WatchService(server, headers, streams).watch,
             "/etcdserverpb.Lease/LeaseKeepAlive": leases.keep_alive,
             "/etcdserverpb.Maintenance/Snapshot": SnapshotService(server, work_files).snapshot,
+            "/v3electionpb.Election/Observe": elections.observe,
+            "/grpc.health.v1.Health/Watch": health.watch,
         }
         self.http = HttpHandlers(server)
         """`http.handle` answers HTTP/1.1; `http.version_json` is for the peer port too."""

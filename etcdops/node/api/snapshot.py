@@ -1,7 +1,7 @@
 """The Snapshot stream: a consistent image of the member's state in small blobs, and its SHA-256 at the end.
 
-Works on a learner and without a quorum. The image is copied to a file first, on a background thread, so that writes go
-on meanwhile and a slow client holds up nothing but itself.
+Works on a learner and without a quorum. The image is copied to a file, on a background thread, so that writes go on
+meanwhile and a slow client holds up nothing but itself; what is copied is sent without waiting for the rest.
 Source: etcd server/etcdserver/api/v3rpc/maintenance.go, maintenanceServer.Snapshot.
 """
 
@@ -14,21 +14,24 @@ from typing import BinaryIO
 
 from google.protobuf.message import DecodeError
 
-from etcdops.node.api.errors import MALFORMED_REQUEST
 from etcdops.node.api.metrics import RpcStats
-from etcdops.node.api.port import ServerPort
+from etcdops.node.api.port import ServerPort, TimerHandle
 from etcdops.node.api.store_errors import store_error
+from etcdops.node.api.undecodable import unreadable_message
 from etcdops.node.api.work_files import WorkFiles
 from etcdops.node.apply.wire import delimited, number_field
 from etcdops.node.rpc.service import RpcError, StreamCall
 from etcdops.node.storage.errors import StorageFailed
-from etcdops.node.storage.snapshot_copy import SnapshotInfo
+from etcdops.node.storage.snapshot_copy import SnapshotInfo, unfinished
 from etcdops.node.zap_log import fields
 from etcdops.proto import etcdserverpb_pb2 as pb
 
 log = logging.getLogger(__name__)
 
 BLOB_BYTES = 32 * 1024
+LOOK_EVERY_S = 0.005
+"""How often to see whether more was copied, when everything copied so far is sent."""
+
 _REMAINING_TAG, _BLOB_TAG = b"\x10", b"\x1a"
 
 
@@ -43,6 +46,10 @@ class SnapshotService:
         SnapshotSession(self._server, self._work_files.new("snapshot"), call, stats)
 
 
+class _ClientGone(Exception):
+    """Nobody wants the rest of the image."""
+
+
 class SnapshotSession:
     """One snapshot on its way to one client."""
 
@@ -52,9 +59,12 @@ class SnapshotSession:
         self._call = call
         self._stats = stats
         self._file: BinaryIO | None = None
-        self._remaining = self._size = 0
-        self._digest = hashlib.sha256()
+        self._sent = 0
         self._open = True
+        self._look: TimerHandle | None = None
+        # Written by the copying thread, `_copied` last: what it counts has been hashed and can be read from the file.
+        self._digest = hashlib.sha256()
+        self._size = self._copied = 0
         call.on_message = self._on_request
         call.on_cancel = self._on_cancel
         call.on_writable = self._pump
@@ -67,51 +77,78 @@ class SnapshotSession:
             pb.SnapshotRequest.FromString(message)
             state.commit()
         except DecodeError:
-            self._end(MALFORMED_REQUEST())
+            self._end(unreadable_message(pb.SnapshotRequest, message))
             return
         except StorageFailed as error:
             self._end(store_error(error)())
             return
-        self._server.run_in_background(lambda: state.write_snapshot(self._path), self._copied)
+        self._server.run_in_background(lambda: state.write_snapshot(self._path, self._on_chunk), self._on_copied)
+        self._look_later()
 
-    def _copied(self, info: SnapshotInfo | None, error: BaseException | None) -> None:
+    def _on_chunk(self, chunk: bytes, size: int) -> None:
+        """On the copying thread."""
         if not self._open:
+            raise _ClientGone
+        self._digest.update(chunk)
+        self._size = size
+        self._copied += len(chunk)
+
+    def _on_copied(self, info: SnapshotInfo | None, error: BaseException | None) -> None:
+        if info is not None:
+            self._pump()
+            # The open file is enough: whatever happens now, nothing is left behind.
             self._path.unlink(missing_ok=True)
-            return
-        if info is None:
+        elif self._open:
             self._end(store_error(error)())
-            return
-        try:
-            self._file = self._path.open("rb")
-            # Unlinked while open: whatever happens now, nothing is left behind.
-            self._path.unlink()
-            self._remaining = self._size = self._file.seek(0, 2)
-            self._file.seek(0)
-        except OSError as failure:
-            self._path.unlink(missing_ok=True)
-            self._end(store_error(failure)())
-            return
-        log.info("sending database snapshot to client", extra=fields(total_bytes=self._size))
+
+    def _look_later(self) -> None:
+        if self._look is None:
+            self._look = self._server.call_later(LOOK_EVERY_S, self._look_now)
+
+    def _look_now(self) -> None:
+        self._look = None
         self._pump()
 
     def _pump(self) -> None:
-        """Send until the client has enough for now."""
+        """Send what is copied until the client has enough for now."""
+        if not self._open:
+            return
+        copied = self._copied
+        if copied and self._file is None and not self._start(copied):
+            return
         while self._file is not None:
-            blob = self._file.read(min(BLOB_BYTES, self._remaining))
-            if not blob:
+            left = self._size - self._sent
+            blob_bytes = min(BLOB_BYTES, left)
+            if blob_bytes > copied - self._sent:
+                break
+            if not left:
                 self._finish()
                 return
-            self._remaining -= len(blob)
-            self._digest.update(blob)
-            if not self._send(blob):
-                return
+            blob = self._file.read(blob_bytes)
+            self._sent += blob_bytes
+            if not self._send(left - blob_bytes, blob):
+                return  # `on_writable` follows
+        self._look_later()
 
-    def _send(self, blob: bytes) -> bool:
+    def _start(self, copied: int) -> bool:
+        """Open the file, which has its own name only when it is complete. Returns: whether it could be opened."""
+        try:
+            try:
+                self._file = unfinished(self._path).open("rb")
+            except FileNotFoundError:
+                self._file = self._path.open("rb")
+        except OSError as failure:
+            self._end(store_error(failure)())
+            return False
+        log.info("sending database snapshot to client", extra=fields(total_bytes=self._size))
+        return True
+
+    def _send(self, remaining: int, blob: bytes) -> bool:
         self._stats.sent += 1
-        return self._call.send(number_field(_REMAINING_TAG, self._remaining) + delimited(_BLOB_TAG, blob))
+        return self._call.send(number_field(_REMAINING_TAG, remaining) + delimited(_BLOB_TAG, blob))
 
     def _finish(self) -> None:
-        self._send(self._digest.digest())
+        self._send(0, self._digest.digest())
         log.info("successfully sent database snapshot to client", extra=fields(total_bytes=self._size))
         self._stats.ok += 1
         self._close()
@@ -128,6 +165,9 @@ class SnapshotSession:
 
     def _close(self) -> None:
         self._open = False
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
         if self._file is not None:
             self._file.close()
             self._file = None

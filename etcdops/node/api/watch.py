@@ -15,10 +15,11 @@ from google.protobuf.message import DecodeError
 
 from etcdops.ids import Revision
 from etcdops.node.api.answer import Headers
-from etcdops.node.api.errors import MALFORMED_REQUEST, WATCH_DUPLICATE_ID, WATCH_EMPTY_RANGE
+from etcdops.node.api.errors import WATCH_DUPLICATE_ID, WATCH_EMPTY_RANGE
 from etcdops.node.api.metrics import RpcStats
 from etcdops.node.api.port import ServerPort, TimerHandle
 from etcdops.node.api.streams import OpenStreams
+from etcdops.node.api.undecodable import unreadable_message
 from etcdops.node.rpc.service import RpcError, StreamCall
 from etcdops.node.storage.reading import Event
 from etcdops.node.watch.messages import (
@@ -105,7 +106,7 @@ class WatchSession:
         try:
             request = pb.WatchRequest.FromString(message)
         except DecodeError:
-            self.end(MALFORMED_REQUEST())
+            self.end(unreadable_message(pb.WatchRequest, message))
             return
         match request.WhichOneof("request_union"):
             case "create_request":
