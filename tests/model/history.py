@@ -65,6 +65,7 @@ class Call:
     called: float
     member: str
     life: int
+    """Of the member; -1 when it is not known which of its lives answered."""
     serializable: bool = False
     returned: float = float("inf")
     revision: int = 0
@@ -101,14 +102,17 @@ def without_headers(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def check_calls(calls: list[Call], truth: Order) -> None:
-    """Raises: Broken - no order explains what was seen."""
+def check_calls(calls: list[Call], truth: Order, seen: Sequence[tuple[float, int]] = ()) -> None:
+    """Args: seen has what others than `calls` were told: at that time they knew of that revision.
+
+    Raises: Broken - no order explains what was seen.
+    """
     claimed: dict[int, Call] = {}
     for call in calls:
         if call.answered:
             _check_content(call, truth, claimed)
     _check_effects(calls, truth)
-    _check_order([call for call in calls if call.answered and not call.serializable], truth)
+    _check_order(calls, truth, seen)
     _check_members(calls)
 
 
@@ -152,13 +156,15 @@ def _check_effects(calls: list[Call], truth: Order) -> None:
             )
 
 
-def _check_order(calls: list[Call], truth: Order) -> None:
-    """Revisions agree with real time."""
-    by_return = sorted(calls, key=lambda call: call.returned)
-    returns = [call.returned for call in by_return]
-    highest = list(accumulate((call.revision for call in by_return), max))
+def _check_order(calls: list[Call], truth: Order, seen: Sequence[tuple[float, int]]) -> None:
+    """Revisions agree with real time: what anybody was told, every later call that is not serializable knows."""
+    told = sorted([*seen, *((call.returned, call.revision) for call in calls if call.answered)])
+    times = [time for time, _ in told]
+    highest = list(accumulate((revision for _, revision in told), max))
     for call in calls:
-        before = bisect_left(returns, call.called)
+        if not call.answered or call.serializable:
+            continue
+        before = bisect_left(times, call.called)
         if before and highest[before - 1] > call.revision:
             raise Broken("linearizability", f"{call} misses revision {highest[before - 1]}, which was answered before")
         committed = truth.by_revision.get(call.revision)
@@ -170,7 +176,7 @@ def _check_members(calls: list[Call]) -> None:
     """In one life of a member, revisions never go back."""
     by_life: dict[tuple[str, int], list[Call]] = {}
     for call in calls:
-        if call.answered:
+        if call.answered and call.life >= 0:
             by_life.setdefault((call.member, call.life), []).append(call)
     for group in by_life.values():
         by_return = sorted(group, key=lambda call: call.returned)

@@ -75,16 +75,22 @@ class RealMember:
     flags: Sequence[str] = ()
     initial_cluster: str = ""
     token: str = "etcd-cluster"
+    host: str = "127.0.0.1"
+    """What it listens on."""
+    advertised_peer_url: str = ""
+    """Where its peers are told to find it, when something stands between them."""
+    launcher: Sequence[str] = ()
+    """What starts the program: `nsenter` and the like. It must become the program (exec)."""
     process: subprocess.Popen[bytes] | None = None
     _ready_marks: int = 0
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.client_port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.client_port}"
 
     @property
     def peer_url(self) -> str:
-        return f"http://127.0.0.1:{self.peer_port}"
+        return f"http://{self.host}:{self.peer_port}"
 
     @property
     def data_dir(self) -> Path:
@@ -108,8 +114,8 @@ class RealMember:
             f"--listen-client-urls={self.url}",
             f"--advertise-client-urls={self.url}",
             f"--listen-peer-urls={self.peer_url}",
-            f"--initial-advertise-peer-urls={self.peer_url}",
-            f"--initial-cluster={self.initial_cluster or f'{self.name}={self.peer_url}'}",
+            f"--initial-advertise-peer-urls={self.advertised_peer_url or self.peer_url}",
+            f"--initial-cluster={self.initial_cluster or f'{self.name}={self.advertised_peer_url or self.peer_url}'}",
             f"--initial-cluster-token={self.token}",
             "--logger=zap",
             "--log-outputs=stderr",
@@ -131,7 +137,11 @@ class RealMember:
         prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*prefix, *self.command()], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [*prefix, *self.launcher, *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def wait_ready(self, timeout_s: float = START_TIMEOUT_S) -> None:
