@@ -106,7 +106,8 @@ def _make_private(directory: Path) -> None:
 
 
 def _stop_etcd(path: Path) -> None:
-    if not path.exists():
+    """Not synced: after a loss of power it may be gone, or hold anything of that size, and is written again."""
+    if not path.exists() or path.read_bytes() != _WORDS_FOR_ETCD:
         path.write_bytes(_WORDS_FOR_ETCD)
 
 
@@ -121,9 +122,8 @@ def _refuse_etcd_files(root: Path) -> None:
 
 
 def _is_ours(path: Path) -> bool:
-    return (
-        path.is_file() and path.stat().st_size <= len(_WORDS_FOR_ETCD) and _WORDS_FOR_ETCD.startswith(path.read_bytes())
-    )
+    """A file too small for a database of etcd's, which has four pages at least, whatever a loss of power made of it."""
+    return path.is_file() and path.stat().st_size <= len(_WORDS_FOR_ETCD)
 
 
 def _lock(path: Path) -> int:
