@@ -27,6 +27,14 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     sync_folder(path.parent)
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file that only its owner may read, whatever the umask: other people's data goes into it.
+
+    SQLite gives all files of a database the mode of its first one. Raises: OSError - it exists, or cannot be made.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def sync_folder(path: Path) -> None:
     """Push a folder's entries to the disk, without which a rename may be lost with the power."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

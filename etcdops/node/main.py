@@ -102,7 +102,12 @@ async def _run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
     directory = DataDir.open(Path(config.data_dir), Path(config.wal_dir) if config.wal_dir else None)
-    server = Server(config, directory, await boot(config, directory), SystemClock())
+    try:
+        started = await boot(config, directory)
+    except BaseException:
+        directory.discard()
+        raise
+    server = Server(config, directory, started, SystemClock())
     listeners: list[Listener] = []
     try:
         await _listen(config, server, listeners)

@@ -21,6 +21,7 @@ import crc32c
 
 from etcdops import ids
 from etcdops.errors import EtcdopsError, SnapshotCorrupt, UsageError
+from etcdops.files import make_private
 from etcdops.ids import ClusterID, MemberID
 from etcdops.snapshot.checksum import database_size, sync, sync_folder
 from etcdops.snapshot.node_file import NodeSnapshot
@@ -159,6 +160,7 @@ def _create_raft_log(path: Path, identity: RestoredIdentity, voters: Sequence[Me
 
     The tables come first, so that the file itself says whose it is; the rows are in the `-wal`.
     """
+    make_private(path)
     connection = apsw.Connection(str(path))
     try:
         connection.pragma("locking_mode", "EXCLUSIVE")

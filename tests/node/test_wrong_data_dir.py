@@ -98,3 +98,25 @@ def test_a_member_that_was_removed_while_it_was_away_ends_quietly_at_each_start(
         told = _ended(gone, 0)
         assert "the member has been permanently removed from the cluster" in told
         assert "data-dir used by this member must be removed" in told
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--initial-cluster=other=http://127.0.0.1:1",),
+        ("--initial-cluster=m1=http://127.0.0.1:1,m2=http://127.0.0.1:1",),
+        ("--initial-cluster-state=existing",),
+        ("--force-new-cluster",),
+    ],
+    ids=["not-in-the-cluster", "twice-the-same-url", "nobody-to-join", "nothing-to-force"],
+)
+def test_a_start_that_is_refused_before_there_is_data_makes_no_directory(
+    clusters: Callable[[int], RealCluster], flags: tuple[str, ...]
+) -> None:
+    """An empty `default.etcd` with a lock in it would pass for a member's."""
+    (member,) = clusters(1).members
+    member.initial_cluster = f"{member.name}={member.peer_url}"
+    member.flags = flags
+    member.start_nowait()
+    assert "error start-refused" in _ended(member, 1)
+    assert not member.data_dir.exists()

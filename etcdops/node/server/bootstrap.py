@@ -374,9 +374,14 @@ def _create(
     entries = first_entries(first_members)
     hard_state = HardState(FIRST_TERM, commit=LogIndex(len(entries))) if entries else HardState()
     state = StateStore.open(directory.state, create=True)
-    raft_log = RaftLog.create(
-        directory.wal, member_id=member_id, cluster_id=cluster_id, hard_state=hard_state, entries=entries
-    )
+    try:
+        raft_log = RaftLog.create(
+            directory.wal, member_id=member_id, cluster_id=cluster_id, hard_state=hard_state, entries=entries
+        )
+    except StartRefused:
+        state.abandon()
+        StateStore.remove(directory.state)
+        raise
     log.info(
         "starting local member",
         extra=fields(local_member_id=format_id(member_id), cluster_id=format_id(cluster_id)),

@@ -3,7 +3,9 @@
 <data-dir>/member/LOCK              held while a process uses the directory
 <data-dir>/member/state.db          the store: keys, leases, members, consistent index
 <data-dir>/member/wal.db            the raft log (in --wal-dir when that is given)
-<data-dir>/member/snap/             database images on their way in from, or out to, other members
+<data-dir>/member/images/           database images on their way in from, or out to, other members
+
+Folders have mode 0700 and files 0600, whatever the umask (etcd's PrivateDirMode and PrivateFileMode).
 """
 
 from __future__ import annotations
@@ -12,9 +14,11 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from etcdops.errors import StartRefused
+from etcdops.files import make_private
 from etcdops.ids import LogIndex
 from etcdops.node.peer.snapshot_file import received_path
 from etcdops.node.storage.database import sync_directory
@@ -27,31 +31,38 @@ _WORDS_FOR_ETCD = b"This is the data directory of the bundled node of etcdops, n
 class DataDir:
     """A locked data directory. Made by `open`; `close` gives the lock back."""
 
-    def __init__(self, root: Path, wal_dir: Path | None, lock: int) -> None:
+    def __init__(self, root: Path, wal_dir: Path | None, lock: int, made: Sequence[Path] = ()) -> None:
         self.root = root
         self.member = root / "member"
         self.state = self.member / "state.db"
         self.wal = (wal_dir or self.member) / "wal.db"
         self.snapshots = self.member / "images"
         self._lock = lock
+        self._made = made
 
     @classmethod
     def open(cls, root: Path, wal_dir: Path | None = None) -> DataDir:
         """Make the directory if there is none, and lock it.
 
         Raises: StartRefused when another process uses it, when it belongs to another program, when others may read it,
-            or when the disk is read-only or full.
+            or when the disk is read-only or full. What was made until then is removed again.
         """
         member = root / "member"
+        made: list[Path] = []
+        lock = -1
         try:
             for directory in (root, *((wal_dir,) if wal_dir else ()), member, member / "snap", member / "images"):
-                _make_private(directory)
+                _make_directory(directory, made)
             _refuse_etcd_files(root)
-            lock = _lock(member / "LOCK")
-            _stop_etcd(member / "snap" / "db")
+            lock = _lock(member / "LOCK", made)
+            _stop_etcd(member / "snap" / "db", made)
         except OSError as error:
+            cls(root, wal_dir, lock, made).discard()
             raise _refusal(error, root) from error
-        return cls(root, wal_dir, lock)
+        except StartRefused:
+            cls(root, wal_dir, lock, made).discard()
+            raise
+        return cls(root, wal_dir, lock, made)
 
     def is_new(self) -> bool:
         """No member ever lived here."""
@@ -76,6 +87,17 @@ class DataDir:
                 removed.append(path)
         return removed
 
+    def discard(self) -> None:
+        """Close; and as long as there is no data, remove what `open` made. For a start that is refused: the next one
+        may be for another directory, and this one would look like a member's."""
+        if self._made and self.is_new():
+            for path in reversed(self._made):
+                try:
+                    path.rmdir() if path.is_dir() else path.unlink()
+                except OSError:
+                    pass  # somebody put something into it, or the disk is what the start was refused for
+        self.close()
+
     def close(self) -> None:
         """Give the lock back."""
         if self._lock >= 0:
@@ -83,12 +105,13 @@ class DataDir:
             self._lock = -1
 
 
-def _make_private(directory: Path) -> None:
+def _make_directory(directory: Path, made: list[Path]) -> None:
     if not directory.exists():
         # Synced from the top down: what is in a directory survives a loss of power only if the directory does.
         if not directory.parent.exists():
-            _make_private(directory.parent)
+            _make_directory(directory.parent, made)
         directory.mkdir(mode=_DIRECTORY_MODE)
+        made.append(directory)
         sync_directory(directory.parent)
         return
     if not directory.is_dir():
@@ -105,9 +128,12 @@ def _make_private(directory: Path) -> None:
         )
 
 
-def _stop_etcd(path: Path) -> None:
+def _stop_etcd(path: Path, made: list[Path]) -> None:
     """Not synced: after a loss of power it may be gone, or hold anything of that size, and is written again."""
-    if not path.exists() or path.read_bytes() != _WORDS_FOR_ETCD:
+    if not path.exists():
+        make_private(path)
+        made.append(path)
+    if path.read_bytes() != _WORDS_FOR_ETCD:
         path.write_bytes(_WORDS_FOR_ETCD)
 
 
@@ -126,7 +152,8 @@ def _is_ours(path: Path) -> bool:
     return path.is_file() and path.stat().st_size <= len(_WORDS_FOR_ETCD)
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, made: list[Path]) -> int:
+    existed = path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -137,9 +164,23 @@ def _lock(path: Path) -> int:
             f"another process{f' (pid {holder})' if holder else ''} is using the data directory {path.parent.parent}",
             hint="stop it first, or name another --data-dir; two members never share one",
         ) from None
+    if not _is_same(path, descriptor):
+        # Its holder was refused to start and removed it while we waited for nobody: try the one that is there now.
+        os.close(descriptor)
+        return _lock(path, made)
+    if not existed:
+        made.append(path)
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return descriptor
+
+
+def _is_same(path: Path, descriptor: int) -> bool:
+    """Whether an open file still has that name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _refusal(error: OSError, root: Path) -> StartRefused:

@@ -20,6 +20,7 @@ from typing import Final
 import apsw
 
 from etcdops.errors import StartRefused
+from etcdops.files import make_private
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.snapshot.sqlite_schema import FileKind, create_tables, schema_problem
 
@@ -207,6 +208,7 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
     try:
         for leftover in (unfinished, log_of(unfinished), log_of(path)):
             leftover.unlink(missing_ok=True)
+        make_private(unfinished)
         connection = apsw.Connection(os.fspath(unfinished))
         try:
             one_process(connection)
@@ -225,6 +227,8 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
         unfinished.replace(path)
         sync_directory(path.parent)
     except (apsw.Error, OSError) as error:
+        for leftover in (unfinished, log_of(unfinished), unfinished.with_name(unfinished.name + "-journal")):
+            leftover.unlink(missing_ok=True)
         raise refusal(error, path, kind) from error
 
 

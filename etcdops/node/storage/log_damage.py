@@ -9,8 +9,12 @@ a transaction that was cut off by a crash. For the raft log both would lose ackn
   So behind a bad frame there may be the rest of one such transaction, and nothing after it. (A transaction that only
   moves the commit index is not synced; it is known by the one page it writes.)
 
-What no file can tell by itself is the loss of its very last transaction: the state's consistent index may.
-Source: https://www.sqlite.org/fileformat2.html, section 4 (the WAL file format).
+What no file can tell by itself is that its end is missing, be it one transaction or kilobytes: it looks like the end
+of a write that a crash interrupted, and is taken for one, as in etcd, which reads a record that the end of the last
+file cuts off, or one with a sector of zeros, as torn (io.ErrUnexpectedEOF) and truncates the file there, logging
+"repaired WAL". A member whose store has applied more than what is left is refused all the same (bootstrap._compare).
+Sources: https://www.sqlite.org/fileformat2.html, section 4 (the WAL file format); etcd server/wal (3.6:
+server/storage/wal): decoder.go, decodeRecord and isTornEntry; wal.go, ReadAll; repair.go, Repair.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import apsw
 
 from etcdops.errors import StartRefused
+from etcdops.files import make_private
 from etcdops.ids import LogIndex, Revision, Term
 from etcdops.node.raft.types import ConfState
 from etcdops.node.storage.compaction import read_mark
@@ -97,6 +98,7 @@ def defragment(connection: apsw.Connection, path: Path) -> None:
     compact = path.with_name(path.name + _DEFRAGMENTED)
     try:
         compact.unlink(missing_ok=True)
+        make_private(compact)
         connection.execute("VACUUM INTO ?", (os.fspath(compact),))
         source = apsw.Connection(os.fspath(compact), flags=apsw.SQLITE_OPEN_READONLY)
         try:

@@ -33,6 +33,56 @@ def test_a_new_directory_is_private_whatever_the_umask(tmp_path: Path) -> None:
     made.close()
 
 
+def test_a_start_that_is_refused_leaves_no_directory_behind(tmp_path: Path) -> None:
+    """It would look like a member's; what was there before stays."""
+    there = tmp_path / "there"
+    there.mkdir(mode=0o700)
+    DataDir.open(there / "deep" / "data", there / "wal").discard()
+    assert list(there.iterdir()) == []
+    again = DataDir.open(there / "data")
+    (again.member / "notes.txt").write_text("somebody's")
+    again.discard()
+    assert [path for path in there.rglob("*") if path.is_file()] == [again.member / "notes.txt"]
+
+
+def test_a_directory_with_data_is_never_discarded(tmp_path: Path) -> None:
+    """Only its lock is given back."""
+    made = DataDir.open(tmp_path / "data")
+    made.state.write_bytes(b"data")
+    made.discard()
+    assert (made.member / "LOCK").exists()
+    DataDir.open(tmp_path / "data").close()
+
+
+def test_half_made_directories_go_when_they_cannot_be_completed(tmp_path: Path) -> None:
+    """The log's directory is refused after the data directory was made."""
+    (tmp_path / "wal").write_text("a file")
+    with pytest.raises(StartRefused):
+        DataDir.open(tmp_path / "data", tmp_path / "wal")
+    assert [path.name for path in tmp_path.iterdir()] == ["wal"]
+
+
+def test_a_lock_that_was_removed_under_our_feet_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever held it was refused and removed it: a lock without a name would keep nobody out."""
+    DataDir.open(tmp_path / "data").close()
+    lock, real = tmp_path / "data" / "member" / "LOCK", os.open
+    opened: list[int] = []
+
+    def open_then_removed(path: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = real(path, flags, mode)
+        if path == lock and not opened:
+            opened.append(descriptor)
+            lock.unlink()
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_then_removed)
+    held = DataDir.open(tmp_path / "data")
+    monkeypatch.undo()
+    with pytest.raises(StartRefused, match="another process"):
+        DataDir.open(tmp_path / "data")
+    held.close()
+
+
 def test_a_new_directory_survives_a_loss_of_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each one is on the disk before anything is put into it: a synced file in a lost directory is lost."""
     synced: list[tuple[Path, list[Path]]] = []
