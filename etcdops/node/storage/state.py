@@ -15,6 +15,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
@@ -27,7 +28,7 @@ from etcdops.node.storage.database import Mode, create_database, failure, log_of
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state
 from etcdops.node.storage.mvcc import Mvcc
-from etcdops.node.storage.snapshot_copy import SnapshotInfo
+from etcdops.node.storage.snapshot_copy import OnChunk, SnapshotInfo
 from etcdops.node.storage.tables import AlarmTable, AuthTable, LeaseTable, MemberTable, ValueTable
 from etcdops.snapshot.sqlite_schema import FileKind, Meta
 
@@ -35,7 +36,13 @@ WAL_BYTES_MAX = 128 << 20
 """Above this the first commit after a checkpoint brings the rest onto the disk itself, so that the write-ahead log can
 start over. Under steady writes no other thread finds a moment in which nothing is new."""
 
-Progress = Callable[[int, int], None]
+
+class _Checkpoint(NamedTuple):
+    synced: LogIndex
+    """The last entry that survives a loss of power."""
+
+    moved_all: bool
+    """Nothing is only in the write-ahead log."""
 
 
 class StateStore:
@@ -156,23 +163,17 @@ class StateStore:
         Raises: NoSpace - it may be tried again. StorageFailed - and again at every later call: after a failed fsync
             nothing is known about the disk.
         """
-        with self._checkpoints:
-            if self._checkpoint_error is not None:
-                raise self._checkpoint_error
-            try:
-                return self._checkpoint()
-            except (apsw.Error, OSError) as error:
-                raise self._failed_for_good(error) from error
+        return self._checkpointed(lambda: None).synced
 
-    def write_snapshot(self, path: Path, progress: Progress | None = None) -> SnapshotInfo:
+    def write_snapshot(self, path: Path, on_chunk: OnChunk | None = None) -> SnapshotInfo:
         """Write a consistent image of what was committed to a new file, while others go on writing.
 
         For a background thread. The file appears when it is complete; it is a state.db on its own. It is not synced:
         images are sent to somebody, who does that.
-        Args: progress is called with (pages copied, pages in all).
+        Args: on_chunk hears of each piece once it is in `snapshot_copy.unfinished(path)`; what it raises ends the copy.
         Raises: StorageFailed, NoSpace - nothing is left behind.
         """
-        return snapshot_copy.write(self.path, path, progress)
+        return snapshot_copy.write(self.path, path, lambda begin: self._checkpointed(begin).moved_all, on_chunk)
 
     @staticmethod
     def install(snapshot: Path, state: Path) -> SnapshotInfo:
@@ -226,7 +227,17 @@ class StateStore:
         self._size_bytes = pages * page_size
         self._size_in_use_bytes = (pages - free) * page_size
 
-    def _checkpoint(self) -> LogIndex:
+    def _checkpointed(self, begin: Callable[[], None]) -> _Checkpoint:
+        """Checkpoint, and remember it if the disk broke. `begin` is called right before the log is moved."""
+        with self._checkpoints:
+            if self._checkpoint_error is not None:
+                raise self._checkpoint_error
+            try:
+                return self._checkpoint(begin)
+            except (apsw.Error, OSError) as error:
+                raise self._failed_for_good(error) from error
+
+    def _checkpoint(self, begin: Callable[[], None]) -> _Checkpoint:
         connection = open_database(self.path, FileKind.STATE, Mode.STATE_CHECKPOINTER)
         try:
             rows: list[tuple[int]] = list(
@@ -234,9 +245,10 @@ class StateStore:
             )
             wal = log_of(self.path)
             _sync_file(wal)  # the checkpoint itself skips this when a reader keeps it from moving anything
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            begin()
+            frames, moved = _move_log(connection)
             self._log_is_long = wal.exists() and wal.stat().st_size > WAL_BYTES_MAX
-            return LogIndex(rows[0][0] if rows else 0)
+            return _Checkpoint(LogIndex(rows[0][0] if rows else 0), moved_all=frames == moved >= 0)
         except StartRefused as refused:
             raise apsw.CantOpenError(str(refused)) from refused
         finally:
@@ -259,6 +271,14 @@ class StateStore:
         if not isinstance(failed, NoSpace):
             self._checkpoint_error = failed
         return failed
+
+
+def _move_log(connection: apsw.Connection) -> tuple[int, int]:
+    """Frames in the write-ahead log, and how many of them are in the file. None when the loop starts it over now."""
+    try:
+        return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    except apsw.BusyError:
+        return -1, -1  # everything was synced where it was
 
 
 def _sync_file(path: Path) -> None:

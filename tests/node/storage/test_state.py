@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 from etcdops.errors import StartRefused
 from etcdops.ids import LeaseID, LogIndex, MemberID, Term
 from etcdops.node.raft.types import ConfState
+from etcdops.node.storage import snapshot_copy
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.reader import StateReader
+from etcdops.node.storage.snapshot_copy import unfinished
 from etcdops.node.storage.state import StateStore
 from etcdops.node.storage.tables import StoredAlarm, StoredLease
 from etcdops.snapshot.sqlite_schema import Meta
@@ -346,20 +349,21 @@ def test_a_snapshot_is_of_one_moment_although_writes_go_on(
     state: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S07: taken in another thread, equal to the committed state at its start."""
-    monkeypatch.setattr("etcdops.node.storage.snapshot_copy._PAGES_A_STEP", 16)
+    monkeypatch.setattr("etcdops.node.storage.snapshot_copy._CHUNK_BYTES", 64 * 1024)
     fill(state, 2_000)
     expected = state.mvcc.hash_kv()
     target = tmp_path / "image.db"
     copying, writing = threading.Event(), threading.Event()
-    steps: list[tuple[int, int]] = []
+    chunks: list[bytes] = []
 
-    def progress(done: int, total: int) -> None:
-        steps.append((done, total))
+    def on_chunk(chunk: bytes, size: int) -> None:
+        chunks.append(chunk)
+        assert unfinished(target).stat().st_size >= sum(map(len, chunks)), "it can be read already"
         copying.set()
         writing.wait(30)
 
     result = []
-    thread = threading.Thread(target=lambda: result.append(state.write_snapshot(target, progress)))
+    thread = threading.Thread(target=lambda: result.append(state.write_snapshot(target, on_chunk)))
     thread.start()
     assert copying.wait(30)
     for number in range(100):
@@ -369,11 +373,113 @@ def test_a_snapshot_is_of_one_moment_although_writes_go_on(
     thread.join(30)
     info = result[0]
     assert (info.revision, info.consistent_index) == (expected.revision, 2_000)
-    assert steps[-1][0] == steps[-1][1] > 0
+    assert len(chunks) > 2
+    assert target.read_bytes() == b"".join(chunks)
     assert target.stat().st_size == info.size_bytes
     with StateReader(target) as reader:
         assert reader.hash_kv() == expected
     assert not list(tmp_path.glob("image.db?*"))
+
+
+@pytest.mark.slow
+def test_images_are_of_one_moment_whatever_else_happens_to_the_file(
+    state: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S07: their bytes come straight from the file, while commits, checkpoints, a log that starts over and older images
+    are in the way; keys all have the same value at any revision that was committed."""
+    monkeypatch.setattr("etcdops.node.storage.snapshot_copy._CHUNK_BYTES", 32 * 1024)
+    monkeypatch.setattr("etcdops.node.storage.state.WAL_BYTES_MAX", 0)
+    keys = [b"key-%03d" % number for number in range(300)]
+    stop = threading.Event()
+    problems: list[str] = []
+
+    def write(number: int) -> None:
+        for key in keys:
+            apply_put(state, key, b"%06d" % number * 50)
+        state.commit()
+
+    def take_images(name: str) -> None:
+        for number in itertools.count():
+            image = tmp_path / f"{name}-{number}.db"
+            info = state.write_snapshot(image)
+            content = apsw.Connection(str(image), flags=apsw.SQLITE_OPEN_READONLY)
+            structure = list(content.execute("PRAGMA integrity_check"))
+            newest = {kv[-300:] for (kv,) in content.execute("SELECT kv FROM current JOIN revision USING (rev)")}
+            content.close()
+            image.unlink()
+            if structure != [("ok",)] or len(newest) != 1 or info.consistent_index % len(keys):
+                problems.append(f"{image.name}: {structure} {info} {len(newest)} values")
+            if stop.is_set():
+                return
+
+    write(0)
+    threads = [threading.Thread(target=take_images, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, 60):
+            write(number)
+            if number % 7 == 0:
+                state.checkpoint()
+            if number % 20 == 0:
+                state.mvcc.compact(state.mvcc.revision)
+                while not state.mvcc.compact_step():
+                    pass
+                state.defragment()
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join(60)
+    assert problems == []
+
+
+def test_an_image_behind_an_older_reader_is_copied_page_by_page(
+    state: StateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What that reader must not see yet is not in the file, so the file is not the image."""
+    used: list[str] = []
+
+    def note(name: str) -> None:
+        real = getattr(snapshot_copy, name)
+
+        def copy(*arguments: object) -> None:
+            used.append(name)
+            real(*arguments)
+
+        monkeypatch.setattr(snapshot_copy, name, copy)
+
+    note("_copy_file")
+    note("_copy_pages")
+    fill(state, 50)
+    state.write_snapshot(tmp_path / "first.db")
+    with StateReader(state.path):
+        apply_put(state, b"key-000000", b"newer")
+        state.commit()
+        chunks: list[bytes] = []
+
+        def on_chunk(chunk: bytes, size: int) -> None:
+            chunks.append(chunk)
+
+        state.write_snapshot(tmp_path / "second.db", on_chunk)
+    assert used == ["_copy_file", "_copy_pages"]
+    assert (tmp_path / "second.db").read_bytes() == b"".join(chunks)
+    with StateReader(tmp_path / "second.db") as reader:
+        assert reader.hash_kv() == state.mvcc.hash_kv()
+
+
+def test_who_wants_no_more_of_an_image_ends_its_copy(state: StateStore, tmp_path: Path) -> None:
+    """A client that hung up costs nothing more, and nothing is left behind."""
+
+    class Enough(Exception):
+        pass
+
+    def on_chunk(chunk: bytes, size: int) -> None:
+        raise Enough
+
+    fill(state, 50)
+    with pytest.raises(Enough):
+        state.write_snapshot(tmp_path / "image.db", on_chunk)
+    assert not list(tmp_path.glob("image.db*"))
 
 
 def test_a_snapshot_replaces_a_state(state: StateStore, path: Path, tmp_path: Path) -> None:
