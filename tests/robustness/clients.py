@@ -104,9 +104,11 @@ class Caller:
             call.error = words(error)
             if self.draw.random() < 0.7:
                 self.move()
-        if life % 2 or shared.lives.of(at) != life:
-            call.life = -1
-        shared.write(call)
+        finally:
+            # Also when the run breaks off: it may take effect yet.
+            if life % 2 or shared.lives.of(at) != life:
+                call.life = -1
+            shared.write(call)
         if call.error:
             await asyncio.sleep(self.draw.uniform(0.01, 0.1))
         return call

@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.robustness.check import Verdict, check
-from tests.robustness.engines import Engine, find_engine, find_faketime
+from tests.robustness.engines import WHY_NO_CLOCK, Engine, find_engine
 from tests.robustness.faults import BY_NAME
 from tests.robustness.holder import why_no_namespaces
 from tests.robustness.known import known_bug
@@ -87,7 +87,7 @@ def _run(options: argparse.Namespace) -> int:
         failures += failed
         total.add(drawn, verdict)
         seed += 1
-    print(f"\n{engine.name} {engine.binaries.version}: {total}, {(time.monotonic() - begin) / 60:.1f} minutes")
+    print(f"\n{engine.name} {engine.etcd.version}: {total}, {(time.monotonic() - begin) / 60:.1f} minutes")
     print(f"{failures} runs broke a promise" if failures else "every promise was kept")
     return 1 if failures else 0
 
@@ -97,10 +97,7 @@ def _say_what_is_missing(engine: Engine) -> None:
     if reason:
         print(f"full-disk limits file sizes instead of filling a disk: {reason}")
     if not engine.clock_steps:
-        why = (
-            "make robustness fetches libfaketime" if find_faketime() is None else "libfaketime cannot reach Go programs"
-        )
-        print(f"clock-step is skipped for {engine.name}: {why}")
+        print(f"clock-step is skipped for {engine.name}: {WHY_NO_CLOCK}")
 
 
 def _one(engine: Engine, drawn: Options, options: argparse.Namespace) -> tuple[Verdict, bool]:

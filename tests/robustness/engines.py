@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.support.node_members import NODE
-from tests.support.real_etcd import CACHE, EtcdBinaries, find_etcd
+from tests.support.real_etcd import EtcdBinaries, find_etcd
 
 ENGINES = ("node", "etcd-3.5", "etcd-3.4")
-_COMMON = ("--experimental-watch-progress-notify-interval=200ms", "--experimental-compaction-batch-limit=100")
+FLAGS = ("--experimental-watch-progress-notify-interval=200ms", "--experimental-compaction-batch-limit=100")
+WHY_NO_CLOCK = "libfaketime cannot reach a Go program, and the machine's clock is not the test's"
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,7 @@ class Engine:
     """One kind of member."""
 
     name: str
-    binaries: EtcdBinaries
-    flags: tuple[str, ...]
+    etcd: EtcdBinaries
     has_catch_up_flag: bool = True
     """Whether it can be told to keep few log entries for members that are behind."""
 
@@ -27,22 +27,18 @@ class Engine:
     """Whether clients ask for progress: not where the answer is known to come ahead of events [15220]."""
 
     clock_steps: bool = False
-    """Whether its wall clock can be stepped, for it alone: it is no Go program, and libfaketime is there."""
+    """Whether its wall clock can be stepped, for it alone."""
 
-    def with_clock(self, file: Path) -> Engine:
-        """Its clock is as `file` says, see FAKETIME_TIMESTAMP_FILE of libfaketime; without the library, as it was."""
-        library = find_faketime()
-        if not self.clock_steps or library is None:
-            return self
-        environment = (
-            f"LD_PRELOAD={library}",
-            f"FAKETIME_TIMESTAMP_FILE={file}",
-            "FAKETIME_CACHE_DURATION=1",
-            # What measures time is not stepped: no machine does that.
-            "DONT_FAKE_MONOTONIC=1",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1",
-        )
-        return replace(self, binaries=replace(self.binaries, program=("env", *environment, *self.binaries.program)))
+    mistake: str = ""
+    """What was planted into the node."""
+
+    def binaries(self, clock: Path) -> EtcdBinaries:
+        """How to start it. Args: clock is the file that says how far its wall clock is ahead."""
+        if not self.clock_steps:
+            return self.etcd
+        mistake = ("--mistake", self.mistake) if self.mistake else ()
+        program = (sys.executable, "-m", "tests.robustness.node_process", str(clock), *mistake)
+        return replace(self.etcd, program=program)
 
 
 def find_engine(name: str) -> Engine | None:
@@ -50,24 +46,12 @@ def find_engine(name: str) -> Engine | None:
 
     Raises: ValueError - there is no such engine.
     """
-    if name == "node":
-        return Engine(name, NODE, _COMMON, clock_steps=find_faketime() is not None)
-    if name.startswith("node+"):
-        program = (sys.executable, "-m", "tests.robustness.planted_node", name.removeprefix("node+"))
-        return Engine(name, replace(NODE, program=program), _COMMON)
+    if name == "node" or name.startswith("node+"):
+        return Engine(name, NODE, clock_steps=True, mistake=name.partition("+")[2])
     if name not in ENGINES:
         raise ValueError(f"no engine {name!r}: there are {', '.join(ENGINES)} and node+MISTAKE")
-    binaries = find_etcd(name.removeprefix("etcd-"))
-    if binaries is None:
+    etcd = find_etcd(name.removeprefix("etcd-"))
+    if etcd is None:
         return None
     old = name == "etcd-3.4"
-    return Engine(name, binaries, _COMMON, has_catch_up_flag=not old, asks_progress=not old)
-
-
-def find_faketime() -> Path | None:
-    """libfaketime, of the system or as `.ci/fetch-faketime` put it into the cache."""
-    name = "libfaketimeMT.so.1"
-    for folder in (CACHE.parent / "faketime", *Path("/usr/lib").glob("*/faketime")):
-        if (folder / name).exists():
-            return folder / name
-    return None
+    return Engine(name, etcd, has_catch_up_flag=not old, asks_progress=not old)

@@ -77,6 +77,7 @@ async def _main(settings: Settings) -> None:
     finally:
         for task in (*clients, *watchers):
             task.cancel()
+        await asyncio.gather(*clients, *watchers, return_exceptions=True)
         shared.journal.close()
     late = [one.name for one in watching if not one.finished]
     for task in watchers:

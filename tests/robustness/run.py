@@ -88,7 +88,7 @@ def record(engine: Engine, options: Options, folder: Path, show: Callable[[str],
             for process in load:
                 process.close()
     history = read_history(sorted(folder.glob("load-*.jsonl")))
-    history.run = Run(options.seed, engine.name, engine.binaries.version, options.for_history())
+    history.run = Run(options.seed, engine.name, engine.etcd.version, options.for_history())
     history.faults, history.final, history.failed = notes, final, failed
     save_history(history, folder / HISTORY)
     for part in folder.glob("load-*.jsonl"):
