@@ -60,6 +60,20 @@ class CommandFailed(EtcdopsError):
         self.result = result
 
 
+class CommandTimedOut(EtcdopsError):
+    """A command did not end within the time it was given; the host ended it."""
+
+    code = "command-timeout"
+
+    def __init__(self, host: str, command: Command, timeout_s: float) -> None:
+        super().__init__(
+            f"{host}: `{command}` did not end within {timeout_s:.0f} s and was ended there",
+            hint="see what keeps it: a full or slow disk, a service that does not answer",
+        )
+        self.host = host
+        self.command = command
+
+
 class FileKind(enum.Enum):
     """What a path is; symbolic links are not followed."""
 
@@ -128,16 +142,16 @@ class Session(Protocol):
         check: bool = True,
         output_max: int = OUTPUT_MAX_BYTES,
     ) -> Result:
-        """Run it and wait for its end. At the deadline it is ended on the host too.
+        """Run it and wait for its end. At the deadline, whole seconds, the host ends it.
 
-        Raises: CommandFailed - `check`, and its exit status is not 0.
+        Raises: CommandFailed - `check`, and its exit status is not 0. CommandTimedOut.
         """
 
     def stream(self, command: Command, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """Run it and give its stdout line by line as it comes, newlines removed; closing the iterator ends it.
 
         Lines longer than 64 KiB come in pieces. `timeout_s` None: for as long as the caller reads.
-        Raises: CommandFailed - it ended, and not with 0.
+        Raises: CommandFailed - it ended, and not with 0. CommandTimedOut.
         """
 
     async def read_file(self, path: str, *, user: str = "", max_bytes: int = FILE_MAX_BYTES) -> bytes | None:

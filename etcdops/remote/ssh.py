@@ -1,0 +1,182 @@
+"""A host over SSH, by paramiko. One connection a host; commands are channels of it.
+
+paramiko blocks: connecting, feeding and waiting happen in threads, and one thread a running command reads what it
+prints. Nothing of paramiko that may wait is called on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import select
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import paramiko
+
+from etcdops.errors import Unreachable
+from etcdops.remote.become import Become
+from etcdops.remote.host_keys import HostKeyPolicy
+from etcdops.remote.running import CHUNK_BYTES, Ended, Printed, Running
+from etcdops.remote.shell_session import ShellSession
+from etcdops.remote.ssh_config import SSHConfig
+from etcdops.remote.ssh_login import log_in
+from etcdops.remote.target import Target
+from etcdops.remote.tunnel import SSHTunnel
+
+_OPEN_TIMEOUT_S = 10.0
+_AHEAD_MAX = 16
+_POLL_S = 0.5
+_THREADS_MAX = 64
+"""Commands that are started, fed and read at once in all sessions of one connector; more wait."""
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it raises: every error is told once, by us
+
+
+class Connector:
+    """Opens sessions, all with the same known hosts and `~/.ssh/config`."""
+
+    def __init__(self, policy: HostKeyPolicy, config: SSHConfig) -> None:
+        self._policy = policy
+        self._config = config
+        self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="ssh")
+
+    async def connect(self, target: Target) -> SSHSession:
+        """Log in and see that the host can be worked with.
+
+        Raises: Unreachable - refused, no route, no answer, name unknown: which is said. AccessDenied - its host key, or
+            our user, key or password. UsageError - the key file or `~/.ssh/config` cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        transports = await loop.run_in_executor(self._threads, log_in, target, self._policy, self._config)
+        session = SSHSession(target.name, transports, target.become, self._threads)
+        try:
+            await session.prepare()
+        except BaseException:
+            await session.close()
+            raise
+        return session
+
+    def close(self) -> None:
+        """Let the threads go; sessions are closed before."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class SSHSession(ShellSession):
+    """A session over one connection. Made by `Connector.connect`."""
+
+    def __init__(
+        self, host: str, transports: tuple[paramiko.Transport, ...], become: Become, threads: ThreadPoolExecutor
+    ) -> None:
+        super().__init__(host, transports[0].get_username() or "", become)
+        self._transports = transports
+        self._threads = threads
+        self._tunnels: list[SSHTunnel] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection still stands, as far as this side knows."""
+        return self._transports[0].is_active()
+
+    async def _spawn(self, line: str) -> Running:
+        loop = asyncio.get_running_loop()
+        channel = await loop.run_in_executor(self._threads, self._open_channel, line)
+        return _SSHRunning(self.host, channel, self._threads)
+
+    def _open_channel(self, line: str) -> paramiko.Channel:
+        try:
+            channel = self._transports[0].open_session(timeout=_OPEN_TIMEOUT_S)
+            channel.exec_command(line)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise broken(self.host, error) from error
+        return channel
+
+    async def tunnel(self, host: str, port: int) -> SSHTunnel:
+        opened = SSHTunnel(self._transports[0], (host, port))
+        self._tunnels.append(opened)
+        return opened
+
+    async def close(self) -> None:
+        for opened in self._tunnels:
+            await opened.close()
+        for transport in self._transports:
+            await asyncio.to_thread(transport.close)
+
+
+class _SSHRunning:
+    """A command in a channel, and the thread that reads it."""
+
+    def __init__(self, host: str, channel: paramiko.Channel, threads: ThreadPoolExecutor) -> None:
+        self._host = host
+        self._channel = channel
+        self._threads = threads
+        self._loop = asyncio.get_running_loop()
+        self._ahead: asyncio.Queue[Printed | None] = asyncio.Queue(_AHEAD_MAX)
+        self._abandoned = False
+        self._reader = self._loop.run_in_executor(threads, self._read)
+
+    def _read(self) -> None:
+        """In a thread: hand on what arrives, no faster than it is taken."""
+        channel = self._channel
+        while not self._abandoned:
+            select.select([channel.fileno()], [], [], _POLL_S)
+            read = False
+            for ready, receive, is_error in (
+                (channel.recv_ready, channel.recv, False),
+                (channel.recv_stderr_ready, channel.recv_stderr, True),
+            ):
+                if ready() and (data := receive(CHUNK_BYTES)):
+                    self._hand_on(Printed(data, is_error))
+                    read = True
+            if not read and (channel.eof_received or channel.closed):
+                break
+        self._hand_on(None)
+
+    def _hand_on(self, piece: Printed | None) -> None:
+        putting = asyncio.run_coroutine_threadsafe(self._ahead.put(piece), self._loop)
+        while not self._abandoned:
+            try:
+                putting.result(_POLL_S)
+            except TimeoutError:
+                continue
+            return
+        putting.cancel()
+
+    async def feed(self, data: bytes) -> None:
+        await self._call(lambda: self._channel.sendall(data))
+
+    async def close_stdin(self) -> None:
+        await self._call(self._channel.shutdown_write)
+
+    async def _call(self, function: Callable[[], object]) -> None:
+        try:
+            await self._loop.run_in_executor(self._threads, function)
+        except (OSError, EOFError):
+            pass  # closed from the other side: how it ended says whether that is right
+
+    async def printed(self) -> AsyncIterator[Printed]:
+        while (piece := await self._ahead.get()) is not None:
+            yield piece
+
+    async def ended(self) -> Ended:
+        await self._reader
+        status = await self._loop.run_in_executor(self._threads, self._channel.recv_exit_status)
+        if status >= 0:
+            return Ended(status)
+        transport = self._channel.get_transport()
+        if transport is None or not transport.is_active():
+            raise broken(self._host, EOFError("the connection closed before the command ended"))
+        return Ended(None, "unknown")  # paramiko does not tell which
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        self._channel.close()
+
+
+def broken(host: str, error: Exception) -> Unreachable:
+    """The error for a connection that was there and is not any more."""
+    return Unreachable(
+        f"{host}: the SSH connection broke",
+        cause=str(error) or type(error).__name__,
+        hint="what ran there may have ended or not: look before it is done again",
+    )
