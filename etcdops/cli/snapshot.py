@@ -132,6 +132,7 @@ def status(file: Path) -> None:
 @click.option("--name", default="default", metavar="NAME", help="The member's name (default).")
 @click.option("--initial-cluster", default="", metavar="NAME=URL,...", help="All members and their peer URLs.")
 @click.option("--initial-cluster-token", default="", metavar="TOKEN", help="Equal for all members (random).")
+@click.option("--client-urls", default="", metavar="URLS", help="Where clients reach it, for the printed command.")
 @click.option("--bump-revision", type=click.IntRange(min=0), default=0, help="Raise the revision by this much.")
 @click.option("--mark-compacted", is_flag=True, help="With --bump-revision: everything before is compacted.")
 @click.option("--etcd", type=_PATH, metavar="PATH", help="The etcd that will serve it; its tool restores.")
@@ -144,6 +145,7 @@ def restore(
     name: str,
     initial_cluster: str,
     initial_cluster_token: str,
+    client_urls: str,
     bump_revision: int,
     mark_compacted: bool,
     etcd: Path | None,
@@ -153,8 +155,10 @@ def restore(
     """Make one member's data directory from FILE.
 
     Every member of the new cluster must be restored from the same file with the same token. `etcdops recover` does
-    that for a whole cluster.
+    that for a whole cluster. It prints the command that starts the member; client URLs that were not given are those
+    the same member had when the snapshot was saved, else the port below the peer's.
     """
+    from etcdops.client.endpoints import parse_endpoints
     from etcdops.playbooks.snapshot_restore import RestoreRequest, restore_member
     from etcdops.snapshot.inspect import inspect_snapshot
 
@@ -179,6 +183,7 @@ def restore(
         initial_cluster=initial_cluster or f"{name}=http://localhost:2380",
         token=token,
         bump=bump_revision,
+        client_urls=tuple(endpoint.url for endpoint in parse_endpoints([client_urls])) if client_urls else (),
         etcd=etcd,
         tool=restore_tool,
     )
@@ -191,6 +196,8 @@ def restore(
         f"member {restored.member_id} of cluster {restored.cluster_id}, revision {restored.revision}\n"
         f"start it with: {restored.start_command}"
     )
+    if restored.needs_certificates:
+        invocation.note("its https URLs need certificates: add --cert-file, --key-file, --peer-cert-file and so on")
 
 
 class _Progress:

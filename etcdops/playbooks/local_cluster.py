@@ -8,14 +8,14 @@ import json
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from etcdops.errors import EtcdopsError, UsageError
-from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind, MemberSpec
+from etcdops.errors import EtcdopsError
+from etcdops.playbooks.cluster_file import ClusterSpec, Engine, MemberSpec
+from etcdops.playbooks.member_command import MemberStart, member_program
 from etcdops.playbooks.ports import free_ports, is_listening
 from etcdops.playbooks.process import ProcessID, spawn
 
@@ -53,22 +53,12 @@ class LocalMember:
         return self.process is not None
 
     def command(self) -> list[str]:
-        """The command line. Both engines take the same flags."""
+        """The command line. Raises: UsageError - the cluster does not say which etcd."""
         spec, cluster = self.spec, self.cluster
-        return [
-            *_program(cluster.engine),
-            f"--name={spec.name}",
-            f"--data-dir={spec.data_dir}",
-            f"--listen-client-urls={spec.client_url}",
-            f"--advertise-client-urls={spec.client_url}",
-            f"--listen-peer-urls={spec.peer_url}",
-            f"--initial-advertise-peer-urls={spec.peer_url}",
-            f"--initial-cluster={cluster.initial_cluster}",
-            f"--initial-cluster-token={cluster.token}",
-            "--initial-cluster-state=new",
-            "--logger=zap",
-            "--log-outputs=stderr",
-        ]
+        start = MemberStart(
+            spec.name, spec.data_dir, (spec.client_url,), (spec.peer_url,), cluster.initial_cluster, cluster.token
+        )
+        return start.command(member_program(cluster.engine))
 
     def start(self, *, tethered: bool) -> None:
         """Start the process; it is not ready yet. Nothing happens when it runs already.
@@ -225,14 +215,6 @@ def member_environment() -> Mapping[str, str]:
     if "ETCD_UNSUPPORTED_ARCH" in os.environ:
         kept["ETCD_UNSUPPORTED_ARCH"] = os.environ["ETCD_UNSUPPORTED_ARCH"]
     return kept
-
-
-def _program(engine: Engine) -> list[str]:
-    if engine.kind is EngineKind.NODE:
-        return [sys.executable, "-m", "etcdops", "node"]
-    if engine.binary is None:
-        raise UsageError("engine etcd needs the path of etcd's binary", hint="name it with --etcd PATH")
-    return [str(engine.binary)]
 
 
 def _not_healthy(member: LocalMember, why: str) -> EtcdopsError:

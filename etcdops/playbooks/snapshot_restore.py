@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from etcdops import ids
 from etcdops.errors import UsageError
 from etcdops.ids import padded_id
+from etcdops.playbooks.cluster_file import Engine, EngineKind
+from etcdops.playbooks.member_command import MemberStart, client_urls_beside, shown_program
+from etcdops.playbooks.sidecar import noted_client_urls
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 from etcdops.snapshot.facts import SnapshotFormat
@@ -26,6 +30,8 @@ class RestoreRequest:
     initial_cluster: str
     token: str
     bump: int = 0
+    client_urls: tuple[str, ...] = ()
+    """Where clients will reach it, for the command that starts it; () = as the snapshot or its peer URLs suggest."""
     etcd: Path | None = None
     """The etcd that will serve the directory; needed for etcd's format."""
     tool: Path | None = None
@@ -43,6 +49,9 @@ class RestoredMember:
     revision: int
     restored_with: str
     start_command: str
+    """Complete as it stands, from any folder; but see `needs_certificates`."""
+    needs_certificates: bool
+    """Some of its URLs are https: the command lacks the certificate flags, which no snapshot knows."""
 
 
 def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredMember:
@@ -60,6 +69,7 @@ def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredM
     restored_with = (_restore_etcd if report.format is SnapshotFormat.ETCD else _restore_node)(
         report, request, members, own, revision
     )
+    start = _start(report, request, own)
     numbers = [ids.member_id(member.peer_urls, request.token) for member in members]
     return RestoredMember(
         data_dir=str(request.data_dir),
@@ -69,7 +79,8 @@ def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredM
         keys=report.live_keys,
         revision=revision,
         restored_with=restored_with,
-        start_command=_start_command(report, request, own),
+        start_command=_start_command(report, request, start),
+        needs_certificates=start.secure,
     )
 
 
@@ -128,17 +139,28 @@ def _restore_etcd(
     return f"{tool.label} (the revision was raised by etcdops)"
 
 
-def _start_command(report: SnapshotReport, request: RestoreRequest, own: InitialMember) -> str:
-    program = [str(request.etcd)] if report.format is SnapshotFormat.ETCD else ["etcdops", "node"]
-    urls = ",".join(own.peer_urls)
-    return shlex.join(
-        [
-            *program,
-            f"--name={own.name}",
-            f"--data-dir={request.data_dir}",
-            f"--listen-peer-urls={urls}",
-            f"--initial-advertise-peer-urls={urls}",
-            f"--initial-cluster={request.initial_cluster}",
-            f"--initial-cluster-token={request.token}",
-        ]
+def _start(report: SnapshotReport, request: RestoreRequest, own: InitialMember) -> MemberStart:
+    """How the member is started. Client URLs nobody gave are those the same member had, if that is known."""
+    known = next(
+        (
+            member.client_urls
+            for member in report.facts.members
+            if member.name == own.name and set(member.peer_urls) == set(own.peer_urls)
+        ),
+        (),
+    ) or noted_client_urls(report.path, report.sha256, own.name, own.peer_urls)
+    return MemberStart(
+        own.name,
+        request.data_dir.absolute(),
+        request.client_urls or known or client_urls_beside(own.peer_urls),
+        own.peer_urls,
+        request.initial_cluster,
+        request.token,
     )
+
+
+def _start_command(report: SnapshotReport, request: RestoreRequest, start: MemberStart) -> str:
+    engine = Engine(EngineKind.NODE)
+    if report.format is SnapshotFormat.ETCD and request.etcd is not None:
+        engine = Engine(EngineKind.ETCD, Path(shutil.which(request.etcd) or request.etcd).absolute())
+    return shlex.join(start.command(shown_program(engine)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from etcdops.clock import Clock, SystemClock, rfc3339
 from etcdops.errors import EtcdopsError, Unreachable, UsageError
 from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
+from etcdops.playbooks.sidecar import create_private, sidecar_path, write_sidecar
 from etcdops.snapshot.checksum import sync, sync_folder
 from etcdops.snapshot.inspect import SnapshotReport, inspect_snapshot
 
-SIDECAR_SCHEMA = "etcdops.snapshot/1"
 LAG_WARNED = 1000
 """Revisions behind the newest member from which on a snapshot's age is worth a warning."""
 _LOOK_TIMEOUT_S = 3.0
@@ -37,6 +36,8 @@ class SavedSnapshot:
     term: int
     taken_at: float
     """Unix time when the transfer began."""
+    members: tuple[MemberView, ...]
+    """The cluster at that time. The file itself may not have all of it: etcd 3.5 leaves client URLs out."""
     sidecar: Path
     """JSON beside the file with where it came from; the file itself does not say."""
     warnings: tuple[str, ...]
@@ -128,17 +129,18 @@ async def save_snapshot(
         cluster_id=padded_id(view.cluster_id) if view.cluster_id else "",
         term=chosen.status.raft_term,
         taken_at=taken_at,
-        sidecar=path.with_name(f"{path.name}.json"),
+        members=view.members if view.members_known else (),
+        sidecar=sidecar_path(path),
         warnings=warnings,
     )
-    _write_sidecar(saved)
+    write_sidecar(saved.sidecar, sidecar_json(saved))
     return saved
 
 
 async def _receive(
     client: Client, part: Path, endpoint: str, progress: Callable[[SnapshotProgress], None] | None
 ) -> str:
-    with os.fdopen(_create_private(part), "wb") as file:
+    with os.fdopen(create_private(part), "wb") as file:
         received = await client.maintenance.snapshot(file, endpoint=endpoint, progress=progress)
         await asyncio.to_thread(sync, file)
     return received.endpoint
@@ -149,17 +151,10 @@ def _refuse_existing(path: Path, force: bool) -> None:
         raise UsageError(f"{path} exists", hint="choose another name, or replace it with --force")
 
 
-def _create_private(path: Path) -> int:
-    """A new file for its owner only; one that was left by a transfer cut off is replaced."""
-    path.unlink(missing_ok=True)
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
 def sidecar_json(saved: SavedSnapshot) -> dict[str, Json]:
     """What the file beside a snapshot says."""
     report = saved.report
     return {
-        "schema": SIDECAR_SCHEMA,
         "file": report.path.name,
         "format": report.format.value,
         "cluster_id": saved.cluster_id,
@@ -172,15 +167,14 @@ def sidecar_json(saved: SavedSnapshot) -> dict[str, Json]:
         "hash": report.hash,
         "hash_kv": report.hash_kv.hash,
         "sha256": report.sha256,
+        "members": [
+            {
+                "id": padded_id(member.id) if member.id else None,
+                "name": member.name,
+                "peer_urls": list(member.peer_urls),
+                "client_urls": list(member.client_urls),
+                "is_learner": member.is_learner,
+            }
+            for member in saved.members
+        ],
     }
-
-
-def _write_sidecar(saved: SavedSnapshot) -> None:
-    part = saved.sidecar.with_name(f"{saved.sidecar.name}.part")
-    with os.fdopen(_create_private(part), "w", encoding="utf-8") as file:
-        json.dump(sidecar_json(saved), file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(saved.sidecar)
-    sync_folder(saved.sidecar.parent)

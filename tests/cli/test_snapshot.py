@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,14 @@ import pytest
 
 from etcdops.errors import ExitCode
 from etcdops.node.storage.state import StateStore
+from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
 from etcdops.proto import mvccpb_pb2
 from etcdops.snapshot.bbolt_writer import write_bbolt
 from etcdops.snapshot.checksum import append_checksum
 from etcdops.snapshot.records import encode_revision
 from tests.cli.conftest import RunCli, clean_environment
 from tests.conftest import Golden, MakeCluster
+from tests.playbooks.clusters import engine_named
 from tests.support.ports import free_ports
 from tests.support.real_etcd import EtcdBinaries, poll_until
 
@@ -158,26 +161,81 @@ def test_saved_from_real_etcd_restored_and_served(
     assert (report["live_keys"], report["member"], report["warnings"]) == (10, "m1", [])
     assert cli("snapshot", "save", str(path), "--endpoints", endpoint).code == ExitCode.USAGE
     cluster.stop()
-    client, peer = free_ports(2)
+    client = adjacent_ports()
     restored = cli(
         "snapshot", "restore", str(path), "--etcd", str(etcd_binaries.etcd), "--data-dir", str(tmp_path / "r1.etcd"),
-        "--name", "r1", "--initial-cluster", f"r1=http://127.0.0.1:{peer}", "--initial-cluster-token", "t2",
+        "--name", "r1", "--initial-cluster", f"r1=http://127.0.0.1:{client + 1}", "--initial-cluster-token", "t2",
         "--bump-revision", "100000", "--mark-compacted", "-w", "json",
     )  # fmt: skip
     assert restored.code == 0, restored.err
     made = json.loads(restored.out)
-    urls = [f"--listen-client-urls=http://127.0.0.1:{client}", f"--advertise-client-urls=http://127.0.0.1:{client}"]
-    member = subprocess.Popen(
-        [*shlex.split(made["start_command"]), *urls], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    member = start(made["start_command"])
     try:
         endpoint = f"http://127.0.0.1:{client}"
         poll_until(lambda: cli("status", "--endpoints", endpoint).code == 0, 30)
         status = json.loads(cli("status", "--endpoints", endpoint, "-w", "json").out)
-        assert status["cluster_id"].lstrip("0") == made["cluster_id"]
+        assert status["cluster_id"] == made["cluster_id"]
         again = json.loads(cli("snapshot", "save", str(tmp_path / "2.db"), "--endpoints", endpoint, "-w", "json").out)
         assert again["live_keys"] == 10
         assert again["current_revision"] == report["revision"] + 100_000 == again["compact_revision"]
+    finally:
+        member.kill()
+        member.wait()
+
+
+def adjacent_ports() -> int:
+    """The lower of two free ports in a row: clients there, peers above, as etcd's own defaults are."""
+    while True:
+        (lower,) = free_ports(1)
+        with socket.socket() as upper:
+            try:
+                upper.bind(("127.0.0.1", lower + 1))
+            except OSError:
+                continue
+            return lower
+
+
+def status_json(cli: RunCli, endpoint: str) -> str:
+    return cli("status", "--endpoints", endpoint, "-w", "json").out
+
+
+def start(command: str) -> subprocess.Popen[bytes]:
+    """Run a printed command as an operator would: in a shell, whatever the folder."""
+    return subprocess.Popen(
+        f"exec {command}", shell=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("engine", ["etcd-3.4", "etcd-3.5", "node"])
+def test_the_printed_command_starts_the_member_where_it_was_before(
+    cli: RunCli, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Restored under its old name and peer URL, it comes back at its old client URL, from relative paths too."""
+    monkeypatch.chdir(tmp_path)
+    spec = new_cluster("lab", tmp_path / "lab", engine_named(engine), size=1)
+    (before,) = spec.members
+    local = LocalCluster(spec)
+    try:
+        local.start(tethered=True)
+        # A member that just began to serve may not have told the cluster yet where clients reach it.
+        poll_until(lambda: f'"{before.client_url}"\n      ]' in status_json(cli, before.client_url), 45)
+        saved = cli("snapshot", "save", "backup.db", "--endpoints", before.client_url, "-w", "json")
+        assert saved.code == 0, saved.err
+    finally:
+        local.kill()
+    etcd = ["--etcd", os.path.relpath(spec.engine.binary)] if spec.engine.binary else []
+    restored = cli(
+        "snapshot", "restore", "backup.db", "--data-dir", "restored", "--name", before.name,
+        "--initial-cluster", f"{before.name}={before.peer_url}", *etcd,
+    )  # fmt: skip
+    assert restored.code == 0, restored.err
+    command = restored.out.rpartition("start it with: ")[2]
+    member = start(command)
+    try:
+        poll_until(lambda: cli("status", "--endpoints", before.client_url).code == 0, 45, command)
     finally:
         member.kill()
         member.wait()

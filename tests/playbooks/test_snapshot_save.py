@@ -18,6 +18,7 @@ from etcdops.errors import EtcdopsError, Unreachable, UsageError
 from etcdops.ids import ClusterID, LogIndex, MemberID, Revision, Term
 from etcdops.playbooks.cluster_file import ClusterSpec
 from etcdops.playbooks.local_cluster import LocalCluster
+from etcdops.playbooks.sidecar import noted_client_urls, sidecar_path, write_sidecar
 from etcdops.playbooks.snapshot_save import choose_member, save_snapshot
 from etcdops.snapshot.inspect import inspect_snapshot
 from tests.playbooks.clusters import fill
@@ -127,3 +128,20 @@ def test_a_saved_snapshot_is_whole_private_and_says_where_it_is_from(local_clust
 
 def _size(path: Path) -> int:
     return path.stat().st_size
+
+
+def test_what_is_noted_beside_a_snapshot_is_only_a_hint(tmp_path: Path) -> None:
+    """Goal: client URLs of the same member of the same snapshot, and nothing at all from a file that does not fit."""
+    snapshot = tmp_path / "backup.db"
+    peers = ("http://h1:2380",)
+    note = {"sha256": "ab", "members": [{"name": "m1", "peer_urls": list(peers), "client_urls": ["http://h1:2379"]}]}
+    assert noted_client_urls(snapshot, "ab", "m1", peers) == ()
+    write_sidecar(sidecar_path(snapshot), note)
+    assert stat.S_IMODE(sidecar_path(snapshot).stat().st_mode) == 0o600
+    assert noted_client_urls(snapshot, "ab", "m1", peers) == ("http://h1:2379",)
+    assert noted_client_urls(snapshot, "cd", "m1", peers) == (), "of another snapshot"
+    assert noted_client_urls(snapshot, "ab", "m2", peers) == (), "of another member"
+    assert noted_client_urls(snapshot, "ab", "m1", ("http://h9:2380",)) == (), "it moves"
+    for text in ("", "[]", "{}", '{"schema": "etcdops.snapshot/1", "sha256": "ab"}'):
+        sidecar_path(snapshot).write_text(text)
+        assert noted_client_urls(snapshot, "ab", "m1", peers) == ()
