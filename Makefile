@@ -9,10 +9,12 @@ JOBS   ?= 2
 ENGINE ?= node
 # What `make sim` runs, e.g. make sim SEEDS=10000, or SEEDS=500..600
 SEEDS  ?= 200
+# How long `make robustness` runs, minutes
+TIME   ?= 2
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast sim bench format proto lock clean
+.PHONY: help venv etcd demo check test test-fast sim robustness bench format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +56,11 @@ bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for
 
 sim: venv  ## simulated clusters under faults (SEEDS=200 JOBS=2); tests/sim/README.md
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs $(JOBS)
+
+# Real processes under faults: make robustness TIME=10 ENGINE=etcd-3.5 SEED=7 (minutes; node, etcd-3.5, etcd-3.4)
+robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SEED=); tests/robustness/README.md
+	@.ci/fetch-etcd >/dev/null || true
+	@$(BIN)/python -m tests.robustness run --engine $(ENGINE) --minutes $(TIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 format: venv  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format etcdops tests
