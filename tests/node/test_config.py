@@ -146,7 +146,7 @@ def test_help_shows_every_flag_with_default_and_meaning() -> None:
 
 def test_a_setting_without_effect_is_named_at_start() -> None:
     """Read and checked, but nobody should believe in it; at its default it is not worth a word."""
-    config = load_config(["--experimental-initial-corrupt-check", "--cors=*", "--metrics=extensive"], {})
+    config = load_config(["--experimental-initial-corrupt-check", "--enable-pprof=false", "--metrics=extensive"], {})
     assert config.unsupported_set == ("experimental-initial-corrupt-check", "metrics")
 
 

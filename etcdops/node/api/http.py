@@ -56,13 +56,36 @@ class HttpHandlers:
                 extra=fields(host=request.headers.get("Host")),
             )
             return web.Response(status=421, text=_FOREIGN_HOST)
-        page = self._pages.get(request.path)
+        response = await self._answer(request)
+        response.headers.update(self._cors(request.headers.get("Origin", "")))
+        return response
+
+    def _cors(self, origin: str) -> dict[str, str]:
+        """What lets a page from elsewhere read the answer. Source: etcd server/embed/serve.go, addCORSHeader."""
+        allowed = self._server.limits.cors
+        if "*" not in allowed and origin not in allowed:
+            return {}
+        return {
+            "Access-Control-Allow-Methods": "POST, GET, OPTIONS, PUT, DELETE",
+            "Access-Control-Allow-Origin": "*" if "*" in allowed else origin,
+            "Access-Control-Allow-Headers": "accept, content-type, authorization",
+        }
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "OPTIONS":
+            return web.Response()  # a browser asks before a page calls from elsewhere
+        # What begins with two slashes would be taken for a host.
+        asked = request.raw_path if request.raw_path.startswith("//") else request.path
+        if (path := cleaned(asked)) != asked:
+            moved = _MOVED.format(path)
+            return web.Response(status=301, headers={"Location": path}, text=moved, content_type="text/html")
+        page = self._pages.get(path)
         if page is None:
-            _, kind, *check = request.path.split("/") if request.path.startswith("/") else ("", "")
+            _, kind, *check = path.split("/")
             known = self._checks.get(kind, {})
             if known and (not check or (len(check) == 1 and check[0] in known)):
                 return await self._check(request, kind, check)
-            return web.Response(status=404, text="404 page not found\n")
+            return web.Response(status=404, text="404 page not found\n", headers=_NO_SNIFF)
         return await page(request)
 
     def _refuses_host(self, request: web.BaseRequest) -> bool:
@@ -161,7 +184,20 @@ class HttpHandlers:
         return await answered
 
 
+_MOVED = '<a href="{}">Moved Permanently</a>.\n\n'
 _NO_SNIFF = {"X-Content-Type-Options": "nosniff"}
+
+
+def cleaned(path: str) -> str:
+    """A path without empty parts and dots: Go sends clients there. Source: net/http server.go, cleanPath."""
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    clean = "/" + "/".join(parts)
+    return clean + "/" if path.endswith("/") and parts else clean
 
 
 def _only_get() -> web.Response:

@@ -44,6 +44,9 @@ class Limits:
     host_whitelist: tuple[str, ...] = ("*",)
     """Host headers that HTTP/1.1 requests without TLS may have."""
 
+    cors: tuple[str, ...] = ("*",)
+    """Origins whose pages may read HTTP/1.1 answers."""
+
     request_timeout_s: float = 7.0
     """5 s + 2 election timeouts."""
 

@@ -164,7 +164,7 @@ class Config:
     auto_compaction_retention: str = setting("auto-compaction-retention", TEXT, "0", CLUSTERING)
     """History to keep: hours or a duration (periodic), or revisions. 0: no automatic compaction."""
 
-    cors: tuple[str, ...] = setting("cors", CORS, ("*",), SECURITY, has_effect=False)
+    cors: tuple[str, ...] = setting("cors", CORS, ("*",), SECURITY)
     """Origins that browsers may call from; * is every origin. Without effect until there is a JSON gateway."""
 
     host_whitelist: tuple[str, ...] = setting("host-whitelist", WORDS, ("*",), SECURITY)

@@ -169,8 +169,9 @@ class UnaryServerCall(ServerCall):
 
     def half_close(self) -> None:
         if not self._started:
+            # Go's words, which are no status: so it has no code. Source: grpc-go server.go, Server.processUnaryRPC.
             word = "unexpected EOF" if self._reader.buffered_bytes else "EOF"
-            self.refuse(RpcError(StatusCode.INTERNAL, word))
+            self.refuse(RpcError(StatusCode.UNKNOWN, word))
 
     def reply(self, message: bytes) -> None:
         if not self._finished:

@@ -27,6 +27,7 @@ def api_limits(config: Config) -> Limits:
         max_learners=config.max_learners,
         strict_reconfig_check=config.strict_reconfig_check,
         host_whitelist=config.host_whitelist,
+        cors=config.cors,
         request_timeout_s=config.request_timeout_s,
         election_timeout_s=config.election_timeout_ms / 1000,
         watch_progress_interval_s=config.watch_progress_notify_interval_s or 600.0,

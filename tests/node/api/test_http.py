@@ -152,3 +152,40 @@ async def test_hosts_outside_the_whitelist_are_misdirected(
     member.limits = replace(member.limits, host_whitelist=("localhost", "::1"))
     request = make_mocked_request("GET", "/version", headers={"Host": host})
     assert (await api.services.http.handle(request)).status == status
+
+
+@pytest.mark.parametrize(
+    ("cors", "origin", "allowed"),
+    [
+        (("*",), "http://a", "*"),
+        (("http://a",), "http://a", "http://a"),
+        (("http://a",), "http://b", None),
+        (("http://a",), "", None),
+    ],
+)
+@pytest.mark.parametrize("path", ["/version", "/nothing"])
+async def test_pages_of_allowed_origins_may_read_the_answer(
+    api: Api, member: SingleMember, cors: tuple[str, ...], origin: str, allowed: str | None, path: str
+) -> None:
+    """G16: on every answer, also one that is none."""
+    member.limits = replace(member.limits, cors=cors)
+    request = make_mocked_request("GET", path, headers={"Host": "a", "Origin": origin})
+    response = await api.services.http.handle(request)
+    assert response.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+@pytest.mark.parametrize("path", ["/health", "/nothing", "//a"])
+async def test_options_is_answered_everywhere(api: Api, path: str) -> None:
+    """G16: what a browser asks first."""
+    response = await api.services.http.handle(make_mocked_request("OPTIONS", path, headers={"Host": "a"}))
+    assert (response.status, response.body) == (200, None)
+
+
+@pytest.mark.parametrize(
+    ("path", "location"),
+    [("//health", "/health"), ("/./version", "/version"), ("/a/../version", "/version"), ("/../a/", "/a/")],
+)
+async def test_paths_that_are_not_clean_are_elsewhere(api: Api, path: str, location: str) -> None:
+    """net/http's ServeMux sends clients to the clean path."""
+    response = await api.services.http.handle(make_mocked_request("GET", path, headers={"Host": "a"}))
+    assert (response.status, response.headers["Location"]) == (301, location)

@@ -346,10 +346,10 @@ def test_a_unary_call_without_a_message(rig: ServerRig) -> None:
     """The client ends at once, or within a message."""
     stream_id, sent = rig.client.headers(call_headers(ECHO), end=True)
     rig.feed(sent)
-    assert rig.client.answer(stream_id).status == (StatusCode.INTERNAL, "EOF")
+    assert rig.client.answer(stream_id).status == (StatusCode.UNKNOWN, "EOF")
     stream_id = rig.open(ECHO)
     rig.feed(rig.client.data(stream_id, message(b"xyz")[:-1], end=True))
-    assert rig.client.answer(stream_id).status == (StatusCode.INTERNAL, "unexpected EOF")
+    assert rig.client.answer(stream_id).status == (StatusCode.UNKNOWN, "unexpected EOF")
     stream_id = rig.open(CHAT)
     rig.feed(rig.client.data(stream_id, message(b"xyz")[:-1], end=True))
     assert rig.client.answer(stream_id).status == (StatusCode.INTERNAL, "unexpected EOF")
