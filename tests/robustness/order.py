@@ -21,6 +21,9 @@ from tests.model.watched import Watched
 from tests.robustness.record import History
 
 _INFINITY = float("inf")
+_NOBODY_WAS_TOLD = b"\0"
+"""No answer is encoded so; an empty one is what a deletion of nothing gets."""
+
 EVERYTHING = (b"\0", b"\0")
 
 
@@ -113,9 +116,9 @@ class _Search:
             self._explain(revision, events)
         for revision, source in _assign(self._open).items():
             if isinstance(source, Call):
-                self._done[revision] = Done(source.kind, source.request, revision, True, b"")
+                self._done[revision] = Done(source.kind, source.request, revision, True, _NOBODY_WAS_TOLD)
             else:
-                self._done[revision] = Done("lease_revoke", b"", revision, True, b"")
+                self._done[revision] = Done("lease_revoke", b"", revision, True, _NOBODY_WAS_TOLD)
                 if len(self._open[revision]) == 1:
                     self._order.ended[source] = revision
         for revision, done in sorted(self._done.items()):
