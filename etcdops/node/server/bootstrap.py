@@ -25,6 +25,7 @@ from etcdops.node.raft.memory_log import MemoryLog
 from etcdops.node.raft.types import (
     ConfChange,
     ConfChangeSingle,
+    ConfChangeTransition,
     ConfChangeType,
     ConfState,
     Entry,
@@ -212,11 +213,12 @@ def _force_new_cluster(
 
     Source: etcd server/etcdserver/raft.go, createConfigChangeEnts.
     """
-    kept = [entry for entry in loaded.entries if entry.index <= hard_state.commit]
+    survivor = raft_log.member_id
+    committed = _decided(loaded, hard_state.commit, state, survivor)
+    kept = [entry for entry in loaded.entries if entry.index <= committed]
     discarded = len(loaded.entries) - len(kept)
     if discarded:
         log.info("discarding uncommitted WAL entries", extra=fields(number_of_uncommitted_entries=discarded))
-    survivor = raft_log.member_id
     index = kept[-1].index if kept else loaded.snapshot.index
     term = hard_state.term
     changes = []
@@ -248,6 +250,35 @@ def _force_new_cluster(
         ),
     )
     return dataclasses.replace(loaded, hard_state=forced, entries=[*kept, *entries]), forced
+
+
+def _decided(loaded: LoadedLog, commit: LogIndex, state: StateStore, survivor: MemberID) -> LogIndex:
+    """The last entry that is committed, whether the commit index says so or not: it is not synced, and may be behind
+    what was acknowledged. A member that is the only voter has committed all that it has written, so forcing a new
+    cluster once more loses nothing; up to the entry that adds a second voter.
+
+    etcd trusts the commit index, and may lose writes when the flag is still there at the next start.
+    """
+    conf = _conf_state(loaded, state)
+    voters, joint = set(conf.voters), bool(conf.voters_outgoing)
+    for entry in loaded.entries:
+        if entry.index > commit:
+            if joint or voters != {survivor}:
+                break
+            commit = entry.index
+        if entry.index <= state.consistent_index or entry.type is EntryType.NORMAL:
+            continue
+        try:
+            change = decode_conf_change(entry.type, entry.data).change
+        except MalformedMessage:
+            continue
+        joint = joint or len(change.changes) != 1 or change.transition is not ConfChangeTransition.AUTO
+        for single in change.changes:
+            if single.type is ConfChangeType.ADD_NODE:
+                voters.add(single.node_id)
+            else:
+                voters.discard(single.node_id)
+    return commit
 
 
 def _conf_members(state: StateStore, loaded: LoadedLog) -> set[MemberID]:

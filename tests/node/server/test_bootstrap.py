@@ -12,8 +12,16 @@ from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.node.config import Config, load_config
 from etcdops.node.member.member import Member
 from etcdops.node.member.registry import MemberRegistry
-from etcdops.node.peer.codec import decode_conf_change
-from etcdops.node.raft.types import ConfChangeType, ConfState, HardState
+from etcdops.node.peer.codec import decode_conf_change, encode_conf_change
+from etcdops.node.raft.types import (
+    ConfChange,
+    ConfChangeSingle,
+    ConfChangeType,
+    ConfState,
+    Entry,
+    EntryType,
+    HardState,
+)
 from etcdops.node.server.bootstrap import Boot, boot, first_entries
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.storage.raft_log import RaftLog
@@ -76,6 +84,39 @@ async def test_a_new_cluster_can_be_forced_again_after_a_crash(directory: DataDi
     assert (started.memory.initial_state()[0].commit, started.memory.last_index()) == (5, 5)
     _close(started)
     _close(await boot(_config(directory, "--force-new-cluster"), directory))
+
+
+async def test_forcing_a_new_cluster_again_keeps_what_the_first_one_acknowledged(directory: DataDir) -> None:
+    """A survivor alone in its cluster commits what it has written; that it is committed it notes later, unsynced."""
+    _close(await boot(_config(directory, "--force-new-cluster"), directory))
+    raft_log = RaftLog.open(directory.wal)
+    written = [Entry(Term(2), LogIndex(index), EntryType.NORMAL, b"acknowledged") for index in (6, 7)]
+    raft_log.append(HardState(Term(2), SURVIVOR, LogIndex(5)), written, sync=True)
+    raft_log.close()
+    started = await boot(_config(directory, "--force-new-cluster"), directory)
+    assert started.memory.entries(LogIndex(6), LogIndex(8), size_max_bytes=1 << 20) == written
+    assert started.memory.initial_state()[0].commit >= 7
+    _close(started)
+
+
+async def test_forcing_a_new_cluster_discards_what_needed_a_second_voter(directory: DataDir) -> None:
+    """Source: etcd server/etcdserver/bootstrap.go, bootstrapRawNodeFromWAL: uncommitted entries are discarded."""
+    _close(await boot(_config(directory, "--force-new-cluster"), directory))
+    raft_log = RaftLog.open(directory.wal)
+    joins = encode_conf_change(0, ConfChange((ConfChangeSingle(ConfChangeType.ADD_NODE, MemberID(9)),)))
+    written = [
+        Entry(Term(2), LogIndex(6), EntryType.CONF_CHANGE, joins),
+        Entry(Term(2), LogIndex(7), EntryType.NORMAL, b"whether the second voter has it, who knows"),
+    ]
+    raft_log.append(HardState(Term(2), SURVIVOR, LogIndex(5)), written, sync=True)
+    raft_log.close()
+    started = await boot(_config(directory, "--force-new-cluster"), directory)
+    kept = started.memory.entries(LogIndex(6), LogIndex(started.memory.last_index() + 1), size_max_bytes=1 << 20)
+    assert [entry.data for entry in kept[:1]] == [joins]
+    assert b"whether the second voter has it, who knows" not in [entry.data for entry in kept]
+    gone = [decode_conf_change(entry.type, entry.data).change.changes[0] for entry in kept[1:]]
+    assert MemberID(9) in {change.node_id for change in gone if change.type is ConfChangeType.REMOVE_NODE}
+    _close(started)
 
 
 async def test_a_learner_can_be_the_survivor(directory: DataDir) -> None:
