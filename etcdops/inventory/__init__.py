@@ -1,0 +1,8 @@
+"""Which clusters and hosts exist: what the operator wrote down, read whole, with every fault named by file and line.
+
+source   YAML with positions
+secrets  where a secret comes from; never the secret
+model    hosts, clusters, members: pydantic models
+load     files -> Inventory, or all of their faults
+targets  a host of the inventory -> how to get in
+"""

@@ -1,0 +1,235 @@
+"""Files -> Inventory, or every one of their faults at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from etcdops.errors import UsageError
+from etcdops.inventory.model import (
+    SSH,
+    TLS,
+    Become,
+    Cluster,
+    Engine,
+    Host,
+    Inventory,
+    Member,
+    ServiceSpec,
+    Source,
+    place,
+)
+from etcdops.inventory.secrets import SecretSource
+from etcdops.inventory.source import Document, Fault, Key, NotUsable
+
+_SECTIONS = ("hosts", "clusters", "defaults")
+_SHOWN_MAX = 50
+
+
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "ssh": SSH,
+    "become": Become,
+    "password": SecretSource,
+    "engine": Engine,
+    "source": Source,
+    "service": ServiceSpec,
+    "tls": TLS,
+    "members": Member,
+}
+"""What a mapping is, by the key it stands under: for suggestions only."""
+
+
+class InventoryError(UsageError):
+    """The inventory cannot be used. `faults` are all of them, in the order of the files."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        first, *others = faults
+        super().__init__(
+            f"the inventory has {len(faults)} fault{'s' if others else ''}:\n  "
+            + "\n  ".join(map(str, faults[:_SHOWN_MAX])),
+            hint=f"mend line {first.line} of {first.path} first" if first.line else f"see {first.path}",
+        )
+        self.faults = tuple(faults)
+
+
+def load_inventory(paths: Sequence[Path]) -> Inventory:
+    """Read files, and directories of `*.yaml` and `*.yml`; together they are one inventory.
+
+    Raises: InventoryError - with all faults found. UsageError - a path that cannot be read.
+    """
+    documents: list[Document] = []
+    faults: list[Fault] = []
+    for path in _files(paths):
+        try:
+            documents.append(Document(path, _text(path)))
+        except NotUsable as unusable:
+            faults.append(unusable.fault)
+    for document in documents:
+        faults += document.faults
+        faults += _unknown_sections(document)
+    owners, merged = _merge(documents, faults)
+    inventory = _validate(merged, owners, faults)
+    if inventory is not None and not faults:
+        faults += _cross_checks(inventory, owners)
+    if inventory is None or faults:
+        raise InventoryError(sorted(dict.fromkeys(faults), key=lambda fault: (str(fault.path), fault.line)))
+    return inventory
+
+
+Owners = Mapping[tuple[str, str], Document]
+"""(section, name) -> the file it is in."""
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    for path in paths:
+        path = path.expanduser()
+        if path.is_dir():
+            found = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())
+            if not found:
+                raise UsageError(f"the directory {path} holds no *.yaml", hint="an inventory is one or more of them")
+            yield from found
+        else:
+            yield path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the inventory {path} cannot be read", cause=error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the inventory {path} is no text in UTF-8", cause=str(error)) from error
+
+
+def _unknown_sections(document: Document) -> Iterator[Fault]:
+    for name, value in document.data.items():
+        if name not in _SECTIONS:
+            yield document.fault((name,), "there is no such section", _did_you_mean(name, _SECTIONS))
+        elif not isinstance(value, dict):
+            yield document.fault((name,), "it must be a mapping of names", f"write `{name}:` and a name below it")
+
+
+def _merge(documents: Sequence[Document], faults: list[Fault]) -> tuple[Owners, dict[str, dict[str, object]]]:
+    """All sections of all files. `defaults` hold for the hosts and clusters of their own file."""
+    owners: dict[tuple[str, str], Document] = {}
+    merged: dict[str, dict[str, object]] = {"hosts": {}, "clusters": {}}
+    for document in documents:
+        defaults = document.data.get("defaults")
+        for section, kind in (("hosts", "host"), ("clusters", "cluster")):
+            named = document.data.get(section)
+            below = defaults.get(kind, {}) if isinstance(defaults, dict) else {}
+            for name, value in named.items() if isinstance(named, dict) else ():
+                if (section, name) in owners:
+                    first = owners[section, name]
+                    where = f"{first.path}:{first.line((section, name))}"
+                    faults.append(document.fault((section, name), f"it is in {where} too", "keep one of them"))
+                    continue
+                owners[section, name] = document
+                given = {} if value is None else value
+                merged[section][name] = _filled(below, given) if isinstance(given, dict) else given
+    return owners, merged
+
+
+def _filled(below: object, above: dict[str, object]) -> dict[str, object]:
+    """`above`, with what it leaves out from `below`, mappings inside included."""
+    if not isinstance(below, dict):
+        return above
+    filled = dict(below)
+    for key, value in above.items():
+        filled[key] = _filled(below.get(key), value) if isinstance(value, dict) else value
+    return filled
+
+
+def _validate(merged: Mapping[str, Mapping[str, object]], owners: Owners, faults: list[Fault]) -> Inventory | None:
+    hosts: dict[str, Host] = {}
+    clusters: dict[str, Cluster] = {}
+    models: tuple[tuple[str, type[Host] | type[Cluster]], ...] = (("hosts", Host), ("clusters", Cluster))
+    for section, model in models:
+        for name, value in merged[section].items():
+            document = owners[section, name]
+            if not isinstance(value, dict):
+                faults.append(document.fault((section, name), "it must be a mapping"))
+                continue
+            if "name" in value and value["name"] != name:
+                faults.append(
+                    document.fault((section, name, "name"), f"its name is {name} already", "remove this line")
+                )
+            try:
+                made = model.model_validate({**value, "name": name})
+            except ValidationError as error:
+                faults += _explain(error, document, (section, name), model)
+                continue
+            if isinstance(made, Host):
+                hosts[name] = made
+            else:
+                clusters[name] = made
+    return Inventory(hosts=hosts, clusters=clusters)
+
+
+def _explain(error: ValidationError, document: Document, place: tuple[Key, ...], model: type) -> Iterator[Fault]:
+    for problem in error.errors(include_url=False, include_context=False):
+        location = (*place, *(key for key in problem["loc"] if not str(key).startswith(("function-", "constrained"))))
+        message = str(problem["msg"]).removeprefix("Value error, ")
+        fix = ""
+        if problem["type"] == "extra_forbidden":
+            message = "there is no such setting"
+            fix = _did_you_mean(str(location[-1]), _fields_at(model, problem["loc"][:-1]))
+        elif problem["type"] == "missing":
+            message = "it is missing"
+        else:
+            message = message[:1].lower() + message[1:]
+        yield document.fault(location, message, fix)
+
+
+def _fields_at(model: type, location: Sequence[Key]) -> list[str]:
+    """The names a mapping at this place of a model may have."""
+    names = [key for key in location if isinstance(key, str) and key in _MODELS]
+    found = _MODELS[names[-1]] if names else model
+    return list(getattr(found, "model_fields", {}))
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name.replace("-", "_"), known, n=1)
+    return f"did you mean {close[0]}?" if close else f"one of {', '.join(known)}"
+
+
+def _cross_checks(inventory: Inventory, owners: Owners) -> Iterator[Fault]:
+    """What no single entry can know."""
+    for name, host in inventory.hosts.items():
+        jump = host.ssh.jump
+        if jump == name:
+            yield owners["hosts", name].fault(("hosts", name, "ssh", "jump"), "a host cannot jump through itself")
+        if host.local and jump:
+            yield owners["hosts", name].fault(("hosts", name, "local"), "this machine needs no jump host")
+    seen: dict[tuple[str, str], str] = {}
+    for name, cluster in inventory.clusters.items():
+        yield from _check_members(inventory, name, cluster, owners["clusters", name], seen)
+
+
+def _check_members(
+    inventory: Inventory, name: str, cluster: Cluster, document: Document, seen: dict[tuple[str, str], str]
+) -> Iterator[Fault]:
+    """Members on known hosts, with names of their own, and nothing on a host twice (`seen` over all clusters)."""
+    at = ("clusters", name, "members")
+    names: defaultdict[str, int] = defaultdict(int)
+    for number, member in enumerate(cluster.members):
+        names[member.label] += 1
+        if names[member.label] == 2:
+            yield document.fault((*at, number), f"two members are called {member.label}", "give one another `name`")
+        if member.host not in inventory.hosts:
+            fix = _did_you_mean(member.host, list(inventory.hosts)) if inventory.hosts else "add it under `hosts`"
+            yield document.fault((*at, number, "host"), f"there is no host {member.host}", fix)
+            continue
+        placed = place(inventory, cluster, member)
+        listening = {*placed.listen_client_urls, *placed.listen_metrics_urls}, {*placed.listen_peer_urls}
+        taken = [("directory", one) for one in (placed.data_dir, placed.wal_dir)]
+        taken += [("port", port) for urls in listening for port in sorted({url.rpartition(":")[2] for url in urls})]
+        for kind, value in taken:
+            key = (f"{kind} {value}", member.host)
+            if value and key in seen:
+                yield document.fault((*at, number), f"{kind} {value} on {member.host} is {seen[key]}'s already")
+            seen.setdefault(key, f"{name}/{member.label}")
