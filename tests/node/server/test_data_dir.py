@@ -150,7 +150,7 @@ def test_the_directory_of_an_etcd_is_refused(tmp_path: Path, foreign: str) -> No
     assert str(root / "member" / foreign) in refused.value.cause
 
 
-@pytest.mark.parametrize("left", [b"", b"\0" * 60, b"This is the data dir\0\0\0\0", b"\0\0\0\0 etcdops, not of etcd.\n"])
+@pytest.mark.parametrize("left", [b"", b"\0" * 60, b"This is the data dir\0\0\0\0", b"\0\0\0\0 etcdops\n"])
 def test_a_note_for_etcd_that_the_disk_lost_is_written_again(tmp_path: Path, left: bytes) -> None:
     """It is not synced: a loss of power may leave any part of it, and no database of etcd's is that small."""
     DataDir.open(tmp_path / "data").close()
