@@ -103,6 +103,7 @@ class WatchSession:
 
     def _on_message(self, message: bytes) -> None:
         self._stats.received += 1
+        self._hub.flush()  # what happened before a request is told before its answer
         try:
             request = pb.WatchRequest.FromString(message)
         except DecodeError:
@@ -196,11 +197,14 @@ class WatchSession:
 
     def deliver(self, watcher: Watcher, revision: Revision, events: Sequence[Event]) -> None:
         watch_id = watcher.id
+        header = self._headers(revision)
+        encoded: list[bytes]
         if watch_id in self._prev_kv:
             encoded = [event_field(event, self._prev_kv_of(event)) for event in events]
-        else:
+        elif watch_id in self._fragment:
             encoded = list(map(self._event_fields, events))
-        header = self._headers(revision)
+        else:
+            encoded = [self._event_fields.joined(events)]
         if watch_id in self._fragment:
             for message in fragments(header, watch_id, encoded, self._size_max_bytes):
                 self._send(message)

@@ -303,6 +303,7 @@ class Applier:
             return Outcome(error=CORRUPT)
         decoded = pb.CompactionRequest.FromString(request)
         try:
+            self._hub.flush()  # while the values before them can still be looked up
             self._mvcc.compact(Revision(decoded.revision))
         except Compacted:
             return Outcome(error=COMPACTED)

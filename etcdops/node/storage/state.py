@@ -247,7 +247,10 @@ class StateStore:
             _sync_file(wal)  # the checkpoint itself skips this when a reader keeps it from moving anything
             begin()
             frames, moved = _move_log(connection)
-            self._log_is_long = wal.exists() and wal.stat().st_size > WAL_BYTES_MAX
+            is_long = wal.exists() and wal.stat().st_size > WAL_BYTES_MAX
+            if is_long:
+                _move_log(connection)  # what came meanwhile: the loop is left with the pages of a commit or two
+            self._log_is_long = is_long
             return _Checkpoint(LogIndex(rows[0][0] if rows else 0), moved_all=frames == moved >= 0)
         except StartRefused as refused:
             raise apsw.CantOpenError(str(refused)) from refused

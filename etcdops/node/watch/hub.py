@@ -3,7 +3,11 @@
 A watcher is *synced* when it has seen everything up to the newest revision: it hears of the next change from
 `notify`. All others are *unsynced*: their events are read from the store's history, a bounded slice per turn of the
 event loop. A synced watcher whose stream is full becomes unsynced at the revision it missed, so nothing is ever
-buffered here, lost, repeated or out of order; and a slow client costs the store's history, not memory.
+lost, repeated or out of order; and a slow client costs the store's history, not memory.
+
+The changes of one turn of the loop are told together, in the next turn or before whatever else asks the hub for
+something: watchers of the same range then share one encoded list of events, and each gets one message, not one a
+change.
 """
 
 from __future__ import annotations
@@ -17,6 +21,13 @@ from etcdops.node.watch.watcher import Watcher, WatcherGroup
 
 EVENTS_PER_SLICE = 1000
 """How much history one turn of the loop reads; a revision is never split. Source: etcd's watchBatchMaxRevs."""
+
+
+PENDING_BYTES_MAX = 512 * 1024
+"""Of values and keys that wait to be told. With the largest transaction behind it a message stays below the 4 MiB that
+gRPC's clients take unless they are told otherwise."""
+
+PENDING_EVENTS_MAX = 1000
 
 
 class History(Protocol):
@@ -39,6 +50,9 @@ class WatchHub:
         self._synced = WatcherGroup()
         self._unsynced = WatcherGroup()
         self._notified = history.revision
+        # Events up to `_notified` that synced watchers were not told yet. Invariant: `flush` waits in the loop then.
+        self._pending: list[Event] = []
+        self._pending_bytes = 0
         # Invariant: True iff `_run_slice` is waiting in the loop.
         self._scheduled = False
 
@@ -61,6 +75,7 @@ class WatchHub:
 
         History is delivered from the next turn of the loop on, so the caller can answer "created" first.
         """
+        self.flush()
         watcher.min_revision = start_revision
         if start_revision > self._history.revision:
             watcher.synced = True
@@ -72,6 +87,7 @@ class WatchHub:
 
     def remove(self, watcher: Watcher) -> None:
         """Stop a watcher; unknown ones (cancelled by a compaction) are ignored."""
+        self.flush()
         if watcher in self._synced:
             self._synced.remove(watcher)
         elif watcher in self._unsynced:
@@ -82,14 +98,32 @@ class WatchHub:
         self._notified = revision
         if not len(self._synced):
             return
+        if not self._pending:
+            self._call_soon(self.flush)
+        self._pending += events
+        self._pending_bytes += sum(len(event.kv) for event in events)
+        if self._pending_bytes > PENDING_BYTES_MAX or len(self._pending) > PENDING_EVENTS_MAX:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell synced watchers what `notify` was called with."""
+        if not self._pending:
+            return
+        events, self._pending, self._pending_bytes = self._pending, [], 0
+        covered = self._notified
         for watcher, wanted in self._synced.matching(events).items():
-            if revision < watcher.min_revision:
-                continue
+            since = watcher.min_revision
+            if wanted[0].revision < since:
+                wanted = [event for event in wanted if event.revision >= since]
+                if not wanted:
+                    continue
+            if watcher not in self._synced:
+                continue  # its stream ended while another one was told
             if watcher.stream.writable:
-                watcher.min_revision = Revision(revision + 1)
-                watcher.stream.deliver(watcher, revision, wanted)
+                watcher.min_revision = Revision(covered + 1)
+                watcher.stream.deliver(watcher, covered, wanted)
             else:
-                watcher.min_revision = revision
+                watcher.min_revision = wanted[0].revision
                 self._desync(watcher)
 
     def _desync(self, watcher: Watcher) -> None:
@@ -100,6 +134,10 @@ class WatchHub:
     def restored(self, history: History) -> None:
         """The store was replaced by a snapshot from the leader: everybody reads on from what they last saw."""
         self._history = history
+        if self._pending:
+            # The new store has them as well, and is where previous values are looked up from now on.
+            self._notified = Revision(self._pending[0].revision - 1)
+            self._pending, self._pending_bytes = [], 0
         for watcher in self._synced.watchers():
             watcher.min_revision = max(watcher.min_revision, Revision(self._notified + 1))
             self._desync(watcher)
@@ -108,6 +146,7 @@ class WatchHub:
 
     def is_caught_up(self, watcher: Watcher) -> bool:
         """It has seen everything up to the current revision: a progress message would be true."""
+        self.flush()
         return watcher.synced and watcher.min_revision <= self._history.revision + 1
 
     def stream_writable(self) -> None:
@@ -130,6 +169,7 @@ class WatchHub:
         The one waiting longest decides where the slice starts, whoever needs the same stretch comes along.
         Returns: whether somebody could take more right away.
         """
+        self.flush()
         self._cancel_compacted()
         ready = [watcher for watcher in self._unsynced.watchers() if watcher.stream.writable]
         if not ready:

@@ -5,7 +5,7 @@ Field numbers are etcdserverpb.WatchResponse's and mvccpb.Event's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from etcdops.node.apply.wire import delimited, number_field
 from etcdops.node.storage.reading import Event, EventType
@@ -42,6 +42,15 @@ class EventFields:
         # Revision and number in it are an event's identity in one cluster's history.
         self._encoded: dict[tuple[int, int], bytes] = {}
         self._size_bytes = 0
+        self._last: Sequence[Event] = ()
+        self._last_joined = b""
+
+    def joined(self, events: Sequence[Event]) -> bytes:
+        """All their fields in a row: joined once for the watchers that are given the same list one after the other."""
+        if events is not self._last:
+            self._last_joined = b"".join(map(self, events))
+            self._last = events
+        return self._last_joined
 
     def __call__(self, event: Event) -> bytes:
         identity = (event.revision, event.sub)

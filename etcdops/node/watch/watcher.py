@@ -49,6 +49,12 @@ class Watcher:
         """Invariant: every matching event below it was delivered, none at or above it (unless `synced`, see hub)."""
         self.synced = False
 
+    @property
+    def filtered(self) -> frozenset[EventType]:
+        """Kinds of changes it does not want to see."""
+        kinds = {EventType.PUT: self.no_put, EventType.DELETE: self.no_delete}
+        return frozenset(kind for kind, unwanted in kinds.items() if unwanted)
+
 
 class WatcherGroup:
     """Watchers by what they watch, so that an event finds its watchers without asking the others."""
@@ -97,26 +103,27 @@ class WatcherGroup:
             if not of_range:
                 self._ranges.remove(covered)
 
-    def matching(self, events: Sequence[Event]) -> dict[Watcher, list[Event]]:
-        """The events each watcher wants by key and filters, in their order; watchers without any are left out."""
-        wanted: dict[Watcher, list[Event]] = {}
+    def matching(self, events: Sequence[Event]) -> dict[Watcher, Sequence[Event]]:
+        """The events each watcher wants by key and filters, in their order; watchers without any are left out.
+
+        Watchers of the same range without filters get the same list, so that it need be encoded only once.
+        """
+        of_group: dict[int, tuple[dict[Watcher, None], list[Event]]] = {}
         for event in events:
             single = self._keys.get(event.key)
             if single:
-                _collect(single, event, wanted)
+                of_group.setdefault(id(single), (single, []))[1].append(event)
             if self._ranges:
                 for group in self._ranges.covering(event.key):
-                    _collect(group, event, wanted)
+                    of_group.setdefault(id(group), (group, []))[1].append(event)
+        wanted: dict[Watcher, Sequence[Event]] = {}
+        for group, found in of_group.values():
+            for watcher in group:
+                if watcher.no_put or watcher.no_delete:
+                    unwanted = watcher.filtered
+                    chosen = [event for event in found if event.type not in unwanted]
+                    if chosen:
+                        wanted[watcher] = chosen
+                else:
+                    wanted[watcher] = found
         return wanted
-
-
-def _collect(group: dict[Watcher, None], event: Event, wanted: dict[Watcher, list[Event]]) -> None:
-    is_delete = event.type is EventType.DELETE
-    for watcher in group:
-        if watcher.no_delete if is_delete else watcher.no_put:
-            continue
-        events = wanted.get(watcher)
-        if events is None:
-            wanted[watcher] = [event]
-        else:
-            events.append(event)

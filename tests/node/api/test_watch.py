@@ -10,8 +10,10 @@ from etcdops.ids import NO_MEMBER
 from etcdops.node.api import errors
 from etcdops.node.api.port import Limits
 from etcdops.node.api.watch import GRPC_OVERHEAD_BYTES
+from etcdops.node.apply.wire import FIELD_COMPACTION, FIELD_PUT
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import mvccpb_pb2 as mvccpb
+from etcdops.proto.wire import bytes_field
 from tests.fakes.calls import Api, WatchClient
 from tests.fakes.single_member import SingleMember
 
@@ -179,6 +181,22 @@ def test_previous_values(api: Api, watch: WatchClient) -> None:
     watch.create(b"a", prev_kv=True, start_revision=4, watch_id=9)
     (deletion,) = [event for one in watch.take() for event in one.events]
     assert not deletion.HasField("prev_kv")
+
+
+def test_previous_values_of_changes_that_a_compaction_follows_at_once(
+    api: Api, watch: WatchClient, member: SingleMember
+) -> None:
+    """W22: both are applied in one turn, before the change is told."""
+    api.put(b"a", b"1")
+    watch.create(b"a", prev_kv=True)
+    watch.take()
+    put = pb.PutRequest(key=b"a", value=b"2").SerializeToString()
+    compaction = pb.CompactionRequest(revision=3).SerializeToString()
+    assert member.apply_data(bytes_field(FIELD_PUT, put)).error is None
+    assert member.apply_data(bytes_field(FIELD_COMPACTION, compaction)).error is None
+    member.settle()
+    (change,) = [event for one in watch.take() for event in one.events]
+    assert change.prev_kv.value == b"1"
 
 
 def test_asking_for_progress(api: Api, watch: WatchClient) -> None:

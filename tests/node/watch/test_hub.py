@@ -64,6 +64,18 @@ class Stream:
         self.compactions[watcher.id] = compact_revision
 
 
+class CountingStream(Stream):
+    """Remembers each delivery by itself."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(room)
+        self.told: list[tuple[int, Revision, Sequence[Event]]] = []
+
+    def deliver(self, watcher: Watcher, revision: Revision, events: Sequence[Event]) -> None:
+        super().deliver(watcher, revision, events)
+        self.told.append((watcher.id, revision, events))
+
+
 class World:
     def __init__(self) -> None:
         self.history = History()
@@ -184,4 +196,73 @@ def test_after_a_snapshot_watchers_read_on_where_they_were() -> None:
     world.run()
     assert [event.revision for event in stream.seen[1]] == [2, 4]
     world.hub.notify(Revision(5), newer.write(b"a"))
+    world.run()
     assert [event.revision for event in stream.seen[1]] == [2, 4, 5]
+
+
+def test_the_changes_of_one_turn_are_told_together() -> None:
+    """One message a watcher, and one list of events for all who want the same."""
+    world = World()
+    stream = CountingStream(100)
+    for number in range(3):
+        world.hub.add(Watcher(stream, number, b"a", None), Revision(2))
+    world.write(b"a")
+    world.write(b"b", b"c")
+    assert stream.told == []
+    world.run()
+    assert [(watch_id, revision, len(events)) for watch_id, revision, events in stream.told] == [
+        (0, 3, 3),
+        (1, 3, 3),
+        (2, 3, 3),
+    ]
+    assert stream.told[0][2] is stream.told[1][2] is stream.told[2][2]
+
+
+def test_whoever_asks_the_hub_finds_everything_told() -> None:
+    """W42: a progress message says that nothing below its revision is missing."""
+    asks: tuple[Callable[[WatchHub, Watcher], object], ...] = (
+        lambda hub, watcher: hub.is_caught_up(watcher),
+        lambda hub, watcher: hub.add(Watcher(Stream(9), 2, b"z", b""), Revision(9)),
+        lambda hub, watcher: hub.remove(watcher),
+        lambda hub, watcher: hub.catch_up(),
+    )
+    for ask in asks:
+        world = World()
+        stream = Stream(100)
+        watcher = Watcher(stream, 1, b"a", b"")
+        world.hub.add(watcher, Revision(2))
+        world.write(b"a")
+        ask(world.hub, watcher)
+        assert [event.revision for event in stream.seen[1]] == [2]
+        world.run()
+        assert len(stream.seen[1]) == 1
+
+
+def test_what_waits_to_be_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message stays small enough for any client, whatever one turn applies."""
+    monkeypatch.setattr("etcdops.node.watch.hub.PENDING_BYTES_MAX", 5 * len(b"kv"))
+    world = World()
+    stream = CountingStream(100)
+    world.hub.add(Watcher(stream, 1, b"a", b""), Revision(2))
+    for _ in range(14):
+        world.write(b"a")
+    assert [len(events) for _, _, events in stream.told] == [6, 6]
+    world.run()
+    assert [len(events) for _, _, events in stream.told] == [6, 6, 2]
+
+
+def test_what_was_not_told_before_a_snapshot_is_told_from_it() -> None:
+    """W38: events that waited come from the new store, once."""
+    world = World()
+    stream = Stream(100)
+    world.hub.add(Watcher(stream, 1, b"a", b""), Revision(2))
+    world.write(b"a")
+    world.run()
+    world.write(b"a")
+    newer = History()
+    newer.all, newer.revision = list(world.history.all), world.history.revision
+    newer.write(b"a")
+    world.hub.restored(newer)
+    assert [event.revision for event in stream.seen[1]] == [2]
+    world.run()
+    assert [event.revision for event in stream.seen[1]] == [2, 3, 4]
