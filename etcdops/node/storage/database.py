@@ -224,6 +224,9 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
             connection.close()
         if kind is FileKind.RAFT_LOG:
             log_of(unfinished).replace(log_of(path))
+            sync_directory(
+                path.parent
+            )  # the database without it, should only one name get to the disk, is a damaged one
         unfinished.replace(path)
         sync_directory(path.parent)
     except (apsw.Error, OSError) as error:

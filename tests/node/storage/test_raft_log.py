@@ -14,6 +14,7 @@ from etcdops.errors import StartRefused
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.node.raft.storage import SnapshotOutOfDate
 from etcdops.node.raft.types import ConfState, Entry, EntryType, HardState, SnapshotMetadata
+from etcdops.node.storage import database
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.raft_log import LoadedLog, RaftLog
 from tests.fakes.disk import Disk, faulty_disk
@@ -81,6 +82,27 @@ def test_everything_written_is_read_back(path: Path) -> None:
     assert loaded.entries == entries(6, 31)
     assert loaded.hard_state == STATE._replace(commit=LogIndex(28))
     assert (loaded.snapshot, loaded.base_index, loaded.base_term) == (metadata(8), 5, 1)
+
+
+def test_a_new_log_has_its_name_only_once_the_name_of_its_wal_is_safe(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power may take either name alone, and a log without its `-wal` is a damaged one."""
+    order: list[str] = []
+    replace, sync_directory = Path.replace, database.sync_directory
+
+    def noted_replace(source: Path, target: Path) -> Path:
+        order.append(target.name)
+        return replace(source, target)
+
+    def noted_sync(directory: Path) -> None:
+        order.append("sync")
+        sync_directory(directory)
+
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    monkeypatch.setattr(database, "sync_directory", noted_sync)
+    RaftLog.create(path, member_id=ME, cluster_id=CLUSTER).close()
+    assert order == ["wal.db-wal", "sync", "wal.db", "sync"]
 
 
 def test_one_append_is_one_fsync(path: Path, disk: Disk) -> None:
