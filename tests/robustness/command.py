@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import os
 import random
 import shutil
 import sys
@@ -25,6 +26,7 @@ from tests.robustness.engines import WHY_NO_CLOCK, Engine, find_engine
 from tests.robustness.faults import BY_NAME
 from tests.robustness.holder import why_no_namespaces
 from tests.robustness.known import known_bug
+from tests.robustness.namespaces import NETWORK, OUTSIDE, in_own_network
 from tests.robustness.plan import Options, draw_options
 from tests.robustness.record import HISTORY, read_history
 from tests.robustness.run import run
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     running.add_argument("--seed", type=int, default=None, help="of the first run; the next ones count on")
     running.add_argument("--size", type=int, default=None, help="of the clusters; by default drawn from the seed")
     running.add_argument("--faults", default=None, help="only these, with commas between")
+    running.add_argument("--namespaces", action="store_true", help="links are cut by the kernel, not by proxies")
     running.add_argument("--keep", action="store_true", help="keep histories of good runs too")
     checking = commands.add_parser("check", help="judge a saved history again")
     checking.add_argument("file", type=Path)
@@ -77,12 +80,26 @@ def _run(options: argparse.Namespace) -> int:
     if unknown:
         print(f"no faults {', '.join(sorted(unknown))}: see `list`", file=sys.stderr)
         return 2
+    if options.namespaces:
+        reason = why_no_namespaces()
+        if reason:
+            print(f"--namespaces: {reason}", file=sys.stderr)
+            return 2
+        _enter_own_network()
     _say_what_is_missing(engine)
     own_disks = not why_no_namespaces()
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
     begin, total, failures = time.monotonic(), Totals(), 0
     while not total.runs or time.monotonic() - begin < options.minutes * 60:
-        drawn = draw_options(seed, engine, seconds=options.seconds, own_disks=own_disks, size=options.size, kinds=kinds)
+        drawn = draw_options(
+            seed,
+            engine,
+            seconds=options.seconds,
+            own_disks=own_disks,
+            namespaces=options.namespaces,
+            size=options.size,
+            kinds=kinds,
+        )
         verdict, failed = _one(engine, drawn, options)
         failures += failed
         total.add(drawn, verdict)
@@ -90,6 +107,13 @@ def _run(options: argparse.Namespace) -> int:
     print(f"\n{engine.name} {engine.etcd.version}: {total}, {(time.monotonic() - begin) / 60:.1f} minutes")
     print(f"{failures} runs broke a promise" if failures else "every promise was kept")
     return 1 if failures else 0
+
+
+def _enter_own_network() -> None:
+    """Become a process in a network namespace of its own, unless this one is."""
+    if not in_own_network():
+        os.environ[OUTSIDE] = os.readlink(NETWORK)
+        os.execvp("unshare", ["unshare", "--net", "--", sys.executable, "-m", "tests.robustness", *sys.argv[1:]])
 
 
 def _say_what_is_missing(engine: Engine) -> None:

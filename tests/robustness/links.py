@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from tests.support.ports import free_ports
+from tests.support.real_etcd import RealMember
 
 T = TypeVar("T")
 
@@ -56,7 +57,7 @@ class _Connection:
 
 
 class Links:
-    """Proxies in front of members, run by a thread of their own. Use it in a `with`.
+    """Proxies in front of members, run by a thread of their own. Implements world.Wires.
 
     Args: owner_of says which member's process has a connection from this local port to that one; None for nobody.
     """
@@ -96,6 +97,10 @@ class Links:
 
         self._run(serve())
         return front
+
+    def place(self, member: RealMember) -> None:
+        """See world.Wires."""
+        member.advertised_peer_url = f"http://127.0.0.1:{self.listen(member.name, member.peer_port)}"
 
     def hold(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Nothing goes from the first to the second of each pair until `heal`."""
@@ -144,7 +149,7 @@ class Links:
         except (OSError, TimeoutError):
             pass  # one end has gone
         finally:
-            writer.transport.abort()
+            await _abort(writer)
 
     async def _carry(self, target: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         dialler = self._owner_of(writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1])
@@ -168,7 +173,7 @@ class Links:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             self._connections.discard(connection)
-            far_writer.transport.abort()
+            await _abort(far_writer)
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -188,6 +193,14 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dire
         await direction.passing.wait()
         writer.write(data)
         await writer.drain()
+
+
+async def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+    try:
+        await writer.wait_closed()
+    except OSError:
+        pass  # it was reset
 
 
 def owner_of_connection(local_port: int, remote_port: int, pids: dict[str, int]) -> str | None:

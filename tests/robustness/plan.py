@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.robustness.engines import Engine
-from tests.robustness.faults import OF_MANY, OF_ONE, Planned, clock_step, full_disk
+from tests.robustness.faults import OF_MANY, OF_ONE, Planned, clock_step, full_disk, slow_links
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Options:
     flags: tuple[str, ...]
     faults: tuple[Planned, ...]
     own_disks: bool
+    namespaces: bool = False
+    """Whether the kernel cuts links, not proxies."""
     clients: int = 24
     leasers: int = 4
     watchers: int = 10
@@ -40,6 +42,7 @@ def draw_options(
     *,
     seconds: float,
     own_disks: bool,
+    namespaces: bool = False,
     size: int | None = None,
     kinds: Sequence[str] | None = None,
 ) -> Options:
@@ -53,8 +56,8 @@ def draw_options(
         flags.append(f"--experimental-snapshot-catchup-entries={catch_up}")
     if kinds is None:
         kinds = [fault.__name__.replace("_", "-") for fault in (OF_MANY if size > 1 else OF_ONE)]
-        if not engine.clock_steps:
-            kinds.remove(clock_step.__name__.replace("_", "-"))
+        left_out = [clock_step] * (not engine.clock_steps) + [slow_links] * namespaces
+        kinds = [kind for kind in kinds if kind not in {fault.__name__.replace("_", "-") for fault in left_out}]
     faults: list[Planned] = []
     at = draw.uniform(1.0, 3.0)
     while at < seconds - 3.0:
@@ -68,6 +71,7 @@ def draw_options(
         tuple(flags),
         tuple(faults),
         own_disks and has_full_disk,
+        namespaces,
         clients=draw.choice((12, 24, 40)),
         think_s=draw.choice((0.01, 0.03, 0.1)),
     )

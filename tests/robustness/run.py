@@ -53,8 +53,14 @@ def record(engine: Engine, options: Options, folder: Path, show: Callable[[str],
     final: list[Final] = []
     failed: list[Failed] = []
     world = World(
-        engine, folder, size=options.size, flags=options.flags, own_disks=options.own_disks, note=note
-    )  # fmt: skip
+        engine,
+        folder,
+        size=options.size,
+        flags=options.flags,
+        own_disks=options.own_disks,
+        namespaces=options.namespaces,
+        note=note,
+    )
     load: list[_LoadProcess] = []
     with world:
         try:
@@ -67,7 +73,9 @@ def record(engine: Engine, options: Options, folder: Path, show: Callable[[str],
             Schedule(world, list(options.faults), options.seed).run(options.seconds)
             note("heal")
             world.heal()
+            healed = time.monotonic()
             world.wait_healthy(HEALTHY_TIMEOUT_S)
+            note(f"all members serve {time.monotonic() - healed:.1f} s after the healing")
             for process in load:
                 process.say("stop")
             for process in load:

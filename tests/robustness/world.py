@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import grpc
 
@@ -19,6 +19,7 @@ from tests.robustness.engines import FLAGS, Engine
 from tests.robustness.holder import Holder
 from tests.robustness.links import Links, owner_of_connection
 from tests.robustness.lives import Lives
+from tests.robustness.namespaces import Namespaces
 from tests.robustness.node_process import OFFSET
 from tests.support.raw_client import RawClient
 from tests.support.real_etcd import RealCluster, RealMember, new_cluster
@@ -28,6 +29,31 @@ DISK_SIZE = "400m"
 
 _FILE_SIZE_MAX_BYTES = 4096
 """When a disk takes no more: new bytes behind this position of any file are refused."""
+
+
+class Wires(Protocol):
+    """What is between members. Pairs are directions, by name: from the first to the second. Use it in a `with`."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def place(self, member: RealMember) -> None:
+        """Tell a member where it is and how others reach it, before any is started."""
+
+    def hold(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Nothing arrives, nobody is told."""
+
+    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """Nothing arrives; connections are reset, where that can be done."""
+
+    def slow(self, pairs: Iterable[tuple[str, str]], delay_s: float) -> None:
+        """Everything takes longer, where that can be done."""
+
+    def heal(self, pairs: Iterable[tuple[str, str]] | None = None) -> None:
+        """These, or all, are as they were at first."""
 
 
 class World:
@@ -44,6 +70,7 @@ class World:
         size: int,
         flags: Sequence[str] = (),
         own_disks: bool = False,
+        namespaces: bool = False,
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.engine = engine
@@ -54,7 +81,7 @@ class World:
         self.cluster: RealCluster = new_cluster(binaries, folder, size=size, flags=[*FLAGS, *flags])
         self.members = self.cluster.members
         self.lives = Lives.create(folder / "lives", size)
-        self.links = Links(self._owner_of)
+        self.links: Wires = Namespaces() if namespaces else Links(self._owner_of)
         self._disks: dict[str, Holder] = {}
         self._paused: set[str] = set()
         self._excused: set[str] = set()
@@ -66,9 +93,10 @@ class World:
     def __enter__(self) -> Self:
         self.links.__enter__()
         for member in self.members:
-            port = self.links.listen(member.name, member.peer_port)
-            member.advertised_peer_url = f"http://127.0.0.1:{port}"
-        initial_cluster = ",".join(f"{member.name}={member.advertised_peer_url}" for member in self.members)
+            self.links.place(member)
+        initial_cluster = ",".join(
+            f"{member.name}={member.advertised_peer_url or member.peer_url}" for member in self.members
+        )
         for member in self.members:
             member.initial_cluster = initial_cluster
         return self
@@ -171,7 +199,7 @@ class World:
         place.mkdir(parents=True)
         holder = self._disks[member.name] = Holder("mount")
         holder.run("mount", "-t", "tmpfs", "-o", f"size={DISK_SIZE},mode=0700", "tmpfs", os.fspath(place))
-        member.launcher = holder.launcher
+        member.launcher = (*member.launcher, *holder.launcher)
         member.flags = (*member.flags, f"--data-dir={place}/data")
 
     def fill_disk(self, member: RealMember) -> None:
