@@ -210,14 +210,16 @@ class _Progress:
         self._clock = time.monotonic
         self._silent = invocation.quiet
         self._redraw = sys.stderr.isatty()
+        self._ended = False
         self._started = self._shown_at = time.monotonic()
 
     def __call__(self, progress: SnapshotProgress) -> None:
         now = self._clock()
         done = progress.received_bytes == progress.total_bytes
-        if self._silent or (not done and now - self._shown_at < (0.1 if self._redraw else 5.0)):
+        if self._silent or self._ended or (not done and now - self._shown_at < (0.1 if self._redraw else 5.0)):
             return
         self._shown_at = now
+        self._ended = done  # the hash at the end comes as a piece of its own, when everything else is there already
         rate = progress.received_bytes / max(now - self._started, 0.001)
         text = (
             f"received {show_bytes(progress.received_bytes)} of {show_bytes(progress.total_bytes)},"

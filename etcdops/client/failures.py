@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etcdops.client.methods import Effect
+from etcdops.client.remedies import remedy
 from etcdops.client.view import Silence
 from etcdops.errors import AccessDenied, EtcdopsError, ResultUnknown, Unhealthy, Unreachable
 
@@ -76,7 +77,9 @@ _DENIED = (
 def classify(endpoint: str, code: str, text: str) -> Failure:
     """A failure from gRPC's code name and details."""
     if code in ("PERMISSION_DENIED", "UNAUTHENTICATED") or any(part in text for part in _DENIED):
-        return Failure(endpoint, code, text, Silence.ACCESS_DENIED, text.removeprefix("etcdserver: "))
+        return Failure(
+            endpoint, code, text, Silence.ACCESS_DENIED, text.removeprefix("etcdserver: ").removeprefix("auth: ")
+        )
     if "etcdserver: " in text:
         return Failure(endpoint, code, text, Silence.FAILED, text.removeprefix("etcdserver: "))
     if code == "DEADLINE_EXCEEDED":
@@ -109,9 +112,6 @@ def _because(error: EtcdopsError, failures: Sequence[Failure]) -> EtcdopsError:
 
 _HINTS: tuple[tuple[str, str], ...] = (
     ("database space exceeded", "compact, defragment every member, then disarm the NOSPACE alarm"),
-    ("user name is empty", "authentication is on: give --user NAME and --password-file FILE"),
-    ("invalid user ID or password", "check --user and the password"),
-    ("permission denied", "use a user whose roles grant this, or root"),
     ("required revision has been compacted", "ask for a newer revision, or for the current one"),
     ("required revision is a future revision", "ask for an older revision; this member may lag behind"),
     ("request is too large", "send less at once, or raise --max-request-bytes on every member"),
@@ -132,7 +132,7 @@ def refusal_error(failure: Failure, method_name: str) -> EtcdopsError:
 
 
 def _refusal(failure: Failure, method_name: str) -> EtcdopsError:
-    hint = next((hint for part, hint in _HINTS if part in failure.text), "")
+    hint = next((hint for part, hint in _HINTS if part in failure.text), "") or remedy(failure.text)
     said = f"{failure.endpoint} refused {method_name}: {failure.reason}"
     if failure.silence is Silence.ACCESS_DENIED:
         return AccessDenied(said, hint=hint)
@@ -177,6 +177,8 @@ def _exhausted(failures: Sequence[Failure], method_name: str) -> EtcdopsError:
 
 def _reach_hint(failures: Sequence[Failure]) -> str:
     kinds = {failure.silence for failure in failures}
+    if steps := dict.fromkeys(filter(None, (remedy(failure.reason) for failure in failures))):
+        return "; ".join(steps)
     if Silence.TLS in kinds:
         return "check --cacert, --cert, --key and --server-name against the members' certificates"
     if kinds == {Silence.REFUSED}:

@@ -16,7 +16,7 @@ PROBE_TIMEOUT_S = 2.0
 
 _ALERTS = {
     "CERTIFICATE_REQUIRED": "the member wants a client certificate: give --cert and --key",
-    "BAD_CERTIFICATE": "the member does not accept our client certificate, or wants one: check --cert and --key",
+    "BAD_CERTIFICATE": "the member does not accept our client certificate: check --cert and --key",
     "UNKNOWN_CA": "the member does not trust the authority of our client certificate: check --cert",
     "CERTIFICATE_EXPIRED": "our client certificate has expired: renew --cert",
     "WRONG_VERSION_NUMBER": "the port speaks plain text: use http:// for it",
@@ -42,7 +42,7 @@ async def explain(
     except ssl.SSLCertVerificationError as error:
         return Silence.TLS, f"TLS: its certificate is not accepted: {error.verify_message}"
     except ssl.SSLError as error:
-        return Silence.TLS, f"TLS: {_alert(error)}"
+        return Silence.TLS, f"TLS: {_alert(error, settings)}"
     except ConnectionRefusedError:
         return Silence.REFUSED, "connection refused"
     except ConnectionResetError:
@@ -55,8 +55,10 @@ async def explain(
         return Silence.UNREACHABLE, error.strerror or str(error)
 
 
-def _alert(error: ssl.SSLError) -> str:
+def _alert(error: ssl.SSLError, settings: ConnectionSettings) -> str:
     reason = error.reason or str(error)
+    if "BAD_CERTIFICATE" in reason and not settings.cert:
+        return _ALERTS["CERTIFICATE_REQUIRED"]  # Go 1.19, of which etcd 3.4 is made, has one alert for all of it
     return next((text for name, text in _ALERTS.items() if name in reason), reason.lower().replace("_", " "))
 
 

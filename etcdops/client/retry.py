@@ -55,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     Rule((), ("invalid auth token",), _REFRESH, _REFRESH, "tokens expire; it is checked before anything is done"),
     Rule((), ("revision of auth store is old",), _REFRESH, _REFRESH, "users changed since the token was made"),
     Rule((), ("user name is empty",), _REFRESH, _REFRESH, "auth was turned on after we learned that it was off"),
+    Rule((), ("permission denied",), _REFUSED, _REFUSED, "also where etcd forgets the code, as for a snapshot"),
     Rule((), ("proposal dropped",), _RETRY, _RETRY, "raft did not take the proposal"),
     Rule((), ("too many requests",), _RETRY, _RETRY, "refused before it was proposed"),
     Rule((), ("rpc not supported for learner",), _RETRY, _RETRY, "a learner refuses before doing anything"),

@@ -48,7 +48,9 @@ def _read(path: str, flag: str, mark: bytes) -> bytes | None:
     try:
         content = Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"cannot read --{flag} {path}", cause=error.strerror or str(error)) from error
+        raise UsageError(
+            f"cannot read --{flag} {path}", cause=error.strerror or str(error), hint="check the path"
+        ) from error
     if mark not in content:
         raise UsageError(f"--{flag} {path} is no PEM file", cause=f"it holds no {mark.decode()!r}")
     return content
@@ -86,5 +88,9 @@ def context(settings: ConnectionSettings, *, verify: bool) -> ssl.SSLContext:
             made.load_cert_chain(settings.cert, settings.key)
         except ssl.SSLError as error:
             cause = error.reason or str(error)
-            raise UsageError(f"--cert {settings.cert} and --key {settings.key} do not fit", cause=cause) from error
+            raise UsageError(
+                f"--cert {settings.cert} and --key {settings.key} do not fit",
+                cause=cause,
+                hint="give the key that was made with this certificate",
+            ) from error
     return made

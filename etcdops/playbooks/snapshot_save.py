@@ -11,9 +11,10 @@ from pathlib import Path
 
 from etcdops.client.client import Client
 from etcdops.client.maintenance import SnapshotProgress
-from etcdops.client.view import ClusterView, MemberView, observe
+from etcdops.client.remedies import remedy
+from etcdops.client.view import ClusterView, MemberView, Silence, observe
 from etcdops.clock import Clock, SystemClock, rfc3339
-from etcdops.errors import EtcdopsError, Unreachable, UsageError
+from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
 from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
 from etcdops.playbooks.sidecar import create_private, sidecar_path, write_sidecar
@@ -62,14 +63,21 @@ def choose_member(view: ClusterView, name: str = "") -> tuple[MemberView, tuple[
             raise UsageError(f"there is no member {name!r}", hint=f"members: {known}")
         answering = tuple(member for member in named if member.answered)
     if not answering:
-        silent = view.silent[0] if view.silent else None
-        raise Unreachable(
-            f"no member to take a snapshot from: {name or 'nobody'} answers",
-            cause=f"{silent.endpoint}: {silent.error}" if silent else "",
-            hint="etcdops status shows who answers and why others do not",
-        )
+        raise _nobody(view, name)
     chosen = max(answering, key=lambda member: _preference(view, member))
     return chosen, tuple(_concerns(view, chosen))
+
+
+def _nobody(view: ClusterView, name: str) -> EtcdopsError:
+    """Nobody answers: unreachable, or they do not let us in."""
+    silent = [member for member in view.silent if name in ("", member.name)] or list(view.silent)
+    cause = "; ".join(f"{member.endpoint}: {member.error}" for member in silent)
+    steps = dict.fromkeys(filter(None, (remedy(member.error) for member in silent)))
+    hint = "; ".join(steps) or "etcdops status shows who answers and why others do not"
+    if silent and all(member.silence is Silence.ACCESS_DENIED for member in silent):
+        return AccessDenied("no member lets us in to take a snapshot", cause=cause, hint=hint)
+    who = f"{name} does not answer" if name else "nobody answers"
+    return Unreachable(f"no member to take a snapshot from: {who}", cause=cause, hint=hint)
 
 
 def _preference(view: ClusterView, member: MemberView) -> tuple[bool, bool, int, bool]:

@@ -42,6 +42,7 @@ CASES = [
     ("OUT_OF_RANGE", "etcdserver: mvcc: required revision has been compacted", "refused", "refused"),
     ("RESOURCE_EXHAUSTED", "etcdserver: mvcc: database space exceeded", "refused", "refused"),
     ("PERMISSION_DENIED", "etcdserver: permission denied", "refused", "refused"),
+    ("UNKNOWN", "auth: permission denied", "refused", "refused"),
     ("FAILED_PRECONDITION", "etcdserver: not leader", "refused", "refused"),
     ("DATA_LOSS", "etcdserver: corrupt cluster", "refused", "refused"),
     ("UNIMPLEMENTED", "unknown service etcdserverpb.KV", "refused", "refused"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import re
 import stat
@@ -13,11 +14,12 @@ import pytest
 from etcdops.client.client import Client
 from etcdops.client.maintenance import SnapshotProgress
 from etcdops.client.settings import ConnectionSettings
-from etcdops.client.view import ClusterView, MemberStatus, MemberView
-from etcdops.errors import EtcdopsError, Unreachable, UsageError
+from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
+from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
 from etcdops.ids import ClusterID, LogIndex, MemberID, Revision, Term
 from etcdops.playbooks.cluster_file import ClusterSpec
 from etcdops.playbooks.local_cluster import LocalCluster
+from etcdops.playbooks.plan import Json
 from etcdops.playbooks.sidecar import noted_client_urls, sidecar_path, write_sidecar
 from etcdops.playbooks.snapshot_save import choose_member, save_snapshot
 from etcdops.snapshot.inspect import inspect_snapshot
@@ -68,6 +70,10 @@ def test_an_old_or_doubtful_source_is_warned_about() -> None:
 
 def test_nobody_and_strangers_are_different_errors() -> None:
     """Goal: exit 3 where trying again may help, 2 for a wrong name."""
+    denied = dataclasses.replace(member(1, None), silence=Silence.ACCESS_DENIED, error="permission denied")
+    with pytest.raises(AccessDenied, match="no member lets us in") as refused:
+        choose_member(view(denied))
+    assert "whose roles grant this" in refused.value.hint
     with pytest.raises(Unreachable, match="nobody answers"):
         choose_member(view(member(1, None)))
     with pytest.raises(UsageError, match="no member 'm9'"):
@@ -134,7 +140,10 @@ def test_what_is_noted_beside_a_snapshot_is_only_a_hint(tmp_path: Path) -> None:
     """Goal: client URLs of the same member of the same snapshot, and nothing at all from a file that does not fit."""
     snapshot = tmp_path / "backup.db"
     peers = ("http://h1:2380",)
-    note = {"sha256": "ab", "members": [{"name": "m1", "peer_urls": list(peers), "client_urls": ["http://h1:2379"]}]}
+    note: dict[str, Json] = {
+        "sha256": "ab",
+        "members": [{"name": "m1", "peer_urls": list(peers), "client_urls": ["http://h1:2379"]}],
+    }
     assert noted_client_urls(snapshot, "ab", "m1", peers) == ()
     write_sidecar(sidecar_path(snapshot), note)
     assert stat.S_IMODE(sidecar_path(snapshot).stat().st_mode) == 0o600

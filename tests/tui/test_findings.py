@@ -61,7 +61,7 @@ def test_nobody_answering_is_one_finding_not_one_for_each_member() -> None:
         (Silence.TLS, "check --cacert, --cert, --key and the scheme"),
         (Silence.NAME, "correct the host name in --endpoints"),
         (Silence.NOT_ETCD, "usually port 2379"),
-        (Silence.FAILED, "check the members' hosts"),
+        (Silence.FAILED, "check the host of 10.0.0.1:2379, 10.0.0.2:2379"),
     ],
 )
 def test_nobody_answering_names_the_step_that_fits_the_reason(silence: Silence, step: str) -> None:

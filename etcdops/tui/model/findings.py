@@ -18,6 +18,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from etcdops.client.remedies import remedy
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.ids import NO_MEMBER, format_id
 from etcdops.tui.model.numbers import show_bytes, show_duration
@@ -94,33 +95,35 @@ def _nobody_answers(view: ClusterView) -> Iterator[Finding]:
     if view.answering or any(member.silence.alive for member in view.members):
         return
     reasons = sorted({member.error or member.silence.value for member in view.members} - {""})
-    steps = [
-        step.format(at=_places(member for member in view.members if member.silence is silence))
-        for silence, step in _TO_REACH.items()
-        if any(member.silence is silence for member in view.members)
-    ]
-    yield Finding(
-        "E101",
-        "cluster",
-        "no member answers",
-        "; ".join(steps) or "check the members' hosts, and that --endpoints names their client URLs",
-        detail="; ".join(reasons),
-    )
+    yield Finding("E101", "cluster", "no member answers", _how_to_reach(view.members), detail="; ".join(reasons))
+
+
+def _how_to_reach(members: Iterable[MemberView]) -> str:
+    """What to try first, one step for each kind of reason."""
+    places: dict[str, list[str]] = {}
+    for member in members:
+        step = remedy(member.error) or _TO_REACH.get(
+            member.silence, "check the host of {at}, and that it is a client URL"
+        )
+        places.setdefault(step, []).append(member.endpoint.partition("://")[2] or member.endpoint)
+    if len(places) > 1:
+        return "; ".join(_at(step, ", ".join(at)) for step, at in places.items())
+    return "; ".join(step.format(at=", ".join(at)) for step, at in places.items())
+
+
+def _at(step: str, places: str) -> str:
+    return step.format(at=places) if "{at}" in step else f"{places}: {step}"
 
 
 _TO_REACH = {
     Silence.REFUSED: "start the members at {at}, or give their client URLs with --endpoints",
     Silence.TIMED_OUT: "check host, network and firewall of {at}: ping them, look at the members' logs there",
-    Silence.TLS: "check --cacert, --cert, --key and the scheme (http, https) for {at}: the reason says which",
+    Silence.TLS: "check --cacert, --cert, --key and the scheme (http, https) for {at}",
     Silence.NAME: "correct the host name in --endpoints, or DNS: {at}",
     Silence.NOT_ETCD: "give client URLs with --endpoints (usually port 2379): at {at} another program answers",
     Silence.UNREACHABLE: "check host and network of {at}",
 }
 """What to try first, by the reason of the silence."""
-
-
-def _places(members: Iterable[MemberView]) -> str:
-    return ", ".join(member.endpoint.partition("://")[2] or member.endpoint for member in members)
 
 
 def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
@@ -251,7 +254,7 @@ def _silent_members(view: ClusterView) -> Iterator[Finding]:
                 "E202",
                 member.label,
                 f"{member.label} runs but does not let us in: {member.error or member.silence.value}",
-                "give credentials that may read status (--user), or the right certificates",
+                remedy(member.error) or "give credentials that may read status (--user), or the right certificates",
             )
         elif view.answering:
             yield _silent(view, member)
