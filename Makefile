@@ -9,12 +9,14 @@ JOBS   ?= 2
 ENGINE ?= node
 # What `make sim` runs, e.g. make sim SEEDS=10000, or SEEDS=500..600
 SEEDS  ?= 200
+# How many hosts `make hosts` brings up
+N      ?= 3
 # How long `make robustness` runs, minutes
 TIME   ?= 2
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast sim robustness bench format proto lock clean
+.PHONY: help venv etcd demo check test test-fast sim robustness bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +49,8 @@ check: venv  ## format, lint, types, import rules, fast tests
 
 test: venv  ## all tests; what this machine cannot run is listed by name with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
-	$(BIN)/pytest -q -n $(JOBS)
+	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
+	$(BIN)/pytest -q -n $(JOBS) --dist loadgroup
 
 # Without h2load the bench reads with its own load, and says so.
 bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
@@ -56,6 +59,15 @@ bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for
 
 sim: venv  ## simulated clusters under faults (SEEDS=200 JOBS=2); tests/sim/README.md
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs $(JOBS)
+
+hosts: venv  ## N=3 Debian hosts with systemd and sshd on a bridge of their own (root); tests/hosts/README.md
+	@$(BIN)/python -m tests.hosts up $(N)
+
+hosts-down: venv  ## remove every trace of them
+	@$(BIN)/python -m tests.hosts down
+
+hosts-base: venv  ## build the root they start from (once, one to three minutes)
+	@$(BIN)/python -m tests.hosts base
 
 # Real processes under faults: make robustness TIME=10 ENGINE=etcd-3.5 SEED=7 (minutes; node, etcd-3.5, etcd-3.4)
 robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SEED=); tests/robustness/README.md

@@ -11,6 +11,9 @@ import pytest
 
 from tests.support.real_etcd import EtcdBinaries, RealCluster, find_etcd, new_cluster, node_with
 
+# Real hosts: see tests/hosts/README.md.
+pytest_plugins = ["tests.hosts.plugin"]
+
 MakeCluster = Callable[..., RealCluster]
 
 
