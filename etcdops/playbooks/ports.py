@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 # Below Linux's range for outgoing connections (32768 and up): there, a peer that dials a stopped member again and
 # again may be given the member's own port, connect to itself, and keep the port from the restarted member.
-_FIRST, _LAST = 15_000, 32_000
+_FIRST, _LAST = 24_000, 32_000
 _TRIES_MAX = 10_000
 _CONNECT_TIMEOUT_S = 0.5
 
