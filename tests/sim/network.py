@@ -19,7 +19,7 @@ from etcdops.node.peer.admission import Admission
 from etcdops.node.peer.identity import Identity
 from etcdops.node.peer.port import PeerHandler, PeerRoutes
 from etcdops.node.peer.snapshot_file import received_path
-from etcdops.node.peer.status import PeerStats
+from etcdops.node.peer.status import PeerStats, SavedImages
 from etcdops.node.raft.types import Message, MessageType
 from etcdops.node.version import SERVER_VERSION
 from tests.sim.loop import MemberLoop, SimLoop
@@ -166,6 +166,7 @@ class SimTransport:
         routes: PeerRoutes,
         clock: Clock,
         dial_timeout_s: float,
+        saved_images: SavedImages,
     ) -> None:
         self.member_id = member_id
         self.handler = handler

@@ -132,7 +132,7 @@ class ClusterService:
 
     def promote(self, message: bytes, answer: Answer) -> None:
         target = MemberID(decode(pb.MemberPromoteRequest, message).ID)
-        done = partial(self._promoted, answer)
+        done = partial(self._answer_members, answer)
         if self._server.is_leader:
             self.local_promote(target, done)
         else:
@@ -146,14 +146,19 @@ class ClusterService:
             error = may_promote(server.members.voters())
         if error is not None:
             self._reject("promote", target, error)
-            done(error)
+            self._promoted(done, error)
             return
-        self._configure(ConfChangeType.ADD_NODE, target, promotion_json(target), done)
+        self._configure(ConfChangeType.ADD_NODE, target, promotion_json(target), partial(self._promoted, done))
 
-    def _promoted(self, answer: Answer, error: EtcdError | None) -> None:
+    def _promoted(self, done: Callable[[EtcdError | None], None], error: EtcdError | None) -> None:
+        """Counted by the leader only. Source: etcd server/etcdserver/server.go, PromoteMember."""
+        metrics = self._server.metrics
         if error is None:
-            self._server.metrics.learner_promotions += 1
-        self._answer_members(answer, error)
+            metrics.learner_promotions += 1
+        else:
+            failed = metrics.learner_promotions_failed
+            failed[error.text] = failed.get(error.text, 0) + 1
+        done(error)
 
     def _configure(
         self, kind: ConfChangeType, target: MemberID, context: bytes, done: Callable[[EtcdError | None], None]

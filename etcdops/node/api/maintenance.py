@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from time import perf_counter
 
 from etcdops.ids import NO_MEMBER, MemberID
 from etcdops.node.api.answer import Answer, Handler, Headers, decode
@@ -46,7 +47,6 @@ class MaintenanceService:
         self._headers = headers
         self._work_files = work_files
         self._downgrade = Downgrade(server)
-        self.defragmenting = False
 
     def handlers(self) -> dict[str, Handler]:
         return {
@@ -93,8 +93,8 @@ class MaintenanceService:
         """Blocks this member while it lasts, as in etcd; the content does not change."""
         decode(pb.DefragmentRequest, message)
         log.info("starting defragment")
-        started = self._server.clock.monotonic()
-        self.defragmenting = True
+        metrics, monotonic = self._server.metrics, self._server.clock.monotonic
+        started, metrics.defragmenting = monotonic(), True
         try:
             self._server.state.defragment()
         except StorageFailed as error:
@@ -102,8 +102,8 @@ class MaintenanceService:
             answer.fail(STORE_REFUSED)
             return
         finally:
-            self.defragmenting = False
-        self._server.metrics.defragment_s.observe(self._server.clock.monotonic() - started)
+            metrics.defragmenting = False
+        metrics.defragment_s.observe(monotonic() - started)
         log.info("finished defragment")
         answer.raw(b"")
 
@@ -114,13 +114,15 @@ class MaintenanceService:
             return
 
         def work() -> int:
+            started = perf_counter()
             try:
                 state.write_snapshot(path)
                 return content_hash(path)
             finally:
+                hash_s.observe(perf_counter() - started)
                 path.unlink(missing_ok=True)
 
-        revision = state.mvcc.revision
+        revision, hash_s = state.mvcc.revision, self._server.metrics.hash_s
 
         def done(found: int | None, error: BaseException | None) -> None:
             if found is None:
@@ -138,11 +140,14 @@ class MaintenanceService:
         if stored is not None:
             self._answer_hash_kv(answer, stored, None)
         elif self._committed(answer):
-            path = state.path
+            path, hash_kv_s = state.path, self._server.metrics.hash_kv_s
 
             def work() -> HashKV:
+                started = perf_counter()
                 with StateReader(path) as reader:
-                    return reader.hash_kv(revision)
+                    found = reader.hash_kv(revision)
+                hash_kv_s.observe(perf_counter() - started)
+                return found
 
             self._server.run_in_background(work, partial(self._answer_hash_kv, answer))
 

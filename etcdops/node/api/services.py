@@ -103,14 +103,16 @@ class EtcdServices:
                 methods[path] = Unary(self._guard_unary(self._unary[path], row, stats))
             else:
                 methods[path] = Stream(self._guard_stream(self._streams[path], row, stats))
-        return Methods(methods)
+        return Methods(methods, self._server.metrics.client_traffic)
 
     def _guard_unary(self, handler: Handler, row: Row, stats: RpcStats) -> UnaryHandler:
-        headers = self._headers
+        headers, metrics = self._headers, self._server.metrics
 
         def handle(message: bytes, call: UnaryCall) -> None:
             stats.started += 1
-            error = self._refusal(call.metadata.get("hasleader") == "true", row)
+            metadata = call.metadata
+            metrics.count_client("unary", metadata.get("client-api-version", "unknown"))
+            error = self._refusal(metadata.get("hasleader") == "true", row)
             try:
                 if error is not None:
                     raise error()
@@ -122,8 +124,11 @@ class EtcdServices:
         return handle
 
     def _guard_stream(self, handler: StreamService, row: Row, stats: RpcStats) -> StreamHandler:
+        metrics = self._server.metrics
+
         def handle(call: StreamCall) -> None:
             stats.started += 1
+            metrics.count_client("stream", call.metadata.get("client-api-version", "unknown"))
             error = self._refusal(requires_leader(call.metadata), row)
             if error is not None:
                 stats.count_failed(error.code)

@@ -61,6 +61,7 @@ class SnapshotSession:
         self._file: BinaryIO | None = None
         self._sent = 0
         self._open = True
+        self._started = server.clock.monotonic()
         self._look: TimerHandle | None = None
         # Written by the copying thread, `_copied` last: what it counts has been hashed and can be read from the file.
         self._digest = hashlib.sha256()
@@ -95,6 +96,8 @@ class SnapshotSession:
 
     def _on_copied(self, info: SnapshotInfo | None, error: BaseException | None) -> None:
         if info is not None:
+            server = self._server
+            server.metrics.backend_snapshot_s.observe(server.clock.monotonic() - self._started)
             self._pump()
             # The open file is enough: whatever happens now, nothing is left behind.
             self._path.unlink(missing_ok=True)

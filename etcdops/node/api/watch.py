@@ -107,6 +107,7 @@ class WatchSession:
         try:
             request = pb.WatchRequest.FromString(message)
         except DecodeError:
+            self._server.metrics.count_stream_failure("receive", "watch")
             self.end(unreadable_message(pb.WatchRequest, message))
             return
         match request.WhichOneof("request_union"):
@@ -205,6 +206,7 @@ class WatchSession:
             encoded = list(map(self._event_fields, events))
         else:
             encoded = [self._event_fields.joined(events)]
+        self._server.metrics.events_sent += len(events)
         if watch_id in self._fragment:
             for message in fragments(header, watch_id, encoded, self._size_max_bytes):
                 self._send(message)

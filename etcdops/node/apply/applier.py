@@ -37,6 +37,7 @@ from etcdops.node.apply.compactor import CallLater, Compactor
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.quota import LEASE_BYTES, Quota, put_cost, txn_cost
 from etcdops.node.apply.ranges import range_outcome
+from etcdops.node.histogram import exponential
 from etcdops.node.lease.lessor import Lessor
 from etcdops.node.member.registry import MemberRegistry
 from etcdops.node.raft.types import ConfChange, Entry
@@ -98,6 +99,8 @@ class Applier:
             wire.FIELD_CLUSTER_MEMBER_ATTR_SET: self._member_attr_set,
             wire.FIELD_DOWNGRADE_INFO_SET: self._downgrade_info_set,
         }
+        metrics.applies_s = {number: (exponential(0.0001, 20), exponential(0.0001, 20)) for number in self._handlers}
+        metrics.compactions = self.compactor.stats
         self._use(state)
 
     def _use(self, state: StateStore) -> None:
@@ -160,6 +163,7 @@ class Applier:
         return applied
 
     def _report(self, request: wire.InternalRequest, error: EtcdError | None, took_s: float) -> None:
+        self._metrics.applies_s[request.field][error is None].observe(took_s)
         if error is not None:
             reports.failed(request, error)
         if took_s > self.slow_after_s:
@@ -286,7 +290,6 @@ class Applier:
         for key, lease in attachments:
             self._lessor.attach(key, lease)
         if events:
-            self._metrics.events += len(events)
             for event in events:
                 if event.create:
                     self.keys_count += 1
@@ -325,12 +328,13 @@ class Applier:
         error = self._lessor.grant(lease, decoded.TTL)
         if error is not None:
             return Outcome(error=error)
-        self._metrics.leases_granted += 1
+        metrics, granted = self._metrics, self._lessor.get(lease)
+        assert granted is not None
+        metrics.leases_granted += 1
+        metrics.lease_ttls_s.observe(granted.ttl_s)
         if not available:
             self.over_quota()
             return Outcome(error=NO_SPACE)
-        granted = self._lessor.get(lease)
-        assert granted is not None
         return Outcome(_LEASE_ID_TAG + varint(lease) + _LEASE_TTL_TAG + varint(granted.ttl_s), self._mvcc.revision)
 
     def _lease_revoke(self, request: bytes) -> Outcome:

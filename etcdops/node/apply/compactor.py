@@ -7,8 +7,11 @@ start, and does not change any answer while it lasts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import perf_counter, time
 from typing import Protocol
 
+from etcdops.node.histogram import Histogram, exponential
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 
 ROWS_PER_STEP = 1000
@@ -21,7 +24,22 @@ CallLater = Callable[[float, Callable[[], None]], object]
 """The loop's timer: run a function after some seconds."""
 
 
+@dataclass(slots=True)
+class CompactionStats:
+    """What compactions have done since the start."""
+
+    keys: int = 0
+    """Old revisions that were removed."""
+    last_at: float = 0.0
+    """Unix seconds of the end of the last one; 0 = none yet."""
+    steps_ms: Histogram = field(default_factory=lambda: exponential(1.0, 13))
+    """How long everybody else had to wait each time."""
+    runs_ms: Histogram = field(default_factory=lambda: exponential(100.0, 14))
+
+
 class CompactingMvcc(Protocol):
+    @property
+    def compacted_changes(self) -> int: ...
     def compact_step(self, rows_max: int) -> bool: ...
 
 
@@ -45,6 +63,8 @@ class Compactor:
         self._on_failure = on_failure
         self.rows_per_step = ROWS_PER_STEP
         self.pause_s = PAUSE_S
+        self.stats = CompactionStats()
+        self._started_ms = 0.0
         self._running = False
         self._waiting: list[Callable[[], None]] = []
 
@@ -60,6 +80,7 @@ class Compactor:
         """A compaction was scheduled, or may have been interrupted before this start."""
         if not self._running:
             self._running = True
+            self._started_ms = _now_ms()
             self._call_later(0.0, self._step)
 
     def when_done(self, done: Callable[[], None]) -> None:
@@ -70,8 +91,12 @@ class Compactor:
             done()
 
     def _step(self) -> None:
+        mvcc, stats = self._state.mvcc, self.stats
+        removed, started_ms = mvcc.compacted_changes, _now_ms()
         try:
-            finished = self._state.mvcc.compact_step(self.rows_per_step)
+            finished = mvcc.compact_step(self.rows_per_step)
+            stats.keys += mvcc.compacted_changes - removed
+            stats.steps_ms.observe(_now_ms() - started_ms)
             if finished:
                 self._state.commit()
         except NoSpace:
@@ -84,6 +109,12 @@ class Compactor:
             self._call_later(self.pause_s, self._step)
             return
         self._running = False
+        stats.runs_ms.observe(_now_ms() - self._started_ms)
+        stats.last_at = time()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done()
+
+
+def _now_ms() -> float:
+    return perf_counter() * 1000

@@ -36,6 +36,7 @@ from etcdops.node.peer.identity import parse_id
 from etcdops.node.peer.peer import Peer
 from etcdops.node.peer.port import Answer
 from etcdops.node.peer.snapshot_file import received_path, save_database
+from etcdops.node.peer.status import PeerStats, SavedImages
 from etcdops.node.peer.stream import StreamKind
 from etcdops.node.raft.types import Message, MessageType
 from etcdops.node.zap_log import fields
@@ -65,13 +66,16 @@ class Book(Protocol):
 class RaftRoutes:
     """Requests of other members' raft. Every one is checked for version and cluster first."""
 
-    def __init__(self, environment: Environment, book: Book, snapshot_dir: Path, executor: Executor) -> None:
+    def __init__(
+        self, environment: Environment, book: Book, snapshot_dir: Path, executor: Executor, saved_images: SavedImages
+    ) -> None:
         self._environment = environment
         self._identity = environment.identity
         self._admission = environment.admission
         self._book = book
         self._snapshot_dir = snapshot_dir
         self._executor = executor
+        self.saved_images = saved_images
         self._cluster = {"X-Etcd-Cluster-ID": self._identity.cluster}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -206,15 +210,18 @@ class RaftRoutes:
         }
         _logger.info("receiving database snapshot", extra=fields(names))
         peer = self._book.find_peer(message.from_)
+        stats = peer.status.stats if peer is not None else PeerStats()
         started = clock.monotonic()
+        stats.snapshots_arriving += 1
         try:
-            size = await save_database(chunks(request), self._snapshot_dir, index, self._executor)
+            size = await save_database(chunks(request), self._snapshot_dir, index, self._executor, self.saved_images)
         except BODY_ERRORS as error:
             words = error_words(error)
             _logger.warning("failed to save incoming database snapshot", extra=fields(names, error=words))
-            if peer is not None:
-                peer.status.stats.snapshot_receive_failures += 1
+            stats.snapshot_receive_failures += 1
             return plain(500, f"failed to save KV snapshot ({words})", self._cluster)
+        finally:
+            stats.snapshots_arriving -= 1
         _logger.info(
             "saved database snapshot to disk",
             extra=fields(path=str(received_path(self._snapshot_dir, index)), bytes=size),
@@ -227,9 +234,9 @@ class RaftRoutes:
                 download_took=timedelta(seconds=clock.monotonic() - started),
             ),
         )
-        if peer is not None:
-            peer.status.stats.snapshots_received += 1
-            peer.status.stats.received_bytes += size
+        stats.snapshots_received += 1
+        stats.snapshot_receives_s.observe(clock.monotonic() - started)
+        stats.received_bytes += size
         return self._taken(self._admission.receive_snapshot(message))
 
     # Senders

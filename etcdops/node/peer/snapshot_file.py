@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
 from pathlib import Path
+from time import perf_counter
 from typing import BinaryIO, cast
 
 from etcdops.ids import LogIndex
+from etcdops.node.peer.status import SavedImages
 from etcdops.snapshot.checksum import sync, sync_folder
 
 _PORTION_BYTES = 1024 * 1024
@@ -24,7 +26,9 @@ def received_path(folder: Path, index: LogIndex) -> Path:
     return folder / f"{index:016x}.snap.db"
 
 
-async def save_database(chunks: AsyncIterator[bytes], folder: Path, index: LogIndex, executor: Executor) -> int:
+async def save_database(
+    chunks: AsyncIterator[bytes], folder: Path, index: LogIndex, executor: Executor, saved: SavedImages
+) -> int:
     """Write `chunks` to `received_path(folder, index)` and return how many bytes they were.
 
     A file that is already there under that name is kept: the same index is the same state. Whatever `chunks` raises
@@ -34,6 +38,7 @@ async def save_database(chunks: AsyncIterator[bytes], folder: Path, index: LogIn
     loop = asyncio.get_running_loop()
     file = _create_temporary(folder)
     size, complete = 0, False
+    started = perf_counter()
     try:
         portion = bytearray()
         async for chunk in chunks:
@@ -42,8 +47,10 @@ async def save_database(chunks: AsyncIterator[bytes], folder: Path, index: LogIn
             if len(portion) >= _PORTION_BYTES:
                 await loop.run_in_executor(executor, file.write, portion)
                 portion = bytearray()
-        await loop.run_in_executor(executor, _complete, file, bytes(portion), received_path(folder, index))
+        fsync_s = await loop.run_in_executor(executor, _complete, file, bytes(portion), received_path(folder, index))
         complete = True
+        saved.fsyncs_s.observe(fsync_s)
+        saved.saves_s.observe(perf_counter() - started)
     finally:
         if not complete:
             executor.submit(_discard, file)
@@ -55,15 +62,19 @@ def _create_temporary(folder: Path) -> BinaryIO:
     return cast(BinaryIO, tempfile.NamedTemporaryFile(dir=folder, prefix="tmp", delete=False))
 
 
-def _complete(file: BinaryIO, rest: bytes, path: Path) -> None:
+def _complete(file: BinaryIO, rest: bytes, path: Path) -> float:
+    """Returns: how long the fsync took."""
     file.write(rest)
+    started = perf_counter()
     sync(file)
+    fsync_s = perf_counter() - started
     file.close()
     if path.exists():
         os.unlink(file.name)
-        return
-    os.replace(file.name, path)
-    sync_folder(path.parent)
+    else:
+        os.replace(file.name, path)
+        sync_folder(path.parent)
+    return fsync_s
 
 
 def _discard(file: BinaryIO) -> None:

@@ -58,20 +58,22 @@ class SnapshotSender:
         """Begin to send the SNAP `message` and the file at `path`; raft is told once how it went, however it ends."""
         self._status.stats.snapshots_in_flight += 1
         sent: list[bool] = []
+        started = self._environment.clock.monotonic()
 
         async def send() -> None:
             sent.append(await self._send(message, path))
 
         task = self._environment.tasks.spawn(send(), f"snapshot to {format_id(self._peer)}")
         # Not in `send`: a task that is cancelled before its first step never gets there.
-        task.add_done_callback(lambda _: self._ended(sent == [True]))
+        task.add_done_callback(lambda _: self._ended(sent == [True], started))
         return task
 
-    def _ended(self, sent: bool) -> None:
+    def _ended(self, sent: bool, started: float) -> None:
         stats, handler = self._status.stats, self._environment.handler
         stats.snapshots_in_flight -= 1
         if sent:
             stats.snapshots_sent += 1
+            stats.snapshot_sends_s.observe(self._environment.clock.monotonic() - started)
         else:
             stats.snapshot_send_failures += 1
             handler.report_unreachable(self._peer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from etcdops.clock import Clock
 from etcdops.ids import MemberID, format_id
-from etcdops.node.histogram import Histogram
+from etcdops.node.histogram import Histogram, exponential
 from etcdops.node.zap_log import fields
 
 _logger = logging.getLogger(__name__)
@@ -32,10 +32,23 @@ class PeerStats:
     snapshot_receive_failures: int = 0
     snapshots_in_flight: int = 0
     """Being sent now: goes up and down."""
+    snapshots_arriving: int = 0
+    """Being received now: goes up and down."""
+    snapshot_sends_s: Histogram = field(default_factory=lambda: exponential(0.1, 10))
+    snapshot_receives_s: Histogram = field(default_factory=lambda: exponential(0.1, 10))
     round_trip_s: float = 0.0
     """Smoothed round trip of the probes; 0 before the first answer."""
     round_trips_s: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_BUCKETS_S))
     """Of every probe that was answered."""
+
+
+@dataclass(slots=True)
+class SavedImages:
+    """Database images that arrived, whoever sent them. Source: etcd server/etcdserver/api/snap/metrics.go."""
+
+    saves_s: Histogram = field(default_factory=lambda: exponential(0.1, 10))
+    """From the first byte to the complete file."""
+    fsyncs_s: Histogram = field(default_factory=lambda: exponential(0.001, 14))
 
 
 class PeerStatus:

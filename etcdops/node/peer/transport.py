@@ -30,7 +30,7 @@ from etcdops.node.peer.member_routes import MemberRoutes
 from etcdops.node.peer.peer import Peer, Remote
 from etcdops.node.peer.port import Answer, PeerHandler, PeerRoutes
 from etcdops.node.peer.raft_routes import PREFIX, RaftRoutes
-from etcdops.node.peer.status import PeerStats
+from etcdops.node.peer.status import PeerStats, SavedImages
 from etcdops.node.peer.tasks import Tasks
 from etcdops.node.peer.urls import parse_peer_urls
 from etcdops.node.raft.types import Message
@@ -72,6 +72,7 @@ class Transport:
         dial_timeout_s: float = 2.0,
         server_tls: ssl.SSLContext | None = None,
         client_tls: ssl.SSLContext | None = None,
+        saved_images: SavedImages | None = None,
     ) -> None:
         self._identity = Identity(member_id, cluster_id, tuple(peer_urls), version)
         self._handler = handler
@@ -80,6 +81,7 @@ class Transport:
         self._clock = clock or SystemClock()
         self._dial_timeout_s = dial_timeout_s
         self._client_tls = client_tls
+        self._saved_images = saved_images or SavedImages()
         self._listener = PeerListener(self._handle, server_tls)
         self._urls: dict[MemberID, tuple[str, ...]] = {}
         self._peers: dict[MemberID, Peer] = {}
@@ -250,7 +252,7 @@ class Transport:
         )
         # One thread, as snapshot_file wants it: a file is closed only after its last write.
         executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="peer-snapshot")
-        raft = RaftRoutes(environment, self, self._snapshot_dir, executor)
+        raft = RaftRoutes(environment, self, self._snapshot_dir, executor, self._saved_images)
         return _Running(environment, executor, raft, MemberRoutes(environment, self._routes))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -164,6 +164,7 @@ class UnaryServerCall(ServerCall):
             return True
         if messages:
             self._started = True
+            self._connection.traffic.received_bytes += len(messages[0])
             self._run(self._method.handler, messages[0], self)
         return True
 
@@ -234,10 +235,13 @@ class StreamServerCall(ServerCall):
 
     def _take(self, data: bytes) -> None:
         try:
-            self._inbox.extend(self._reader.feed(data))
+            messages = self._reader.feed(data)
         except RpcError as error:
             self.refuse(error)
             return
+        for message in messages:
+            self._connection.traffic.received_bytes += len(message)
+        self._inbox.extend(messages)
         self._deliver()
 
     def _deliver(self) -> None:

@@ -58,6 +58,7 @@ class ServerConnection:
         self.peer = peer
         self.deadlines = deadlines
         self._methods = methods
+        self.traffic = methods.traffic
         self._now = now
         self._wake = wake
         self._port = port_factory(self, limits.streams_max)
@@ -226,6 +227,7 @@ class ServerConnection:
         if stream_id not in self._calls:
             return
         port = self._port
+        self.traffic.sent_bytes += len(message)
         framed_bytes = len(message) + 5
         if self._goes_at_once(stream_id, framed_bytes):
             port.respond(stream_id, call.answer_head, prefix(message) + message, OK_TRAILERS)
@@ -253,6 +255,7 @@ class ServerConnection:
         self.send_response_head(call)
         self._wake()
         self._pings.forgiven = True
+        self.traffic.sent_bytes += len(message)
         if stream_id not in self._outbox and self._goes_at_once(stream_id, len(message) + 5):
             self._port.send_data(stream_id, prefix(message) + message)
             return True

@@ -148,17 +148,27 @@ class Stream:
 Method = Unary | Stream
 
 
+@dataclass(slots=True)
+class Traffic:
+    """Bytes of all messages, as they are encoded, without gRPC's and HTTP/2's own."""
+
+    received_bytes: int = 0
+    sent_bytes: int = 0
+
+
 class Methods(Mapping[str, Method]):
     """Every method a server has, by path: `/package.Service/Method`. Built once, then read-only.
 
     Raises: ValueError - a path of another form.
     """
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
+    def __init__(self, methods: Mapping[str, Method], traffic: Traffic | None = None) -> None:
         for path in methods:
             if path.count("/") != 2 or not path.startswith("/") or path.endswith("/") or "//" in path:
                 raise ValueError(f"not a gRPC method path: {path!r}")
         self._methods = dict(methods)
+        self.traffic = traffic or Traffic()
+        """What all connections have carried."""
         self._services = frozenset(path.split("/")[1] for path in methods)
 
     def __getitem__(self, path: str) -> Method:

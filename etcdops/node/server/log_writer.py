@@ -51,12 +51,13 @@ class ThreadedLogWriter:
         self._sync = sync
 
     def append(self, hard_state: HardState | None, entries: tuple[Entry, ...], done: Callable[[], None]) -> None:
-        def job() -> float:
+        def job() -> tuple[float, int]:
             started = time.perf_counter()
             self._raft_log.append(hard_state, entries, sync=self._sync)
-            return time.perf_counter() - started
+            return time.perf_counter() - started, self._raft_log.written_bytes
 
-        def finished(took_s: float) -> None:
+        def finished(found: tuple[float, int]) -> None:
+            took_s, self._metrics.wal_written_bytes = found
             self._metrics.wal_fsync_s.observe(took_s)
             if took_s > SLOW_FSYNC_S:
                 log.warning(
@@ -87,8 +88,14 @@ class ThreadedLogWriter:
         Nothing to do when the log started over at a received snapshot since that was found out.
         """
 
-        def job() -> None:
+        def job() -> float:
+            started = time.perf_counter()
             if self._raft_log.snapshot.index <= metadata.index:
                 self._raft_log.record_snapshot(metadata, keep_entries_after=keep_after)
+            return time.perf_counter() - started
 
-        self._thread.submit(job, lambda _: done())
+        def finished(took_s: float) -> None:
+            self._metrics.snapshot_recorded_s.observe(took_s)
+            done()
+
+        self._thread.submit(job, finished)

@@ -18,6 +18,7 @@ from etcdops.node.member.registry import MemberRegistry
 from etcdops.node.peer.port import PeerRoutes
 from etcdops.node.peer.remote import Reachable
 from etcdops.node.peer.snapshot_file import received_path
+from etcdops.node.peer.status import SavedImages
 from etcdops.node.peer.transport import Transport
 from etcdops.node.raft.types import ConfChange, ConfChangeType, Message
 from etcdops.node.server.driver import Driver
@@ -46,6 +47,7 @@ class Peers:
         routes: PeerRoutes,
         clock: Clock,
         dial_timeout_s: float,
+        saved_images: SavedImages,
         removed: Callable[[], None],
         call_later: Callable[..., object],
     ) -> None:
@@ -67,6 +69,7 @@ class Peers:
             routes=routes,
             clock=clock,
             dial_timeout_s=dial_timeout_s,
+            saved_images=saved_images,
         )
 
     def serve(self, driver: Driver, images: Images) -> None:

@@ -41,6 +41,8 @@ class Proposals:
         # Ends are in order because every proposal gets the same time: the oldest is always on the left.
         self._ends: deque[tuple[float, float, int]] = deque()
         self._unsent: list[Unsent] = []
+        self.failed = 0
+        """Proposals whose time was over."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -86,6 +88,7 @@ class Proposals:
             done = self._waiting.pop(request_id, None)
             if done is not None:
                 expired = True
+                self.failed += 1
                 done(Outcome(error=error(started)))
         if expired and self._unsent:
             # Without a leader nobody else takes them out.

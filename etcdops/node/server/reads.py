@@ -48,6 +48,9 @@ class Reads:
         self._queue: list[_Waiter] = []
         self._round: _Round | None = None
         self._confirmed: deque[tuple[LogIndex, list[_Waiter]]] = deque()
+        self.slow = self.failed = 0
+        """Rounds that were not answered in time, and that a change of the leader ended. etcd's slowReadIndex and
+        readIndexFailed."""
 
     def add(self, now: float, done: Done) -> None:
         """`done(None)` once a local read is linearizable, or `done(error)`."""
@@ -86,6 +89,7 @@ class Reads:
         """
         if self._round is not None:
             waiters, self._round = self._round.waiters, None
+            self.failed += 1
             _answer(waiters, errors.LEADER_CHANGED)
 
     def tick(self, now: float) -> None:
@@ -95,6 +99,7 @@ class Reads:
             round_.waiters = _expire(round_.waiters, now - self._timeout_s)
             if not round_.waiters:
                 self._round = None
+                self.slow += 1
             elif now - round_.asked_at >= RETRY_S:
                 self._ask_again(now)
         self._confirmed = deque(

@@ -125,6 +125,7 @@ class Server:
             routes=self.services.peer_routes,
             clock=clock,
             dial_timeout_s=1.0 + config.election_timeout_ms / 1000,
+            saved_images=self.metrics.saved_images,
             removed=self._removed,
             call_later=loop.call_later,
         )
@@ -299,7 +300,9 @@ class Server:
             self._next_lease_look = now + LEASE_LOOK_S
             self.services.lease_expiry.tick()
         self._images.after_apply(self._machine.applied_index, self._machine.applied_term, self._core.conf_state)
-        self.metrics.proposals_pending = len(self._driver.proposals)
+        metrics, driver = self.metrics, self._driver
+        metrics.proposals_pending, metrics.proposals_failed = len(driver.proposals), driver.proposals.failed
+        metrics.slow_read_indexes, metrics.read_indexes_failed = driver.reads.slow, driver.reads.failed
 
     # ServerPort: what the API sees.
 
@@ -450,12 +453,14 @@ class Server:
 
     def _load_snapshot(self, snapshot: Snapshot, done: Callable[[], None]) -> None:
         metadata = snapshot.metadata
+        self.metrics.snapshot_applying = True
         log.info("applying snapshot", extra=fields(incoming_leader_snapshot_index=int(metadata.index)))
 
         def replace() -> None:
             try:
                 self._recovered.replace(self._peers.received_image(metadata.index))
                 self.state.keep_conf_state(metadata.conf_state)
+                self.metrics.snapshot_applying = False
                 done()
             except Exception as error:  # noqa: BLE001 - there is no state to go on with
                 self._failed(error)

@@ -45,6 +45,8 @@ class Compactor:
         self.finished = read_mark(connection, Meta.FINISHED_COMPACTION)
         self.scheduled = max(self.scheduled, self.finished)
         self.hashes: list[HashKV] = []
+        self.removed = 0
+        """Changes that were forgotten since this was made."""
         self._work: Generator[None, None, None] | None = None
         self._rows_max = 0
         if self.pending:
@@ -106,6 +108,7 @@ class Compactor:
             if deleted_key is not None and rev < tombstones_below:
                 changes.append((rev,))
                 keys.append((deleted_key, rev))
+        self.removed += len(changes)
         self._batch.write_many(_FORGET_CHANGE, changes)
         self._batch.write_many(_FORGET_KEY, keys)
 

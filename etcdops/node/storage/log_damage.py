@@ -25,6 +25,7 @@ from typing import Final
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, checkpoint number, salt 1 and 2, checksum 1 and 2
 _FRAME: Final = struct.Struct(">6I")  # page number, database pages after a commit or 0, salt 1 and 2, checksum 1 and 2
+FRAME_HEADER_BYTES: Final = _FRAME.size
 _MAGIC_LITTLE: Final = 0x377F0682
 _MAGIC_BIG: Final = 0x377F0683
 _U32: Final = 0xFFFF_FFFF

@@ -198,6 +198,11 @@ class Mvcc:
             raise failure(error, self._path, "compacting") from error
 
     @property
+    def compacted_changes(self) -> int:
+        """Changes that compactions have removed since the store was opened."""
+        return self._compactor.removed
+
+    @property
     def compaction_pending(self) -> bool:
         """`compact_step` has work to do."""
         return self._compactor.pending

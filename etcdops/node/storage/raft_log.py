@@ -31,7 +31,7 @@ from etcdops.node.storage.database import (
     refusal,
 )
 from etcdops.node.storage.errors import NoSpace, StorageFailed
-from etcdops.node.storage.log_damage import header_problem, tail_problem
+from etcdops.node.storage.log_damage import FRAME_HEADER_BYTES, header_problem, tail_problem
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state, entry_chain, row_crc
 from etcdops.snapshot.sqlite_schema import FileKind, to_signed, to_unsigned
 
@@ -82,6 +82,7 @@ class RaftLog:
         self._snapshot = SnapshotMetadata()
         self._base = (0, 0, 0)  # index, term, chain
         self._last = (0, 0)  # index, chain
+        self._page_bytes = int(str(connection.pragma("page_size"))) + FRAME_HEADER_BYTES
 
     @classmethod
     def create(
@@ -171,6 +172,12 @@ class RaftLog:
     def snapshot(self) -> SnapshotMetadata:
         """The one recorded last."""
         return self._snapshot
+
+    @property
+    def written_bytes(self) -> int:
+        """Bytes written to the file since it was opened: whole pages, as SQLite writes them. The storage thread's."""
+        pages, _ = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)
+        return pages * self._page_bytes
 
     # --- writes ---
 

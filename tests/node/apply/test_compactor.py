@@ -14,7 +14,7 @@ class Store:
 
     def __init__(self, steps: list[bool | StorageFailed]) -> None:
         self._steps = deque(steps)
-        self.commits = 0
+        self.commits = self.compacted_changes = 0
 
     @property
     def mvcc(self) -> Store:
@@ -24,6 +24,7 @@ class Store:
         step = self._steps.popleft()
         if isinstance(step, StorageFailed):
             raise step
+        self.compacted_changes += 5
         return step
 
     def commit(self) -> None:
@@ -58,6 +59,9 @@ def test_steps_have_pauses_and_the_end_is_committed() -> None:
     timers.run()
     assert (done, timers.delays) == ([-1, 1], [0.0, PAUSE_S, PAUSE_S])
     assert not compactor.running
+    stats = compactor.stats
+    assert (stats.keys, stats.steps_ms.buckets()[-1][1], stats.runs_ms.buckets()[-1][1]) == (15, 3, 1)
+    assert stats.last_at > 0
 
 
 def test_a_full_disk_is_waited_for() -> None:

@@ -11,6 +11,7 @@ from etcdops.ids import ClusterID, MemberID
 from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.member.member import Member
 from etcdops.node.peer.port import PeerRoutes
+from etcdops.node.peer.status import SavedImages
 from etcdops.node.raft.types import ConfChange, ConfChangeSingle, ConfChangeType
 from etcdops.node.server.peers import Peers
 from etcdops.node.server.recovered import Recovered
@@ -46,6 +47,7 @@ async def test_a_member_with_an_address_that_cannot_be_dialled_is_only_out_of_re
         snapshot_dir=tmp_path,
         routes=PeerRoutes(),
         clock=ManualClock(),
+        saved_images=SavedImages(),
         dial_timeout_s=1.0,
         removed=lambda: pytest.fail("nobody was removed"),
         call_later=lambda *arguments: None,

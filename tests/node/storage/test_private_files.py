@@ -48,10 +48,11 @@ def _filled(directory: DataDir) -> StateStore:
 
 
 def test_the_files_of_a_running_member_are_private(tmp_path: Path) -> None:
-    """Also SQLite's own beside the two databases."""
+    """Also SQLite's own beside the two databases, and an image that is on its way out."""
     directory = DataDir.open(tmp_path / "data")
     state = _filled(directory)
     log = RaftLog.create(directory.wal, member_id=MemberID(1), cluster_id=ClusterID(2))
+    state.write_snapshot(directory.snapshots / "image.db")
     assert {path.name for path in directory.member.iterdir()} >= {"state.db-wal", "state.db-shm", "wal.db-wal"}
     assert _modes(directory.root) == {}
     log.close()
