@@ -6,7 +6,7 @@ import enum
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 
@@ -42,6 +42,10 @@ class Row:
     """The target is for the node's own value, not for its ratio to etcd."""
 
     @property
+    def title(self) -> str:
+        return f"{self.section}: {self.name}"
+
+    @property
     def ratio(self) -> float:
         """The node's value divided by etcd's; 0 when etcd has none."""
         return self.node / self.etcd if self.etcd else 0.0
@@ -59,6 +63,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """The most our load can do."""
+
+    kind: str
+    """Of calls: "puts" or "reads"."""
+
+    rate: float
+    """Calls a second, against a server that stores nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A whole run."""
 
@@ -69,6 +84,9 @@ class Report:
     """Versions, machine and options: what one must know to compare two runs."""
 
     rows: Sequence[Row]
+    ceilings: Sequence[Ceiling] = ()
+    why: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By the title of a row that falls short: where the node's time goes."""
 
     @property
     def short(self) -> list[Row]:
@@ -126,6 +144,8 @@ def save(report: Report, path: Path) -> None:
     data = {
         "taken_at": report.taken_at,
         "setting": dict(report.setting),
+        "ceilings": [asdict(ceiling) for ceiling in report.ceilings],
+        "why": {title: list(lines) for title, lines in report.why.items()},
         "rows": [{**asdict(row), "ratio": round(row.ratio, 4), "verdict": row.verdict} for row in report.rows],
     }
     write(path, json.dumps(data, indent=1) + "\n")
@@ -147,4 +167,5 @@ def load(path: Path) -> Report:
         Row(**{**{name: value for name, value in row.items() if name in names}, "better": Better(row["better"])})
         for row in data["rows"]
     ]
-    return Report(data["taken_at"], data["setting"], rows)
+    ceilings = tuple(Ceiling(**one) for one in data.get("ceilings", ()))
+    return Report(data["taken_at"], data["setting"], rows, ceilings, data.get("why", {}))

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.bench.put_load import KEY, VALUE_BYTES, call
+from tests.bench.put_load import KEY, PATH, VALUE_BYTES, call
 from tests.fakes.http2_client import message
 from tests.support.real_etcd import RealCluster, RealMember, poll_until
 
@@ -74,8 +74,8 @@ def _leads(answer: dict[str, object]) -> bool:
     return bool(answer.get("leader") == header["member_id"])
 
 
-def fill(member: RealMember, first: int, end: int) -> None:
-    """Put the bench's keys with numbers in [first, end), many in one transaction."""
+def fill(member: RealMember, first: int, end: int) -> float:
+    """Put the bench's keys with numbers in [first, end), many in one transaction. Returns: keys a second."""
     source = os.urandom(VALUE_BYTES)
     one = pb.RequestOp(request_put=pb.PutRequest(key=KEY % 0, value=source)).SerializeToString()
     # A request with one operation starts with the field's tag and the length; the rest repeats.
@@ -87,7 +87,25 @@ def fill(member: RealMember, first: int, end: int) -> None:
         return message(b"".join(before + KEY % number + after for number in itertools.islice(numbers, OPS_A_TXN)))
 
     txns = -(-(end - first) // OPS_A_TXN)
-    call([member.url], _TXN, next_txn, connections=8, in_flight=1, calls=txns, timeout_s=FILL_TIMEOUT_S)
+    load = call([member.url], _TXN, next_txn, connections=8, in_flight=1, calls=txns, timeout_s=FILL_TIMEOUT_S)
+    return (end - first) / load.took_s
+
+
+def fill_singly(member: RealMember, first: int, end: int) -> float:
+    """The same with one put for each key, by 100 clients. Returns: puts a second."""
+    request = pb.PutRequest(key=KEY % 0, value=os.urandom(VALUE_BYTES)).SerializeToString()
+    before, after = message(request).split(KEY % 0, 1)
+    numbers = iter(range(first, end))
+    load = call(
+        [member.url],
+        PATH,
+        lambda: before + KEY % next(numbers) + after,
+        connections=10,
+        in_flight=10,
+        calls=end - first,
+        timeout_s=FILL_TIMEOUT_S,
+    )
+    return load.rate
 
 
 def start_timed(member: RealMember, timeout_s: float) -> float:

@@ -6,7 +6,8 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from tests.bench.chart import chart
-from tests.bench.figures import Better, Report, Row, Verdict, load, save, table
+from tests.bench.ceilings import needed
+from tests.bench.figures import Better, Ceiling, Report, Row, Verdict, load, save, table
 
 ROWS = (
     Row("1 member", "puts, 100 clients", "puts/s", 8000.0, 2400.0, target=0.35),
@@ -14,7 +15,9 @@ ROWS = (
     Row("growth", "puts at many keys < few", "of those", 0.5, 0.9, target=0.8, own=True),
     Row("growth", "start-up", "s", 0.0, 0.3, Better.LOWER),
 )
-REPORT = Report("2026-01-01T00:00:00+00:00", {"etcd": "3.5.16"}, ROWS)
+CEILINGS = (Ceiling("puts", 40_000.0),)
+WHY = {"1 member: puts, 100 clients": ["  50.0%  1 calls  file.py:1 function"]}
+REPORT = Report("2026-01-01T00:00:00+00:00", {"etcd": "3.5.16"}, ROWS, CEILINGS, WHY)
 
 
 def test_a_row_is_judged_by_its_ratio_or_by_the_nodes_own_value() -> None:
@@ -34,11 +37,17 @@ def test_the_table_shows_both_values_the_ratio_and_what_falls_short() -> None:
     assert table(ROWS, markdown=True)[2].startswith("| 1 member: puts, 100 clients | puts/s |")
 
 
+def test_the_load_is_held_against_the_fastest_member() -> None:
+    """A load that is as fast as a member measures itself."""
+    assert needed(list(ROWS), "puts") == 8000.0
+    assert needed(list(ROWS), "reads") == 0.0
+
+
 def test_what_is_saved_is_read_back_the_same(tmp_path: Path) -> None:
     """Charts are drawn from saved runs too."""
     path = tmp_path / "deep" / "bench.json"
     save(REPORT, path)
-    assert load(path) == Report(REPORT.taken_at, REPORT.setting, list(ROWS))
+    assert load(path) == Report(REPORT.taken_at, REPORT.setting, list(ROWS), CEILINGS, WHY)
     assert [entry.name for entry in path.parent.iterdir()] == ["bench.json"]
 
 
