@@ -29,7 +29,8 @@ _STYLE = """
   .small { fill: #59636e } .tick { fill: #59636e; font-size: 10.5px; text-anchor: middle }
   .right { text-anchor: end } .number { text-anchor: end; font-variant-numeric: tabular-nums }
   .card { fill: #f6f8fa; stroke: #d1d9e0 } .grid { stroke: #d1d9e0 } .equal { stroke: #59636e }
-  .ahead { fill: #2f9e68 } .behind { fill: #6ea8dc } .short { fill: #d9703b } .target { stroke: #1f2328; stroke-width: 2 }
+  .ahead { fill: #2f9e68 } .behind { fill: #6ea8dc } .short { fill: #d9703b }
+  .target { stroke: #1f2328; stroke-width: 2 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .small, .tick { fill: #9198a1 } .card { fill: #151b23; stroke: #3d444d }
     .grid { stroke: #2a313c } .equal { stroke: #9198a1 } .target { stroke: #e6edf3 }

@@ -57,8 +57,8 @@ def test_the_chart_has_a_bar_for_every_figure_and_colours_what_falls_short() -> 
     root = ElementTree.fromstring(chart(REPORT))
     bars = [rect for rect in root.iter(_SVG + "rect") if rect.get("class") in ("short", "ahead", "behind")]
     assert [bar.get("class") for bar in bars] == ["short", "behind", "behind"]
-    ends = {float(bar.get("x", "")) + float(bar.get("width", "")) for bar in bars}
-    assert len(ends) == 1, "all of them end where both engines are equal"
+    ends = [float(bar.get("x", "")) + float(bar.get("width", "")) for bar in bars]
+    assert max(ends) - min(ends) < 2, "all of them end where both engines are equal"
     longest, *_ = sorted(bars, key=lambda bar: -float(bar.get("width", "")))
     assert longest is bars[0]
     texts = [element.text or "" for element in root.iter(_SVG + "text")]
