@@ -14,46 +14,173 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeVar, cast
 
 from tests.support.ports import free_ports
 from tests.support.real_etcd import RealMember
 
 T = TypeVar("T")
 
-_PIECE_BYTES = 64 * 1024
-_DIAL_TIMEOUT_S = 5.0
-_LOOP_TIMEOUT_S = 10.0
+_ON_THE_WAY_BYTES_MAX = 4 * 1024 * 1024
+"""Of one connection in one direction; then its sender has to wait, as for a kernel's buffers."""
 
-
-@dataclass
-class Direction:
-    """What happens to data from one member to another."""
-
-    passing: asyncio.Event = field(default_factory=asyncio.Event)
-    cut: bool = False
-    delay_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.passing.set()
+_LOOP_TIMEOUT_S = 30.0
 
 
 @dataclass(eq=False)
+class Direction:
+    """What happens to data from one member to another."""
+
+    held: bool = False
+    cut: bool = False
+    delay_s: float = 0.0
+    pipes: set[_Pipe] = field(default_factory=set)
+
+
+class _End(asyncio.Protocol):
+    """One of the two sockets of a connection."""
+
+    def __init__(self, connection: _Connection) -> None:
+        self.connection = connection
+        self.transport: asyncio.Transport | None = None
+        self.out: _Pipe | None = None
+        """Where what is received here goes."""
+        self.full = False
+        """Its peer does not read as fast as it is written to."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.connection.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        assert self.out is not None
+        self.out.put(data)
+
+    def pause_writing(self) -> None:
+        self.full = True
+
+    def resume_writing(self) -> None:
+        self.full = False
+        self.connection.pump()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # HTTP between members never half closes: when one socket ends, so does the other.
+        self.transport = None
+        self.connection.reset()
+
+
+class _Pipe:
+    """What one connection carries in one direction, on its way."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, direction: Direction, source: _End, sink: _End) -> None:
+        self._loop = loop
+        self._direction = direction
+        self._source = source
+        self._sink = sink
+        self._pieces: deque[tuple[float, bytes]] = deque()
+        """Each with the time when it is due."""
+        self._size_bytes = 0
+        direction.pipes.add(self)
+
+    def put(self, data: bytes) -> None:
+        self._pieces.append((self._loop.time() + self._direction.delay_s, data))
+        self._size_bytes += len(data)
+        if self._size_bytes > _ON_THE_WAY_BYTES_MAX and self._source.transport is not None:
+            self._source.transport.pause_reading()
+        self.pump()
+
+    def pump(self) -> None:
+        """Deliver what is due and may pass."""
+        sink = self._sink.transport
+        if self._direction.held or sink is None or self._sink.full:
+            return
+        while self._pieces and not self._sink.full:
+            due, data = self._pieces[0]
+            if due > self._loop.time():
+                self._loop.call_at(due, self.pump)
+                break
+            self._pieces.popleft()
+            self._size_bytes -= len(data)
+            sink.write(data)
+        if self._size_bytes <= _ON_THE_WAY_BYTES_MAX and self._source.transport is not None:
+            self._source.transport.resume_reading()
+
+    def forget(self) -> None:
+        self._direction.pipes.discard(self)
+        self._pieces.clear()
+
+
 class _Connection:
     """`dialler` called `target`."""
 
-    dialler: str
-    target: str
-    transports: list[asyncio.WriteTransport]
+    def __init__(self, links: Links, target: str, port: int) -> None:
+        self._links = links
+        self.target = target
+        self._port = port
+        self.dialler = ""
+        self.near, self.far = _End(self), _End(self)
+        self._pipes: list[_Pipe] = []
+        self._dialling: asyncio.Task[object] | None = None
+
+    def made(self, end: _End) -> None:
+        """One of the two sockets is connected."""
+        self._links.connections.add(self)
+        if end is self.near:
+            self._accepted()
+        else:
+            self.pump()
+
+    def _accepted(self) -> None:
+        assert self.near.transport is not None
+        ports = self.near.transport.get_extra_info("peername")[1], self.near.transport.get_extra_info("sockname")[1]
+        dialler = self._links.owner_of(*ports)
+        if dialler is None:
+            self.near.transport.abort()  # its process has ended already
+            return
+        self.dialler = dialler
+        there, back = self._links.directions[dialler, self.target], self._links.directions[self.target, dialler]
+        if there.cut or back.cut:
+            self.near.transport.abort()
+            return
+        loop = self._links.loop
+        self.near.out = _Pipe(loop, there, self.near, self.far)
+        self.far.out = _Pipe(loop, back, self.far, self.near)
+        self._pipes = [self.near.out, self.far.out]
+        self._dialling = loop.create_task(self._dial())
+        self._dialling.add_done_callback(lambda _: self._forget_when_over())
+
+    async def _dial(self) -> None:
+        try:
+            await self._links.loop.create_connection(lambda: self.far, "127.0.0.1", self._port)
+        except OSError:
+            self.reset()  # the member is down
+            return
+        if self.near.transport is None:
+            self.reset()  # the dialler has hung up meanwhile
+
+    def pump(self) -> None:
+        for pipe in self._pipes:
+            pipe.pump()
 
     def reset(self) -> None:
-        for transport in self.transports:
-            transport.abort()
+        """End both sockets; nothing that is on its way arrives."""
+        for pipe in self._pipes:
+            pipe.forget()
+        for end in (self.near, self.far):
+            if end.transport is not None:
+                end.transport.abort()
+        self._forget_when_over()
+
+    def _forget_when_over(self) -> None:
+        over = self.near.transport is None and self.far.transport is None
+        if over and (self._dialling is None or self._dialling.done()):
+            self._links.connections.discard(self)
 
 
 class Links:
@@ -63,12 +190,11 @@ class Links:
     """
 
     def __init__(self, owner_of: Callable[[int, int], str | None]) -> None:
-        self._owner_of = owner_of
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
-        self._directions: dict[tuple[str, str], Direction] = defaultdict(Direction)
-        self._connections: set[_Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.owner_of = owner_of
+        self.loop = asyncio.new_event_loop()
+        self.directions: dict[tuple[str, str], Direction] = defaultdict(Direction)
+        self.connections: set[_Connection] = set()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="links", daemon=True)
         self._servers: list[asyncio.Server] = []
 
     def __enter__(self) -> Self:
@@ -79,21 +205,17 @@ class Links:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._run(self._close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(_LOOP_TIMEOUT_S)
-        self._loop.close()
+        self.loop.close()
 
     def listen(self, member: str, port: int) -> int:
         """Open the proxy in front of this member, whose peer port is `port` on loopback; returns the proxy's port."""
         (front,) = free_ports(1)
 
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = self._loop.create_task(self._accept(member, port, reader, writer))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
         async def serve() -> None:
-            self._servers.append(await asyncio.start_server(accept, "127.0.0.1", front))
+            connection = partial(_Connection, self, member, port)
+            self._servers.append(await self.loop.create_server(lambda: connection().near, "127.0.0.1", front))
 
         self._run(serve())
         return front
@@ -104,7 +226,11 @@ class Links:
 
     def hold(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Nothing goes from the first to the second of each pair until `heal`."""
-        self._run(self._change(pairs, lambda direction: direction.passing.clear()))
+
+        def hold(direction: Direction) -> None:
+            direction.held = True
+
+        self._run(self._change(pairs, hold))
 
     def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Connections that carry these directions are reset, until `heal`."""
@@ -126,10 +252,9 @@ class Links:
         """These directions, or all, are as they were at first."""
 
         def heal(direction: Direction) -> None:
-            direction.cut, direction.delay_s = False, 0.0
-            direction.passing.set()
+            direction.held, direction.cut, direction.delay_s = False, False, 0.0
 
-        self._run(self._change(list(self._directions) if pairs is None else pairs, heal))
+        self._run(self._change(list(self.directions) if pairs is None else pairs, heal))
 
     # On the loop.
 
@@ -138,71 +263,24 @@ class Links:
     ) -> None:
         changed = set(pairs)
         for pair in changed:
-            change(self._directions[pair])
-        for connection in list(self._connections) if reset else ():
+            direction = self.directions[pair]
+            change(direction)
+            for pipe in list(direction.pipes):
+                pipe.pump()
+        for connection in list(self.connections) if reset else ():
             if {(connection.dialler, connection.target), (connection.target, connection.dialler)} & changed:
                 connection.reset()
-
-    async def _accept(self, target: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await self._carry(target, port, reader, writer)
-        except (OSError, TimeoutError):
-            pass  # one end has gone
-        finally:
-            await _abort(writer)
-
-    async def _carry(self, target: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        dialler = self._owner_of(writer.get_extra_info("peername")[1], writer.get_extra_info("sockname")[1])
-        if dialler is None:
-            return  # its process has ended already
-        there, back = self._directions[dialler, target], self._directions[target, dialler]
-        if there.cut or back.cut:
-            return
-        far_reader, far_writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), _DIAL_TIMEOUT_S)
-        connection = _Connection(dialler, target, [writer.transport, far_writer.transport])
-        self._connections.add(connection)
-        pumps = [
-            asyncio.ensure_future(_pump(reader, far_writer, there)),
-            asyncio.ensure_future(_pump(far_reader, writer, back)),
-        ]
-        try:
-            # When one direction ends, so does the other: HTTP between members never half closes.
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            self._connections.discard(connection)
-            await _abort(far_writer)
 
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
-        while self._tasks:
-            # More than once: asyncio.wait_for forgets a cancellation that comes when its work has just been done.
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks, timeout=0.1)
+        while self.connections:
+            for connection in list(self.connections):
+                connection.reset()
+            await asyncio.sleep(0.01)
 
     def _run(self, work: Coroutine[None, None, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_LOOP_TIMEOUT_S)
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction) -> None:
-    while data := await reader.read(_PIECE_BYTES):
-        if direction.delay_s:
-            await asyncio.sleep(direction.delay_s)
-        await direction.passing.wait()
-        writer.write(data)
-        await writer.drain()
-
-
-async def _abort(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-    try:
-        await writer.wait_closed()
-    except OSError:
-        pass  # it was reset
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(_LOOP_TIMEOUT_S)
 
 
 def owner_of_connection(local_port: int, remote_port: int, pids: dict[str, int]) -> str | None:

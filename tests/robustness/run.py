@@ -33,6 +33,7 @@ _LOAD_START_TIMEOUT_S = 30.0
 _LOAD_STOP_TIMEOUT_S = 30.0
 _LEASES_END_TIMEOUT_S = 30.0
 _CALL_TIMEOUT_S = 10.0
+_ANSWER_TIMEOUT_S = 30.0
 
 
 def run(engine: Engine, options: Options, folder: Path, show: Callable[[str], None] = lambda text: None) -> Verdict:
@@ -200,9 +201,16 @@ def _leases(member: RealMember) -> list[int]:
 
 
 def _ask(member: RealMember, path: str, request: Message, answer: type[Answer]) -> Answer:
-    """One call; raises grpc.RpcError."""
+    """Asked until it is answered: on a busy machine leaders change without any fault. Raises: grpc.RpcError."""
+    deadline = time.monotonic() + _ANSWER_TIMEOUT_S
     client = Client(member.url)
     try:
-        return client.call(path, request, answer, timeout_s=_CALL_TIMEOUT_S)
+        while True:
+            try:
+                return client.call(path, request, answer, timeout_s=_CALL_TIMEOUT_S)
+            except grpc.RpcError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
     finally:
         client.close()

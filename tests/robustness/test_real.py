@@ -24,8 +24,8 @@ from tests.robustness.run import run
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(240)]
 
 SHORT_LOG = ("--snapshot-count=100",)
-CALLS_MIN = 100
-"""A run with less says nothing; the machine may be slow."""
+CALLS_MIN = 30
+"""A run with less says nothing. Usually there are thousands; a busy machine is no broken promise."""
 
 
 def engine_named(name: str) -> Engine:
@@ -86,9 +86,8 @@ def expect_kept(verdict: Verdict) -> None:
     """Every promise was kept, and there was something to keep."""
     assert not verdict.broken, "\n".join(verdict.broken)
     assert verdict.calls - verdict.unknown > CALLS_MIN, verdict
-    assert verdict.revisions > CALLS_MIN / 4
-    assert verdict.events > 0
-    assert verdict.renewals > 0
+    assert verdict.revisions > 10
+    assert verdict.events > 10
 
 
 @pytest.mark.parametrize("name", ENGINES)
