@@ -40,7 +40,8 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.use_local_subchannel_pool", 1),
 )
-_FAILURES = (grpc.aio.AioRpcError, asyncio.TimeoutError, grpc.aio.UsageError)
+_FAILURES = (grpc.aio.AioRpcError, asyncio.TimeoutError, grpc.aio.UsageError, asyncio.InvalidStateError)
+"""InvalidStateError: something was to be said on a stream that has just ended."""
 
 
 def _same(message: bytes) -> bytes:
