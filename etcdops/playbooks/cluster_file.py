@@ -11,8 +11,8 @@ from pathlib import Path
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.errors import UsageError
+from etcdops.files import make_folder, sync_folder
 from etcdops.playbooks.plan import Json
-from etcdops.snapshot.checksum import sync_folder
 
 FILE_NAME = "cluster.json"
 SCHEMA = "etcdops.cluster/1"
@@ -94,7 +94,7 @@ class ClusterSpec:
 
     def save(self) -> None:
         """Write the description, replacing the old one as a whole."""
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.directory)
         path = self.directory / FILE_NAME
         part = path.with_suffix(".part")
         with part.open("w", encoding="utf-8") as file:

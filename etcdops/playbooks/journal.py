@@ -6,7 +6,8 @@
     {"event": "failed",  "at": ..., "step": ID, "error": "..."}
     {"event": "finished" | "abandoned", "at": ...}     last line of a run that needs no more
 
-A line cut short by a crash is no line: it is dropped and its event happens again.
+A line cut short by a crash is no line: it is dropped and its event happens again. After a loss of power its end may be
+there without its beginning, which then is zeros.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import cast
 
 from etcdops.clock import Clock
 from etcdops.errors import ClusterUnsafe, EtcdopsError
+from etcdops.files import make_folder, sync_folder
 from etcdops.playbooks.plan import Json, Plan, Result
-from etcdops.snapshot.checksum import sync_folder
 
 SUFFIX = ".jsonl"
 
@@ -58,7 +59,7 @@ class Journal:
     @classmethod
     def create(cls, folder: Path, plan: Plan, clock: Clock, *, name: str) -> Journal:
         """Start the journal of a new run; its first line is the plan."""
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(folder)
         journal = cls(folder / f"{name}{SUFFIX}", clock)
         os.close(os.open(journal.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         sync_folder(folder)
@@ -127,7 +128,7 @@ def run_lock(folder: Path) -> Iterator[None]:
 
     Raises: ClusterUnsafe - another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -157,7 +158,9 @@ def _complete_lines(path: Path) -> Iterator[Mapping[str, Json]]:
 
 
 def _end_of_last_line(raw: bytes) -> int:
-    return raw.rfind(b"\n") + 1
+    end = raw.rfind(b"\n") + 1
+    begin = raw.rfind(b"\n", 0, max(end - 1, 0)) + 1
+    return begin if b"\0" in raw[begin:end] else end
 
 
 def _plan(line: Mapping[str, Json], path: Path) -> Plan:

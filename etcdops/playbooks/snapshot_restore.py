@@ -10,6 +10,7 @@ from pathlib import Path
 
 from etcdops import ids
 from etcdops.errors import UsageError
+from etcdops.files import fill_directory, is_vacant
 from etcdops.ids import padded_id
 from etcdops.playbooks.cluster_file import Engine, EngineKind
 from etcdops.playbooks.member_command import MemberStart, client_urls_beside, shown_program
@@ -55,7 +56,7 @@ class RestoredMember:
 
 
 def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredMember:
-    """Make the data directory. Nothing is overwritten.
+    """Make the data directory: all of it, or nothing has its name. Nothing is overwritten.
 
     Raises: UsageError - the directory is in use, the member is not in --initial-cluster, or no tool fits; EtcdopsError.
     """
@@ -65,6 +66,8 @@ def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredM
         raise UsageError(
             f"--initial-cluster does not name {request.name!r}", hint=f"it names {request.initial_cluster}"
         )
+    if not is_vacant(request.data_dir):
+        raise UsageError(f"{request.data_dir} is not empty", hint="move it aside first; nothing is overwritten")
     revision = report.revision + request.bump if request.bump else report.current_revision
     restored_with = (_restore_etcd if report.format is SnapshotFormat.ETCD else _restore_node)(
         report, request, members, own, revision
@@ -108,13 +111,12 @@ def _restore_node(
             f"{report.path} is a snapshot of the bundled node: etcd cannot serve it",
             hint="leave out --etcd and --restore-tool to make the data directory of a node",
         )
-    restore_node(
-        report.path,
+    bumped = revision if request.bump else 0
+    fill_directory(
         request.data_dir,
-        name=own.name,
-        members=members,
-        token=request.token,
-        revision=revision if request.bump else 0,
+        lambda folder: restore_node(
+            report.path, folder, name=own.name, members=members, token=request.token, revision=bumped
+        ),
     )
     return "etcdops"
 
@@ -128,14 +130,21 @@ def _restore_etcd(
             hint="name it with --etcd PATH, so that the restore tool of its version is used",
         )
     tool = etcd_tools.find_tool(request.etcd, tool=request.tool)
-    target = etcd_tools.RestoreTarget(own.name, request.data_dir, own.peer_urls, request.initial_cluster, request.token)
+
+    def restore(data_dir: Path, snapshot: Path, *, has_checksum: bool, bump: int = 0) -> None:
+        target = etcd_tools.RestoreTarget(own.name, data_dir, own.peer_urls, request.initial_cluster, request.token)
+        etcd_tools.restore(tool, snapshot, target, has_checksum=has_checksum, bump=bump)
+
     if not request.bump or tool.can_bump:
-        etcd_tools.restore(tool, report.path, target, has_checksum=report.has_checksum, bump=request.bump)
+        fill_directory(
+            request.data_dir,
+            lambda data_dir: restore(data_dir, report.path, has_checksum=report.has_checksum, bump=request.bump),
+        )
         return tool.label
     with tempfile.TemporaryDirectory(prefix="etcdops-restore-", dir=request.data_dir.absolute().parent) as folder:
         bumped = Path(folder) / "bumped.db"
         rewrite_bumped(report.path, bumped, revision=revision)
-        etcd_tools.restore(tool, bumped, target, has_checksum=True)
+        fill_directory(request.data_dir, lambda data_dir: restore(data_dir, bumped, has_checksum=True))
     return f"{tool.label} (the revision was raised by etcdops)"
 
 

@@ -2,7 +2,9 @@
 
 The first part of a run is warm-up: caches fill, files reach their size. What follows is cut into equal parts; the
 median of each part forgets single peaks, and the median of the slopes between all pairs of parts (Theil-Sen) forgets a
-whole part that was odd. Growth is that slope times the time that was looked at.
+whole part that was odd. What goes up and down like the teeth of a saw, as entries do until the raft log is cut, can
+still look like a slope: so the low end must have risen as well. Growth is the smaller of the two, over the time that
+was looked at.
 """
 
 from __future__ import annotations
@@ -77,7 +79,15 @@ def judge(measure: Measure, times_s: Sequence[float], values: Sequence[float]) -
     points = [_middle(kept[len(kept) * part // PARTS : len(kept) * (part + 1) // PARTS]) for part in range(PARTS)]
     slope = statistics.median((late[1] - early[1]) / (late[0] - early[0]) for early, late in combinations(points, 2))
     took_s = kept[-1][0] - kept[0][0]
-    return Finding(measure, statistics.median(value for _, value in kept), slope * took_s, took_s)
+    third = len(kept) // 3
+    lifted = 1.5 * (_low_end(kept[-third:]) - _low_end(kept[:third]))  # their middles are two thirds apart
+    growth = min(slope * took_s, lifted) if slope > 0 else slope * took_s
+    return Finding(measure, statistics.median(value for _, value in kept), growth, took_s)
+
+
+def _low_end(part: Sequence[tuple[float, float]]) -> float:
+    """What nearly all values are above."""
+    return sorted(value for _, value in part)[len(part) // 20]
 
 
 def _middle(part: Sequence[tuple[float, float]]) -> tuple[float, float]:

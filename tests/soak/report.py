@@ -44,13 +44,12 @@ def table(outcome: Outcome) -> list[str]:
 
 def _row(outcome: Outcome, member: str, finding: Finding) -> str:
     measure = finding.measure
-    longest = max(outcome.lives_of(member), key=len)
     shown = "".join(
         f"{value / measure.unit:9.2f}"
         for value in (finding.median, finding.growth, finding.allowed, finding.growth_an_hour)
     )
     verdict = "flat" if finding.flat else "GROWS"
-    spark = sparkline([getattr(one, measure.name) for one in longest])
+    spark = sparkline([getattr(one, measure.name) for one in outcome.samples[member]])
     return f"  {member:8}{measure.title:24}{shown}  {verdict:7}  {spark}"
 
 

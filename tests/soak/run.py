@@ -68,13 +68,14 @@ class Outcome:
         return list(found.values())
 
     def findings(self) -> list[tuple[str, Finding]]:
-        """Verdicts on the longest life of each member."""
+        """Verdicts on the members with one long life: a restarted one grows until its caches are full again."""
         found = []
-        for member in self.samples:
-            longest = max(self.lives_of(member), key=len, default=[])
+        for member, samples in self.samples.items():
+            if len(self.lives_of(member)) != 1:
+                continue
             for measure in MEASURES:
-                values = [getattr(one, measure.name) for one in longest]
-                finding = judge(measure, [one.at_s for one in longest], values)
+                values = [getattr(one, measure.name) for one in samples]
+                finding = judge(measure, [one.at_s for one in samples], values)
                 if finding is not None:
                     found.append((member, finding))
         return found

@@ -47,6 +47,9 @@ def test_noise_peaks_and_the_warm_up_are_not_growth_and_a_slow_leak_is() -> None
     assert not _growth(rss, [one + (60 * _MIB if number % 50 == 7 else 0) for number, one in enumerate(noise)])
     assert not _growth(rss, [one - max(0, 100 - number) * 0.5 * _MIB for number, one in enumerate(noise)])
     assert not _growth(rss, [one + (number % 60) * 0.3 * _MIB for number, one in enumerate(noise)]), "teeth of a saw"
+    big_teeth = [one + (number % 67) * 0.6 * _MIB for number, one in enumerate(noise)]
+    assert not _growth(rss, big_teeth), "also those that do not fit the parts"
+    assert _growth(rss, [one + number * 0.06 * _MIB for number, one in enumerate(big_teeth)])
     assert _growth(rss, [one + number * 0.04 * _MIB for number, one in enumerate(noise)])
     assert _growth(_BY_NAME["fds"], [40.0 + number // 20 for number in range(400)])
     assert judge(rss, [0.0, 1.0], [1.0, 9.0]) is None, "two samples are no series"

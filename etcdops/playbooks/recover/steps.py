@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etcdops.errors import EtcdopsError, SnapshotCorrupt
+from etcdops.files import fill_directory
 from etcdops.playbooks.cluster_file import FILE_NAME, EngineKind, MemberSpec, load_cluster
 from etcdops.playbooks.local_cluster import START_TIMEOUT_S
 from etcdops.playbooks.occupants import occupants_of
@@ -169,19 +170,12 @@ def _bump_step(run: RecoveryRun) -> Step:
 
 
 def _restore_step(run: RecoveryRun, spec: MemberSpec) -> Step:
-    unfinished = spec.data_dir.with_name(f"{spec.data_dir.name}.restoring")
-
     async def checked() -> bool:
         return spec.data_dir.exists()
 
     async def acted() -> None:
-        if unfinished.exists():
-            shutil.rmtree(unfinished)  # ours, of a run that was cut off; old data is elsewhere
-        unfinished.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(_require_same_snapshot, run)
-        await asyncio.to_thread(_restore, run, spec, unfinished)
-        unfinished.rename(spec.data_dir)
-        sync_folder(spec.data_dir.parent)
+        await asyncio.to_thread(fill_directory, spec.data_dir, lambda data_dir: _restore(run, spec, data_dir))
 
     return SimpleStep(f"restore:{spec.name}", f"restore {spec.name} from the snapshot", acted, checked)
 

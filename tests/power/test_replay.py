@@ -1,0 +1,52 @@
+"""Loss of power at every moment: a sample of what `make power` goes through as a whole, and mistakes that it finds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.power.recording import find_strace
+from tests.power.replay import replay
+from tests.power.scenario import play
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.slow,
+    pytest.mark.timeout(240),
+    pytest.mark.skipif(find_strace() is None, reason="no strace here: apt-get install strace"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Members that are started by the dozen say little of interest, and are stopped before they have said it."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("name", ["first-start", "writes", "maintenance", "membership", "forced", "lagging"])
+def test_no_loss_of_power_takes_what_was_promised(tmp_path: Path, name: str) -> None:
+    """D-2: from every state a member starts, holds what it acknowledged, takes writes, and starts again."""
+    result = replay(play(name, tmp_path / "run"), cuts_max=40, states_max=40)
+    assert result.started == 40
+    assert not result.failures, "\n".join(str(failure) for failure in result.failures)
+
+
+@pytest.mark.parametrize(
+    ("bug", "name"),
+    [
+        ("raft-log-not-synced", "first-start"),
+        ("folder-not-synced", "first-start"),
+        ("new-files-not-synced", "first-start"),
+        ("log-cut-without-checkpoint", "writes"),
+        ("image-not-synced", "lagging"),
+    ],
+)
+def test_an_fsync_that_is_left_out_is_found(tmp_path: Path, bug: str, name: str) -> None:
+    """The replay above can fail."""
+    result = replay(play(name, tmp_path / "run", bug=bug), cuts_max=120, states_max=150, stop_at_failure=True)
+    assert result.failures
