@@ -50,7 +50,7 @@ check: venv  ## format, lint, types, import rules, fast tests
 test: venv  ## all tests; what this machine cannot run is listed by name with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
-	$(BIN)/pytest -q -n $(JOBS) --dist loadgroup
+	$(BIN)/pytest -q -n $(JOBS)
 
 # Without h2load the bench reads with its own load, and says so.
 bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)

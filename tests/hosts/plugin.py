@@ -7,35 +7,58 @@ A module that does not care what the one before did to the hosts uses `dirty_hos
 
 from __future__ import annotations
 
-import fcntl
 import os
-import time
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 import pytest
 
-from tests.hosts.base import CACHE
+from tests.hosts.base import ROOT
 from tests.hosts.hosts import Hosts
 from tests.hosts.requirement import REQUIRED, why_not
 
 COUNT: Final = 3
-_OWNER_TIMEOUT_S: Final = 150.0
 _FIXTURES: Final = {"hosts_session", "hosts", "dirty_hosts", "needs_hosts"}
 _TEST_TIMEOUT_S: Final = 180
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on hosts are slow and real, and all go to one worker of pytest-xdist (with --dist loadgroup)."""
+    """Tests on hosts are slow and real, and have more time than others."""
     for item in items:
         if _FIXTURES.isdisjoint(getattr(item, "fixturenames", ())):
             continue
-        for mark in (pytest.mark.slow, pytest.mark.real, pytest.mark.xdist_group("hosts")):
+        for mark in (pytest.mark.slow, pytest.mark.real):
             item.add_marker(mark)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_TEST_TIMEOUT_S))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Tests one by one to whichever worker is free, but every module that imports `tests.hosts` to the same one.
+
+    Two sets of hosts would starve each other. The groups of pytest-xdist 3.8 are no help: they write to a field that
+    tests no longer have in pytest 9.2, and would give them names that --last-failed does not know.
+    """
+    from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it has no types
+
+    if config.getoption("dist") != "load":
+        return None  # asked for by somebody who knows why
+    scheduler = LoadGroupScheduling(config, log)
+    scheduler._split_scope = _worker_group
+    return scheduler
+
+
+def _worker_group(test: str) -> str:
+    return "hosts" if _uses_hosts(test.partition("::")[0]) else test
+
+
+@cache
+def _uses_hosts(module: str) -> bool:
+    return re.search(r"^(from|import) tests\.hosts\b", (ROOT / module).read_text(), re.MULTILINE) is not None
 
 
 @pytest.fixture(scope="session")
@@ -52,12 +75,11 @@ def needs_hosts() -> None:
 @pytest.fixture(scope="session")
 def hosts_session(needs_hosts: None) -> Iterator[Hosts]:
     """The session's three hosts, in whatever state. Tests take `hosts`."""
-    with _owner():
-        hosts = Hosts.start(COUNT)
-        try:
-            yield hosts
-        finally:
-            hosts.stop()
+    hosts = Hosts.start(COUNT)
+    try:
+        yield hosts
+    finally:
+        hosts.stop()
 
 
 @pytest.fixture
@@ -77,30 +99,3 @@ def dirty_hosts(hosts_session: Hosts) -> Hosts:
     hosts_session.heal()
     hosts_session.power_on_all()
     return hosts_session
-
-
-@contextmanager
-def _owner() -> Iterator[None]:
-    """One worker of a pytest-xdist run has hosts at a time: two sets of three would starve each other."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
-        yield
-        return
-    CACHE.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + _OWNER_TIMEOUT_S
-    path = CACHE / f"owner-{run}.lock"
-    with open(path, "w") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    pytest.fail(
-                        "another worker of this run has the hosts; tests that need them share one: --dist loadgroup"
-                    )
-                time.sleep(0.2)
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
