@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from etcdops.remote.session import Ownership
 
-_SECRET = "(a secret: its content is not shown)"
+_NOT_SHOWN = "(a secret: its content is not shown)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ def difference(path: str, there: bytes | None, wanted: bytes | None, *, secret: 
     if there == wanted:
         return ""
     if secret:
-        return f"--- {path}\n+++ {path}\n{_SECRET}\n"
+        return f"--- {path}\n+++ {path}\n{_NOT_SHOWN}\n"
     old, new = (
         content.decode(errors="replace").splitlines() if content is not None else [] for content in (there, wanted)
     )
