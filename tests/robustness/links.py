@@ -1,7 +1,7 @@
 """Links between members that can be cut, by TCP proxies on loopback: no root is needed.
 
-Each member advertises the address of its proxy, so every connection between members passes one. Who dialled is found
-in /proc: the process that owns the other end. What a connection carries from A to B belongs to the direction (A, B),
+Each member advertises the address of its proxy, so every connection between members passes one. Who dialled is the
+process that owns the other end (owner.py). What a connection carries from A to B belongs to the direction (A, B),
 whoever dialled it; each direction can be
 
 - held: nothing is delivered, connections stay open and are accepted (a black hole); what was held comes late, as
@@ -18,7 +18,6 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar, cast
 
@@ -281,32 +280,3 @@ class Links:
 
     def _run(self, work: Coroutine[None, None, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(_LOOP_TIMEOUT_S)
-
-
-def owner_of_connection(local_port: int, remote_port: int, pids: dict[str, int]) -> str | None:
-    """Which of these processes has a TCP connection over IPv4 with these ports."""
-    inode = _inode_of(local_port, remote_port)
-    if inode is None:
-        return None
-    wanted = f"socket:[{inode}]"
-    for name, pid in pids.items():
-        try:
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                try:
-                    if str(descriptor.readlink()) == wanted:
-                        return name
-                except OSError:
-                    continue  # closed meanwhile
-        except OSError:
-            continue  # the process has ended
-    return None
-
-
-def _inode_of(local_port: int, remote_port: int) -> str | None:
-    """Of an open connection; one that waits to be forgotten belongs to nobody."""
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        ports = tuple(int(address.partition(":")[2], 16) for address in fields[1:3])
-        if ports == (local_port, remote_port) and fields[9] != "0":
-            return fields[9]
-    return None

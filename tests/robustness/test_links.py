@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.robustness.links import Links, owner_of_connection
+from tests.robustness.links import Links
+from tests.robustness.owner import owner_of_connection
 from tests.support.ports import free_ports
 
 WAIT_S = 5.0

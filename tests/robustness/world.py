@@ -17,10 +17,11 @@ import grpc
 from tests.model.broken import Broken
 from tests.robustness.engines import FLAGS, Engine
 from tests.robustness.holder import Holder
-from tests.robustness.links import Links, owner_of_connection
+from tests.robustness.links import Links
 from tests.robustness.lives import Lives
 from tests.robustness.namespaces import Namespaces
 from tests.robustness.node_process import OFFSET
+from tests.robustness.owner import owner_of_connection
 from tests.support.raw_client import RawClient
 from tests.support.real_etcd import RealCluster, RealMember, new_cluster
 
