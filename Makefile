@@ -11,12 +11,14 @@ ENGINE ?= node
 SEEDS  ?= 200
 # How many hosts `make hosts` brings up
 N      ?= 3
+# How long `make soak` runs, minutes
+MINUTES ?= 30
 # How long `make robustness` runs, minutes
 TIME   ?= 2
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast sim robustness bench hosts hosts-down hosts-base format proto lock clean
+.PHONY: help venv etcd demo check test test-fast sim robustness power soak bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +70,13 @@ hosts-down: venv  ## remove every trace of them
 
 hosts-base: venv  ## build the root they start from (once, one to three minutes)
 	@$(BIN)/python -m tests.hosts base
+
+power: venv  ## power lost at every moment of recorded runs, every state started from (JOBS=2); tests/power/README.md
+	@nice -n 5 $(BIN)/python -m tests.power --jobs $(JOBS) $(ARGS)
+
+soak: venv  ## does anything grow? MINUTES=30 ENGINE=node|etcd under clients that come and go; tests/soak/README.md
+	@if [ "$(ENGINE)" = etcd ]; then .ci/fetch-etcd >/dev/null; fi
+	@nice -n 5 $(BIN)/python -m tests.soak --minutes $(MINUTES) --engine $(ENGINE) $(ARGS)
 
 # Real processes under faults: make robustness TIME=10 ENGINE=etcd-3.5 SEED=7 (minutes; node, etcd-3.5, etcd-3.4)
 robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SEED=); tests/robustness/README.md

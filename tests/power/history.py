@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import NamedTuple
 
 from google.protobuf.message import Message
@@ -95,6 +95,12 @@ class Promise:
     entries: int = 0
     """The last entry that the member told a leader to have."""
 
+    term: int = 0
+    """The newest it told anybody."""
+
+    vote: tuple[int, int] = (0, 0)
+    """The newest term in which it gave its vote away, and to whom."""
+
     def __or__(self, other: Promise) -> Promise:
         """Both."""
-        return Promise(max(self.answers, other.answers), max(self.entries, other.entries))
+        return Promise(*map(max, astuple(self), astuple(other)))

@@ -13,18 +13,16 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etcdops.errors import StartRefused
-from etcdops.node.peer.codec import MalformedMessage
-from etcdops.node.peer.framing import MessageDecoder
-from etcdops.node.raft.types import MessageType
 from tests.power import boot
 from tests.power.boot import Broken
 from tests.power.client import answered
 from tests.power.disk import CrashState
 from tests.power.history import Promise
+from tests.power.peers import PeerStream
 from tests.power.recording import Sent
 from tests.power.scenario import DATA_DIR, Recorded, temporary_folder
 
@@ -167,21 +165,21 @@ class _Promises:
     def __init__(self, recorded: Recorded) -> None:
         events = recorded.recording.events
         when = answered(events, recorded.port)
-        left = sorted(when[call.port, call.stream] for call in recorded.calls if (call.port, call.stream) in when)
-        told = _told_leaders(recorded)
-        self._at: list[Promise] = []
-        self._next: list[int] = [0] * (len(events) + 1)
-        answers, entries, place = recorded.told_before, 0, 0
-        for number in range(len(events) + 1):
-            self._at.append(Promise(answers, entries))
-            while place < len(left) and left[place] == number:
-                answers, place = answers + 1, place + 1
-            entries = max(entries, told.get(number, 0))
-        change = len(events)
-        for number in range(len(events), -1, -1):
-            self._next[number] = change
-            if number > 0 and not isinstance(events[number - 1], Sent):
-                change = number - 1
+        terms = {
+            when[call.port, call.stream]: int(call.answer.header.raft_term)  # type: ignore[attr-defined]  # all have it
+            for call in recorded.calls
+            if (call.port, call.stream) in when
+        }
+        told = _told_members(recorded)
+        self._at = [Promise(recorded.told_before)]
+        for number in range(len(events)):
+            promise = self._at[-1] | told.get(number, Promise())
+            if number in terms:
+                promise = replace(promise, answers=promise.answers + 1) | Promise(term=terms[number])
+            self._at.append(promise)
+        self._next = [len(events)] * (len(events) + 1)
+        for number in range(len(events) - 1, -1, -1):
+            self._next[number] = self._next[number + 1] if isinstance(events[number], Sent) else number
 
     def at(self, cut: int) -> Promise:
         return self._at[cut]
@@ -191,61 +189,16 @@ class _Promises:
         return self._at[self._next[cut]]
 
 
-def _told_leaders(recorded: Recorded) -> dict[int, int]:
-    """By the event that sent it: up to which entry the member said to a leader that it has the log."""
-    found: dict[int, int] = {}
+def _told_members(recorded: Recorded) -> dict[int, Promise]:
+    """By the event that sent it: what the member told others of the cluster."""
+    found: dict[int, Promise] = {}
     if not recorded.peer_port:
         return found
-    streams: dict[int, _PeerStream] = {}
+    streams: dict[int, PeerStream] = {}
     for number, event in enumerate(recorded.recording.events):
         if isinstance(event, Sent) and event.local == recorded.peer_port:
-            index = streams.setdefault(event.remote, _PeerStream()).feed(event.data)
-            if index:
-                found[number] = index
+            found[number] = streams.setdefault(event.remote, PeerStream()).feed(event.data)
     return found
-
-
-class _PeerStream:
-    """The answers on one connection of a leader, an HTTP/1.1 response without end."""
-
-    def __init__(self) -> None:
-        self._head = b""
-        self._raw = b""
-        self._decoder: MessageDecoder | None = None
-        self._chunked = False
-        self._dead = False
-
-    def feed(self, data: bytes) -> int:
-        """The highest index acknowledged in these bytes, 0 when there is none."""
-        if self._dead:
-            return 0
-        if self._decoder is None:
-            self._head += data
-            head, end, data = self._head.partition(b"\r\n\r\n")
-            if not end:
-                return 0
-            self._chunked = b"chunked" in head.lower()
-            self._decoder = MessageDecoder()
-        try:
-            messages = self._decoder.feed(self._body(data))
-        except MalformedMessage:
-            self._dead = True  # a stream of another kind
-            return 0
-        return max((m.index for m in messages if m.type is MessageType.APP_RESP and not m.reject), default=0)
-
-    def _body(self, data: bytes) -> bytes:
-        if not self._chunked:
-            return data
-        self._raw += data
-        body = b""
-        while b"\r\n" in self._raw:
-            size, _, rest = self._raw.partition(b"\r\n")
-            length = int(size, 16)
-            if len(rest) < length + 2:
-                break
-            body += rest[:length]
-            self._raw = rest[length + 2 :]
-        return body
 
 
 @dataclass
@@ -302,6 +255,10 @@ def check(recorded: Recorded, state: CrashState, promise: Promise, answers_max: 
         raise Broken(f"it has {found.content}, not what was there after {promise.answers} answers: {wanted}")
     if found.last_index < promise.entries:
         raise Broken(f"its log ends at {found.last_index}; it told the leader that it has {promise.entries}")
+    if found.hard_state.term < promise.term:
+        raise Broken(f"it is back at term {found.hard_state.term}, after {promise.term}")
+    if found.hard_state.term == promise.vote[0] and found.hard_state.vote != promise.vote[1]:
+        raise Broken(f"its vote in term {promise.vote[0]} was for {promise.vote[1]:x}, not {found.hard_state.vote:x}")
 
 
 def _shown(event: object, root: str) -> str:

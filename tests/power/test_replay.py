@@ -31,8 +31,8 @@ def _quiet() -> Iterator[None]:
 @pytest.mark.parametrize("name", ["first-start", "writes", "maintenance", "membership", "forced", "lagging"])
 def test_no_loss_of_power_takes_what_was_promised(tmp_path: Path, name: str) -> None:
     """D-2: from every state a member starts, holds what it acknowledged, takes writes, and starts again."""
-    result = replay(play(name, tmp_path / "run"), cuts_max=40, states_max=40)
-    assert result.started == 40
+    result = replay(play(name, tmp_path / "run"), cuts_max=30, states_max=25)
+    assert result.started == 25
     assert not result.failures, "\n".join(str(failure) for failure in result.failures)
 
 
@@ -48,5 +48,5 @@ def test_no_loss_of_power_takes_what_was_promised(tmp_path: Path, name: str) -> 
 )
 def test_an_fsync_that_is_left_out_is_found(tmp_path: Path, bug: str, name: str) -> None:
     """The replay above can fail."""
-    result = replay(play(name, tmp_path / "run", bug=bug), cuts_max=120, states_max=150, stop_at_failure=True)
+    result = replay(play(name, tmp_path / "run", bug=bug), cuts_max=80, states_max=90, stop_at_failure=True)
     assert result.failures
