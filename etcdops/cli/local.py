@@ -48,7 +48,7 @@ def show(directory: Path) -> None:
     Give that command to a supervisor of your own (a systemd unit, say) to have the member started with the machine;
     stop it here first.
     """
-    _print(_load(directory))
+    _print(_load(directory), commands=True)
 
 
 @command.command(
@@ -92,7 +92,7 @@ def _load(directory: Path) -> ClusterSpec:
     return load_cluster(directory.absolute())
 
 
-def _print(spec: ClusterSpec) -> None:
+def _print(spec: ClusterSpec, *, commands: bool = False) -> None:
     from etcdops.playbooks.local_cluster import LocalCluster
 
     invocation = current()
@@ -106,22 +106,26 @@ def _print(spec: ClusterSpec) -> None:
         }
         write(render_json(SCHEMA, body))
     else:
-        write(render_members(members, invocation.look))
+        write(render_members(members, invocation.look, commands=commands))
 
 
-def render_members(members: Sequence[LocalMember], look: Look) -> str:
-    """A block for each member; the command is one line, to be copied."""
+def render_members(members: Sequence[LocalMember], look: Look, *, commands: bool) -> str:
+    """A line for each member; with `commands` a block, in which the command is one line, to be copied."""
     lines = []
     for member in members:
         process, spec = member.process, member.spec
         state = (f"● runs, pid {process.pid}", "good") if process else ("✖ does not run", "bad")
+        line = f"{look.style(printable(spec.name), 'head')}  {look.style(look.text(state[0]), state[1])}"
+        if not commands:
+            lines.append(f"{line}  {spec.client_url}")
+            continue
         lines += [
-            f"{look.style(printable(spec.name), 'head')}  {look.style(look.text(state[0]), state[1])}",
+            line,
             f"  clients  {spec.client_url}",
             f"  peers    {spec.peer_url}",
             f"  data     {printable(str(spec.data_dir))}",
             f"  log      {printable(str(member.log_path))}",
-            f"  started  {shlex.join(member.command())}",
+            f"  start    {shlex.join(member.command())}",
         ]
     return "\n".join(lines)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from etcdops.cli.output import Json, Look, hex_id, printable
+from etcdops.ids import padded_id
 from etcdops.tui.model.numbers import show_bytes
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     auth = (
         f"on, {_count(len(facts.users), 'user')}, {_count(len(facts.roles), 'role')}" if facts.auth_enabled else "off"
     )
-    alarms = ", ".join(f"{alarm.type} at {alarm.member:x}" for alarm in facts.alarms) or "none"
-    members = ", ".join(member.name or f"{member.id:x}" for member in facts.members) or NOT_IN_FILE
+    alarms = ", ".join(f"{alarm.type} at {padded_id(alarm.member)}" for alarm in facts.alarms) or "none"
+    members = ", ".join(sorted(member.name or padded_id(member.id) for member in facts.members)) or NOT_IN_FILE
     version = facts.storage_version or facts.cluster_version
     lines = [
         ("file", f"{report.path} ({report.format.value})"),

@@ -55,16 +55,16 @@ def headline(view: ClusterView) -> str:
     if not view.answering:
         return f"{view.health}  {_nobody(view)}"
     if not view.members_known:
-        return f"{view.health}  {_count(len(view.answering), 'endpoint')} answer; the member list is not known"
-    present = f"{quorum.present} of {_count(quorum.voters, 'voter')} {'answers' if quorum.present == 1 else 'answer'}"
+        verb = "answers" if len(view.answering) == 1 else "answer"
+        return f"{view.health}  {_count(len(view.answering), 'endpoint')} {verb}; the member list is not known"
     if view.has_quorum and not quorum.holds:
-        return f"{view.health}  the quorum works, but only {present} here ({quorum.needed} needed)"
+        return f"{view.health}  the quorum works, but only {quorum} here ({quorum.needed} needed)"
     if view.has_quorum:
         spare = f"{view.tolerates} more" if view.tolerates else "none"
-        return f"{view.health}  {present}, {quorum.needed} needed: {spare} may fail"
+        return f"{view.health}  {quorum}, {quorum.needed} needed: {spare} may fail"
     if quorum.holds:
-        return f"{view.health}  {present}, {quorum.needed} needed, but the cluster does not work"
-    return f"{view.health}  {present}, {quorum.needed} needed: {quorum.missing} must come back"
+        return f"{view.health}  {quorum}, {quorum.needed} needed, but the cluster does not work"
+    return f"{view.health}  {quorum}, {quorum.needed} needed: {quorum.missing} must come back"
 
 
 def _nobody(view: ClusterView) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -31,7 +32,7 @@ READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
 @click.option("--screen", type=click.Choice(SCREENS), default=SCREENS[0], help="Begin with this screen (dashboard).")
 @click.option("--every", type=float, default=2.0, metavar="SECONDS", help="Look at the cluster this often (2).")
 @click.option("--read-only", is_flag=True, help=f"Refuse every change; also {READ_ONLY_VARIABLE}=1.")
-@click.option("--title", default="", metavar="NAME", help="What to call the cluster; its first endpoint otherwise.")
+@click.option("--title", default="", metavar="NAME", help="What to call the cluster; its name or first endpoint.")
 @connection_options
 @general_options
 def command(screen: str, every: float, read_only: bool, title: str) -> int:
@@ -51,7 +52,7 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
 
     return run_tui(
         settings,
-        title=title or cluster_title(settings),
+        title=title or cluster_title(settings, invocation.connection.get("local")),
         read_only=read_only or from_environment,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=every,
@@ -61,6 +62,10 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
     )
 
 
-def cluster_title(settings: ConnectionSettings) -> str:
-    """A short name for a cluster nobody named: its first endpoint without the scheme."""
+def cluster_title(settings: ConnectionSettings, local: str | None) -> str:
+    """A short name for a cluster nobody named: what cluster.json says, else its first endpoint without scheme."""
+    if local is not None:
+        from etcdops.playbooks.cluster_file import load_cluster
+
+        return load_cluster(Path(local).absolute()).name
     return settings.endpoints[0].partition("://")[2] or settings.endpoints[0]

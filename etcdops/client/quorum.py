@@ -46,6 +46,11 @@ class Quorum:
         """How many voters must come back before the quorum holds again; 0 while it holds."""
         return max(0, self.needed - self.present)
 
+    def __str__(self) -> str:
+        """The count in words: "1 of 3 voters answers"."""
+        noun = "voter" if self.voters == 1 else "voters"
+        return f"{self.present} of {self.voters} {noun} {'answers' if self.present == 1 else 'answer'}"
+
     def after(self, *, voters: int = 0, present: int = 0) -> Quorum:
         """The quorum after a change, given as differences: `after(voters=-1)` removes a dead voter."""
         total = max(0, self.voters + voters)

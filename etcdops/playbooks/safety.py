@@ -54,7 +54,7 @@ def judge_removal(now: Quorum, *, voter: bool, answering: bool, accept_risk: boo
             now,
             after,
             "no-quorum",
-            f"{now.present} of {now.voters} voters answer and {now.needed} must agree to any change of members",
+            f"{now} and {now.needed} must agree to any change of members",
             "recover the quorum first: etcdops recover --from-snapshot FILE",
         )
     if not after.holds:
@@ -86,7 +86,7 @@ def judge_addition(now: Quorum, *, learner: bool) -> Verdict:
             now,
             now,
             "no-quorum",
-            f"{now.present} of {now.voters} voters answer and {now.needed} must agree to any change of members",
+            f"{now} and {now.needed} must agree to any change of members",
             "recover the quorum first: etcdops recover --from-snapshot FILE",
         )
     if learner:
@@ -99,7 +99,7 @@ def judge_addition(now: Quorum, *, learner: bool) -> Verdict:
         now,
         after,
         "quorum-lost" if not after.holds else "members-down",
-        f"until the new voter runs, {after.present} of {after.voters} voters answer and {after.needed} are needed",
+        f"until the new voter runs, {after} and {after.needed} are needed",
         "add it as a learner and promote it when it has caught up; remove dead members before adding new ones",
     )
 
@@ -109,7 +109,7 @@ def judge_promotion(now: Quorum) -> Verdict:
     after = now.after(voters=1, present=1)
     if now.holds and after.holds:
         return Verdict(True, now, after)
-    return Verdict(False, now, after, "no-quorum", f"{now.present} of {now.voters} voters answer", "restore the quorum")
+    return Verdict(False, now, after, "no-quorum", str(now), "restore the quorum")
 
 
 def judge_recovery(now: Quorum, *, proven: bool | None) -> Verdict:
@@ -126,7 +126,7 @@ def judge_recovery(now: Quorum, *, proven: bool | None) -> Verdict:
         now,
         after,
         "quorum-holds",
-        f"{now.present} of {now.voters} voters answer, {now.needed} are needed: the cluster works",
+        f"{now}, {now.needed} are needed: the cluster works",
         "replace the members that are down instead: remove the dead one, add a learner, promote it",
     )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.cli.tui import cluster_title
 from etcdops.clock import SystemClock
 from etcdops.errors import ExitCode
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind
@@ -62,7 +63,7 @@ def test_the_command_that_is_shown_starts_the_member(cli: RunCli, spec: ClusterS
     poll_until(lambda: cli("status", "--local", str(spec.directory)).code == 0, 90)
     assert cli("local", "stop", str(spec.directory)).code == 0
     shown = cli("local", "show", str(spec.directory)).out
-    lines = [line.partition("started  ")[2] for line in shown.splitlines() if "started  " in line]
+    lines = [line.partition("  start    ")[2] for line in shown.splitlines() if "  start    " in line]
     assert len(lines) == 3
     processes = [
         subprocess.Popen(f"exec {line}", shell=True, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -125,3 +126,10 @@ def test_a_port_in_use_is_named(cli: RunCli, tmp_path: Path) -> None:
         ran = cli("local", "start", str(spec.directory))
     assert ran.code == ExitCode.FAILED
     assert f"another process listens on {spec.members[0].client_url}" in ran.err
+
+
+def test_the_dashboard_of_a_local_cluster_has_its_name(spec: ClusterSpec) -> None:
+    """A port number says nothing; what cluster.json calls it is what `recover` asks to confirm, too."""
+    settings = spec.connection()
+    assert cluster_title(settings, str(spec.directory)) == "lab"
+    assert cluster_title(settings, None) == spec.members[0].client_url.removeprefix("http://")

@@ -49,3 +49,15 @@ def test_removing_the_dead_member_before_adding_keeps_the_margin() -> None:
     assert broken.after(voters=+1).needed == 3
     assert not broken.after(voters=+1).holds
     assert broken.after(voters=-1).holds
+
+
+@pytest.mark.parametrize(
+    ("quorum", "words"),
+    [
+        (Quorum(3, 1), "1 of 3 voters answers"),
+        (Quorum(3, 2), "2 of 3 voters answer"),
+        (Quorum(1, 0), "0 of 1 voter answer"),
+    ],
+)
+def test_the_count_reads_as_a_sentence(quorum: Quorum, words: str) -> None:
+    assert str(quorum) == words

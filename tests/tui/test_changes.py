@@ -50,7 +50,7 @@ def test_a_new_term_with_the_same_leader_is_an_election_too() -> None:
 
 def test_losing_and_regaining_quorum_and_leader() -> None:
     lost = texts(healthy(), quorum_lost())
-    assert "cluster: quorum lost: 1 of 3 voters answer, 2 are needed" in lost
+    assert "cluster: quorum lost: 1 of 3 voters answers, 2 needed" in lost
     assert "cluster: the leader is lost (it was etcd-1), term 42 → 44" in lost
     back = texts(quorum_lost(), cluster(*(member(n, term=45) for n in (1, 2, 3))))
     assert "cluster: quorum is back: 3/3 voters" in back

@@ -43,7 +43,7 @@ def test_a_defragmentation_is_blocked_while_a_voter_is_silent() -> None:
 
 def test_a_lost_quorum_names_who_to_start_and_how_to_recover() -> None:
     finding = only(quorum_lost(), "E102")
-    assert finding.summary == "quorum lost: 1 of 3 voters answer, 2 are needed"
+    assert finding.summary == "quorum lost: 1 of 3 voters answers, 2 are needed"
     assert finding.next_step == "start 1 of etcd-1, etcd-3, or: etcdops recover --from-snapshot FILE"
     assert "E103" not in codes(quorum_lost())
 

@@ -65,9 +65,9 @@ def _leader(before: ClusterView, now: ClusterView) -> Iterator[Event]:
 def _quorum(before: ClusterView, now: ClusterView) -> Iterator[Event]:
     if before.has_quorum and not now.has_quorum:
         quorum = now.quorum
-        text = f"quorum lost: {quorum.present} of {quorum.voters} voters answer, {quorum.needed} are needed"
+        text = f"quorum lost: {quorum}, {quorum.needed} needed"
         if quorum.holds:
-            text = f"{quorum.present} of {quorum.voters} voters answer, but the quorum serves no read"
+            text = f"{quorum}, but the quorum serves no read"
         yield Event(now.taken_at, Severity.CRITICAL, "cluster", text)
     elif now.has_quorum and not before.has_quorum:
         yield Event(

@@ -18,6 +18,7 @@ import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from etcdops.client.quorum import Quorum
 from etcdops.client.remedies import remedy
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.ids import NO_MEMBER, format_id
@@ -76,9 +77,13 @@ def margin(view: ClusterView) -> str:
     if not view.members_known:
         return "how many may still fail is unknown: no member list could be read"
     if not view.has_quorum:
-        return f"quorum is lost: {quorum.present} of {quorum.voters} voters answer, {quorum.needed} are needed"
+        return f"quorum is lost: {quorum}, {_needed(quorum)}"
     more = "no further member may fail" if view.tolerates == 0 else f"{view.tolerates} more may fail"
     return f"quorum holds ({quorum.present}/{quorum.voters}), {more}"
+
+
+def _needed(quorum: Quorum) -> str:
+    return f"{quorum.needed} {'is' if quorum.needed == 1 else 'are'} needed"
 
 
 def _unsafe_reason(view: ClusterView) -> str:
@@ -133,7 +138,7 @@ def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
     yield Finding(
         "E102",
         "cluster",
-        f"quorum lost: {quorum.present} of {quorum.voters} voters answer, {quorum.needed} are needed",
+        f"quorum lost: {quorum}, {_needed(quorum)}",
         f"start {quorum.missing} of {_names(m for m in view.voters if not m.answered)},"
         " or: etcdops recover --from-snapshot FILE",
         detail="Writes and linearizable reads fail. Members that answer still serve serializable reads and snapshots: "
@@ -148,7 +153,7 @@ def _no_leader(view: ClusterView) -> Iterator[Finding]:
         yield Finding(
             "E103",
             "cluster",
-            f"no leader in term {view.term}, though {view.quorum.present} of {view.quorum.voters} voters answer",
+            f"no leader in term {view.term}, though {view.quorum}",
             "check the network between the members (peer ports) and their clocks and disks",
             detail="An election normally ends within a few seconds. While there is no leader, nothing can be written.",
         )
