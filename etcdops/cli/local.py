@@ -43,10 +43,10 @@ def command() -> None:
 @_DIRECTORY
 @general_options
 def show(directory: Path) -> None:
-    """Each member's process, addresses, data, log, and the exact command that starts it.
+    """Where each member is, and how it is started.
 
-    Give that command to a supervisor of your own (a systemd unit, say) to have the member started with the machine;
-    stop it here first.
+    Its process, addresses, data and log, and the exact command. Give that command to a supervisor of your own (a
+    systemd unit, say) to have the member started with the machine; stop it here first.
     """
     _print(_load(directory), commands=True)
 

@@ -169,8 +169,6 @@ def restore(
             hint="without the mark old watchers would take the jump for an empty history",
         )
     token = initial_cluster_token or f"restored-{secrets.token_hex(8)}"
-    if not initial_cluster_token:
-        invocation.note(f"new cluster token {token}: give all other members the same with --initial-cluster-token")
     report = inspect_snapshot(file)
     if not report.has_checksum and not skip_hash_check:
         raise UsageError(
@@ -196,6 +194,8 @@ def restore(
         f"member {restored.member_id} of cluster {restored.cluster_id}, revision {restored.revision}\n"
         f"start it with: {restored.start_command}"
     )
+    if not initial_cluster_token and "," in initial_cluster:
+        invocation.note(f"restore the other members with the same token: --initial-cluster-token {token}")
     if restored.needs_certificates:
         invocation.note("its https URLs need certificates: add --cert-file, --key-file, --peer-cert-file and so on")
 

@@ -129,6 +129,27 @@ def test_a_snapshot_of_the_node_is_not_restored_for_etcd(cli: RunCli, tmp_path: 
     assert not (tmp_path / "m").exists()
 
 
+@pytest.mark.slow
+def test_what_a_restore_leaves_to_the_operator_is_said(cli: RunCli, tmp_path: Path) -> None:
+    """The token of a cluster of several, certificates for https; nothing of it where it is not needed."""
+    store = StateStore.open(tmp_path / "state.db", create=True)
+    store.write_snapshot(tmp_path / "node.db")
+    store.close()
+    append_checksum(tmp_path / "node.db")
+
+    def restore(name: str, cluster: str) -> str:
+        ran = cli(
+            "snapshot", "restore", str(tmp_path / "node.db"), "--data-dir", str(tmp_path / name), "--name", "m1",
+            "--initial-cluster", cluster,
+        )  # fmt: skip
+        assert ran.code == 0, ran.err
+        return ran.err
+
+    assert restore("alone", "m1=http://127.0.0.1:2380") == ""
+    assert "same token: --initial-cluster-token restored-" in restore("two", "m1=http://h1:2380,m2=http://h2:2380")
+    assert "--peer-cert-file" in restore("secure", "m1=https://h1:2380")
+
+
 def test_saving_from_nobody_is_exit_3(cli: RunCli, tmp_path: Path) -> None:
     (port,) = free_ports(1)
     ran = cli("snapshot", "save", str(tmp_path / "x.db"), "--endpoints", f"127.0.0.1:{port}")
