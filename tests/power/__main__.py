@@ -44,7 +44,12 @@ def _one(name: str, options: argparse.Namespace) -> Result:
         recorded = play(name, Path(folder) / "run", bug=options.bug)
     print(f"{name}: {len(recorded.recording.events)} events recorded, {len(recorded.calls)} answers", flush=True)
     result = replay(
-        recorded, jobs=options.jobs, random_states=options.random, states_max=options.states, seed=options.seed
+        recorded,
+        jobs=options.jobs,
+        random_states=options.random,
+        states_max=options.states,
+        processes=options.processes if recorded.serves else 0,
+        seed=options.seed,
     )
     for failure in result.failures[:_SHOWN_MAX]:
         print(f"  {failure}")
@@ -60,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scenario", action="append", choices=sorted(PLAYS), help="only this one; may be repeated")
     parser.add_argument("--states", type=int, help="start from so many states of each scenario only")
     parser.add_argument("--random", type=int, default=0, help="random states at each cut, beyond the named ones")
+    parser.add_argument("--processes", type=int, default=20, help="so many states are started as real processes too")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--bug", choices=("none", *BUGS), default="none", help="put this mistake into the member")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etcdops.errors import StartRefused
-from tests.power import boot
+from tests.power import boot, process
 from tests.power.boot import Broken
 from tests.power.client import answered
 from tests.power.disk import CrashState
@@ -83,17 +83,18 @@ def replay(
     random_states: int = 0,
     cuts_max: int | None = None,
     states_max: int | None = None,
+    processes: int = 0,
     stop_at_failure: bool = False,
     seed: int = 1,
 ) -> Result:
     """See the module. Args: random_states at each cut beyond the named models; cuts_max, states_max - look at so many
-    of them only, drawn by the seed; jobs - processes."""
+    of them only, drawn by the seed; processes - so many are also started as real ones; jobs - workers."""
     started = time.monotonic()
     course = _Course(recorded, random_states, seed, _some_cuts(recorded, cuts_max, seed))
     cases, result = _collect(course)
     chosen = _some_states(cases, states_max, seed)
     result.started = len(chosen)
-    work = _Work(course, {digest: cases[digest] for digest in chosen}, jobs, stop_at_failure)
+    work = _Work(course, {digest: cases[digest] for digest in chosen}, jobs, processes, stop_at_failure)
     if jobs == 1:
         result.failures = work.part(0)
     else:
@@ -208,11 +209,13 @@ class _Work:
     course: _Course
     cases: dict[bytes, _Case]
     jobs: int
+    processes: int
     stop_at_failure: bool
 
     def part(self, number: int) -> list[Failure]:
         failures: list[Failure] = []
         mine = set(sorted(self.cases)[number :: self.jobs])
+        self._as_process = set(sorted(mine)[: self.processes // self.jobs])
         with temporary_folder() as folder:
             for cut, state in self.course.walk():
                 if state.digest not in mine:
@@ -230,6 +233,9 @@ class _Work:
         try:
             try:
                 check(self.course.recorded, state, case.promise, case.answers_max, root)
+                if state.digest in self._as_process:
+                    shutil.rmtree(root)
+                    check_process(self.course.recorded, state, case.promise, case.answers_max, root)
             finally:
                 shutil.rmtree(root, ignore_errors=True)
         except (Broken, StartRefused) as error:
@@ -259,6 +265,15 @@ def check(recorded: Recorded, state: CrashState, promise: Promise, answers_max: 
         raise Broken(f"it is back at term {found.hard_state.term}, after {promise.term}")
     if found.hard_state.term == promise.vote[0] and found.hard_state.vote != promise.vote[1]:
         raise Broken(f"its vote in term {promise.vote[0]} was for {promise.vote[1]:x}, not {found.hard_state.vote:x}")
+
+
+def check_process(recorded: Recorded, state: CrashState, promise: Promise, answers_max: int, root: Path) -> None:
+    """The same with a real process. Raises: Broken."""
+    state.write(root)
+    found = process.start(recorded, root)
+    legal = [(content.revision, content.hash_kv) for content in recorded.story.after[promise.answers : answers_max + 2]]
+    if found not in legal:
+        raise Broken(f"as a process it has revision and HashKV {found}, not one of {legal}")
 
 
 def _shown(event: object, root: str) -> str:
