@@ -117,7 +117,8 @@ class Applier:
         """
         self._use(state)
         self.keys_count = state.mvcc.range(b"\x00", b"\x00", count_only=True).count
-        self._lessor.recover(state.leases, state.mvcc.leased())
+        # Who is attached is found by looking at every key: not without a lease that it could be attached to.
+        self._lessor.recover(state.leases, state.mvcc.leased() if state.leases.all() else ())
         self._members.recover(state.members)
         self.alarms.recover(state.alarms)
         self._hub.restored(state.mvcc)
