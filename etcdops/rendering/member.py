@@ -1,0 +1,212 @@
+"""One member's whole configuration, fitted to its version, before it takes any format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from etcdops.errors import UsageError
+from etcdops.inventory.model import Cluster, EngineKind, Inventory, Member, PlacedMember, place
+from etcdops.rendering.flags import Version, fit
+
+NODE_TAKES = Version(3, 5)
+"""The bundled node takes the flags of etcd 3.5."""
+PROGRAM = "/usr/local/bin/etcd"
+NODE_PROGRAM = "/usr/local/bin/etcdops-node"
+
+InitialClusterState = Literal["new", "existing"]
+
+_OF_THE_MEMBER = "it comes from the member in the inventory"
+_OF_TLS = "it comes from `tls` in the inventory"
+RESERVED: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "name",
+            "data-dir",
+            "wal-dir",
+            "listen-client-urls",
+            "advertise-client-urls",
+            "listen-peer-urls",
+            "initial-advertise-peer-urls",
+            "listen-metrics-urls",
+            "initial-cluster",
+            "initial-cluster-token",
+            "initial-cluster-state",
+        ),
+        _OF_THE_MEMBER,
+    ),
+    **dict.fromkeys(
+        (
+            "cert-file",
+            "key-file",
+            "trusted-ca-file",
+            "client-cert-auth",
+            "peer-cert-file",
+            "peer-key-file",
+            "peer-trusted-ca-file",
+            "peer-client-cert-auth",
+        ),
+        _OF_TLS,
+    ),
+    "force-new-cluster": "at every restart it would throw the other members out again",
+    "config-file": "etcd ignores every other setting beside it",
+}
+"""Flags that no `settings` may hold, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pki:
+    """Paths of a member's certificates on its host."""
+
+    folder: str
+    client: bool
+    peer: bool
+
+    @property
+    def ca(self) -> str:
+        """Who signs servers and clients."""
+        return f"{self.folder}/ca.crt"
+
+    @property
+    def peer_ca(self) -> str:
+        """Who signs members: another authority, or every client could dial the peer port as a member does."""
+        return f"{self.folder}/peer-ca.crt"
+
+    @property
+    def server(self) -> tuple[str, str]:
+        """(certificate, key) of the client port."""
+        return f"{self.folder}/server.crt", f"{self.folder}/server.key"
+
+    @property
+    def peer_pair(self) -> tuple[str, str]:
+        return f"{self.folder}/peer.crt", f"{self.folder}/peer.key"
+
+
+@dataclass(frozen=True, slots=True)
+class MemberConfig:
+    """Everything a template or a service needs to know about a member. There is no secret in it."""
+
+    cluster: str
+    name: str
+    service: str
+    """Name of its unit, container or supervised program."""
+    engine: EngineKind
+    version: Version
+    program: str
+    flags: Mapping[str, str]
+    """By etcd's names without dashes, in the order they are written in; none that `version` would refuse."""
+    notes: tuple[str, ...]
+    """What was renamed or left out for the version."""
+    user: str
+    group: str
+    data_dir: str
+    wal_dir: str
+    """Empty: inside the data directory."""
+    pki: Pki | None
+    image: str
+    """For containers."""
+    open_files: int = 65536
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The command line without the program: one argument a flag."""
+        return tuple(f"--{name}={value}" for name, value in self.flags.items())
+
+
+def member_config(
+    inventory: Inventory,
+    cluster: Cluster,
+    member: Member,
+    *,
+    initial_cluster_state: InitialClusterState = "new",
+    joined: Sequence[str] | None = None,
+) -> MemberConfig:
+    """What a member of the inventory runs with.
+
+    Args: joined - names of the members in `--initial-cluster`; all of the cluster's by default. A member that joins a
+        running cluster must name exactly those that are there, and itself.
+    Raises: UsageError - a setting that no version knows, or one that only the inventory itself may set.
+    """
+    version = NODE_TAKES if cluster.engine.kind is EngineKind.NODE else Version.parse(cluster.engine.version)
+    placed = place(inventory, cluster, member)
+    pki = Pki(cluster.tls.directory, cluster.tls.client, cluster.tls.peer) if cluster.tls is not None else None
+    _refuse_reserved(placed.settings)
+    own = {
+        **_identity(placed),
+        **({} if _discovers(placed.settings) else _bootstrap(inventory, cluster, initial_cluster_state, joined)),
+        **_certificates(cluster, pki),
+        # zap is the default from 3.5 on; the logger before it knows no JSON
+        **({"logger": "zap"} if version.line == (3, 4) else {}),
+    }
+    fitted = fit({**own, **placed.settings}, version)
+    return MemberConfig(
+        cluster=cluster.name,
+        name=placed.name,
+        service=cluster.service.name,
+        engine=cluster.engine.kind,
+        version=version,
+        program=NODE_PROGRAM if cluster.engine.kind is EngineKind.NODE else PROGRAM,
+        flags=fitted.flags,
+        notes=tuple(fitted.notes),
+        user=cluster.user,
+        group=cluster.group,
+        data_dir=placed.data_dir,
+        wal_dir=placed.wal_dir,
+        pki=pki,
+        image=cluster.service.image,
+    )
+
+
+def _identity(placed: PlacedMember) -> dict[str, str]:
+    found = {
+        "name": placed.name,
+        "data-dir": placed.data_dir,
+        "wal-dir": placed.wal_dir,
+        "listen-client-urls": ",".join(placed.listen_client_urls),
+        "advertise-client-urls": ",".join(placed.advertise_client_urls),
+        "listen-peer-urls": ",".join(placed.listen_peer_urls),
+        "initial-advertise-peer-urls": ",".join(placed.initial_advertise_peer_urls),
+        "listen-metrics-urls": ",".join(placed.listen_metrics_urls),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _bootstrap(
+    inventory: Inventory, cluster: Cluster, state: InitialClusterState, joined: Sequence[str] | None
+) -> dict[str, str]:
+    members = [place(inventory, cluster, one) for one in cluster.members if joined is None or one.label in joined]
+    urls = [f"{one.name}={url}" for one in members for url in one.initial_advertise_peer_urls]
+    return {
+        "initial-cluster": ",".join(urls),
+        "initial-cluster-token": cluster.initial_cluster_token,
+        "initial-cluster-state": state,
+        # refuses what would lose the quorum; the default, and too important to depend on one
+        "strict-reconfig-check": "true",
+    }
+
+
+def _certificates(cluster: Cluster, pki: Pki | None) -> dict[str, str]:
+    found: dict[str, str] = {}
+    if pki is None or cluster.tls is None:
+        return found
+    if pki.client:
+        cert, key = pki.server
+        found |= {"cert-file": cert, "key-file": key, "trusted-ca-file": pki.ca}
+    if pki.peer:
+        cert, key = pki.peer_pair
+        found |= {"peer-cert-file": cert, "peer-key-file": key, "peer-trusted-ca-file": pki.peer_ca}
+    if cluster.tls.client_cert_auth:
+        found |= {f"{kind}client-cert-auth": "true" for kind, on in (("", pki.client), ("peer-", pki.peer)) if on}
+    return found
+
+
+def _discovers(settings: Mapping[str, str]) -> bool:
+    """Whether the members find each other by themselves: etcd refuses `--initial-cluster` beside that."""
+    return any(name in ("discovery", "discovery-srv", "discovery-token") for name in settings)
+
+
+def _refuse_reserved(settings: Mapping[str, str]) -> None:
+    for name in settings:
+        if name in RESERVED:
+            raise UsageError(f"the setting {name} is not one to write down: {RESERVED[name]}", hint="remove it")

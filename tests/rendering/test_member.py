@@ -1,0 +1,81 @@
+"""A member of the inventory becomes one whole configuration, fitted to its version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from etcdops.errors import UsageError
+from etcdops.inventory.model import Cluster, Host, Inventory
+from etcdops.rendering.member import MemberConfig, member_config
+
+
+def config(cluster: Mapping[str, object], **options: object) -> MemberConfig:
+    """Of the first of three members."""
+    hosts = {f"h{n}": Host(name=f"h{n}", address=f"10.0.0.{n}") for n in (1, 2, 3)}
+    described = {"name": "prod", "members": [{"host": name} for name in hosts], **cluster}
+    made = Cluster.model_validate(described)
+    inventory = Inventory(hosts=hosts, clusters={"prod": made})
+    return member_config(inventory, made, made.members[0], **options)  # type: ignore[arg-type]  # passed on as given
+
+
+def test_a_plain_member_has_what_etcd_needs_and_no_more() -> None:
+    """Every flag of a static bootstrap."""
+    assert config({}).arguments == (
+        "--name=h1",
+        "--data-dir=/var/lib/etcd",
+        "--listen-client-urls=http://0.0.0.0:2379",
+        "--advertise-client-urls=http://10.0.0.1:2379",
+        "--listen-peer-urls=http://0.0.0.0:2380",
+        "--initial-advertise-peer-urls=http://10.0.0.1:2380",
+        "--initial-cluster=h1=http://10.0.0.1:2380,h2=http://10.0.0.2:2380,h3=http://10.0.0.3:2380",
+        "--initial-cluster-token=prod",
+        "--initial-cluster-state=new",
+        "--strict-reconfig-check=true",
+    )
+
+
+def test_a_joining_member_names_those_that_are_there() -> None:
+    """etcd refuses a list that does not match the cluster's."""
+    flags = config({}, initial_cluster_state="existing", joined=["h1", "h3"]).flags
+    assert flags["initial-cluster-state"] == "existing"
+    assert flags["initial-cluster"] == "h1=http://10.0.0.1:2380,h3=http://10.0.0.3:2380"
+
+
+def test_members_and_clients_are_trusted_by_different_authorities() -> None:
+    """With one for both, every client could dial the peer port as a member."""
+    flags = config({"tls": {}}).flags
+    assert flags["trusted-ca-file"] == "/etc/etcd/pki/ca.crt"
+    assert flags["peer-trusted-ca-file"] == "/etc/etcd/pki/peer-ca.crt"
+    assert flags["client-cert-auth"] == flags["peer-client-cert-auth"] == "true"
+    assert flags["listen-peer-urls"] == "https://0.0.0.0:2380"
+    half = config({"tls": {"peer": False, "client_cert_auth": False}}).flags
+    assert [name for name in half if "cert" in name or "ca-file" in name] == ["cert-file", "trusted-ca-file"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "flag", "value"),
+    [
+        ({"version": "3.4"}, "logger", "zap"),
+        ({"version": "3.4"}, "experimental-corrupt-check-time", "1h"),
+        ({"version": "3.7"}, "corrupt-check-time", "1h"),
+        ({"kind": "node"}, "experimental-corrupt-check-time", "1h"),
+    ],
+)
+def test_flags_are_those_of_the_version(engine: dict[str, str], flag: str, value: str) -> None:
+    """The inventory may use any version's name."""
+    assert config({"engine": engine, "settings": {"corrupt-check-time": "1h"}}).flags[flag] == value
+
+
+def test_members_that_discover_each_other_have_no_initial_cluster() -> None:
+    """etcd refuses both."""
+    flags = config({"settings": {"discovery-srv": "example.com"}}).flags
+    assert not [name for name in flags if name.startswith("initial-cluster")]
+
+
+@pytest.mark.parametrize("name", ["force-new-cluster", "initial-cluster", "cert-file", "config-file", "data-dir"])
+def test_what_must_not_be_written_down_is_refused(name: str) -> None:
+    """Above all --force-new-cluster, which every restart would repeat."""
+    with pytest.raises(UsageError, match=f"the setting {name} is not one to write down"):
+        config({"settings": {name: "x"}})
