@@ -26,6 +26,7 @@ from etcdops.node.rpc.listener import Listener, serve
 from etcdops.node.rpc.service import Methods
 from etcdops.node.server.bootstrap import boot
 from etcdops.node.server.data_dir import DataDir
+from etcdops.node.server.loop_errors import LoopErrors
 from etcdops.node.server.server import Server
 from etcdops.node.version import SERVER_VERSION
 from etcdops.node.zap_log import fields
@@ -108,6 +109,7 @@ async def _run(config: Config) -> int:
         directory.discard()
         raise
     server = Server(config, directory, started, SystemClock())
+    LoopErrors(server.failed).install(asyncio.get_running_loop())
     listeners: list[Listener] = []
     try:
         await _listen(config, server, listeners)

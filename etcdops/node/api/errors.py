@@ -171,6 +171,9 @@ RANGE_STREAM_UNIMPLEMENTED = EtcdError(
 UNKNOWN_ENTRY = EtcdError(
     StatusCode.INTERNAL, "etcdserver: the log entry holds no request this version knows; nothing was changed"
 )
+OUT_OF_REVISIONS = EtcdError(
+    StatusCode.RESOURCE_EXHAUSTED, "etcdserver: the store has used up its 2^40 revisions; it can only be read any more"
+)
 STORE_REFUSED = EtcdError(StatusCode.INTERNAL, "etcdserver: the store could not serve the request; see the log")
 
 WATCH_DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"

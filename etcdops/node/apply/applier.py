@@ -24,6 +24,7 @@ from etcdops.node.api.errors import (
     KEY_NOT_FOUND,
     LEASE_NOT_FOUND,
     NO_SPACE,
+    OUT_OF_REVISIONS,
     TOO_MANY_OPS,
     UNKNOWN_ALARM_ACTION,
     UNKNOWN_ALARM_TYPE,
@@ -48,7 +49,7 @@ from etcdops.node.watch.hub import WatchHub
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import membershippb_pb2 as membershippb
 from etcdops.proto.wire import varint
-from etcdops.snapshot.sqlite_schema import Meta
+from etcdops.snapshot.sqlite_schema import Meta, RevisionLimit
 
 _ALREADY_APPLIED = Outcome()
 _LEASE_ID_TAG, _LEASE_TTL_TAG = b"\x10", b"\x18"
@@ -153,7 +154,7 @@ class Applier:
         else:
             started = monotonic()
             try:
-                outcome = handler(request.request)
+                outcome = self._within_limits(handler, request.request)
             except DecodeError:
                 # A v2 request can look like one of ours until its contents are read.
                 applied = self._apply_legacy(entry.data) or Applied(request.request_id, Outcome(error=UNKNOWN_ENTRY))
@@ -162,6 +163,13 @@ class Applier:
                 self._report(request, outcome.error, monotonic() - started)
         state.mark_applied(entry.index, entry.term)
         return applied
+
+    def _within_limits(self, handler: Callable[[bytes], Outcome], request: bytes) -> Outcome:
+        """A store that has used up its revisions refuses changes, on every member alike; it can still be read."""
+        try:
+            return handler(request)
+        except RevisionLimit:
+            return Outcome(error=OUT_OF_REVISIONS)
 
     def _report(self, request: wire.InternalRequest, error: EtcdError | None, took_s: float) -> None:
         self._metrics.applies_s[request.field][error is None].observe(took_s)

@@ -62,7 +62,11 @@ class LeaseExpiry:
         if error is not None or not self._owner.is_leader:
             log.warning("Ignore the lease revoking request because current member isn't a leader")
             return
+        lessor = self._owner.lessor
         for lease in expired:
+            if not lessor.has_ended(lease):
+                # Meanwhile another leader came and went: this one then gave every lease new time.
+                continue
             self._owner.propose(FIELD_LEASE_REVOKE, varint_field(_LEASE_ID, lease), self._revoked(lease))
 
     def _checkpoint(self, checkpoints: list[tuple[LeaseID, int]], error: EtcdError | None) -> None:

@@ -252,6 +252,11 @@ class Lessor:
             heapq.heappush(self._expiries, (now + EXPIRED_RETRY_S, lease_id))
         return list(found)
 
+    def has_ended(self, lease: LeaseID) -> bool:
+        """Its time is over, and it is still there to be revoked."""
+        found = self._leases.get(lease)
+        return found is not None and found.expires_at <= self._clock.monotonic()
+
     def due_checkpoints(self, count_max: int = CHECKPOINT_BATCH_MAX) -> list[tuple[LeaseID, int]]:
         """(lease, whole seconds left) to replicate now, so that the next leader does not start from the full TTL."""
         now = self._clock.monotonic()

@@ -50,12 +50,12 @@ class Peer:
 
     def _start(self) -> list[asyncio.Task[None]]:
         _logger.info("starting remote peer", extra=fields(remote_peer_id=self._name))
-        environment, spawn = self._environment, self._environment.tasks.spawn
+        environment, keep = self._environment, self._environment.tasks.keep
         tasks = self._pipeline.start()
         for kind in StreamKind:
             reader = StreamReader(kind, environment, self._member, self._picker, self.status)
-            tasks.append(spawn(reader.run(), f"{kind.label} from {self._name}"))
-        tasks.append(spawn(self._probe.run(), f"probe of {self._name}"))
+            tasks.append(keep(reader.run, f"{kind.label} from {self._name}"))
+        tasks.append(keep(self._probe.run, f"probe of {self._name}"))
         _logger.info("started remote peer", extra=fields(remote_peer_id=self._name))
         return tasks
 

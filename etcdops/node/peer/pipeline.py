@@ -45,8 +45,8 @@ class Pipeline:
     def start(self) -> list[asyncio.Task[None]]:
         """Begin to post. The caller ends the returned tasks."""
         _logger.info("started HTTP pipelining with remote peer", extra=fields(self._names))
-        spawn = self._environment.tasks.spawn
-        return [spawn(self._work(), f"pipeline to {format_id(self._peer)}") for _ in range(CONNECTIONS)]
+        keep = self._environment.tasks.keep
+        return [keep(self._work, f"pipeline to {format_id(self._peer)}") for _ in range(CONNECTIONS)]
 
     def send(self, message: Message) -> bool:
         """Queue `message`. False: the queue is full, the message is dropped."""

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 _logger = logging.getLogger(__name__)
+
+AGAIN_AFTER_S = 1.0
+"""Between a failure nobody foresaw and the next try."""
+
+_FAILED = "a task of the peer transport failed: %s"
 
 
 class Tasks:
@@ -22,11 +27,17 @@ class Tasks:
         task.add_done_callback(self._ended)
         return task
 
+    def keep(self, work: Callable[[], Coroutine[None, None, None]], name: str) -> asyncio.Task[None]:
+        """Run `work()` until it ends or is cancelled; if it fails it begins again, after a pause.
+
+        For a link's own work: without it this member would go on and never hear from that one again.
+        """
+        return self.spawn(_kept(work, name), name)
+
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
-            _logger.error("a task of the peer transport failed: %s", task.get_name(), exc_info=error)
-            task.get_loop().call_exception_handler({"message": "peer transport", "exception": error, "task": task})
+            _logger.error(_FAILED, task.get_name(), exc_info=error)
 
     def cancel(self) -> None:
         """Ask all to end; they do so in the loop's next turns."""
@@ -37,3 +48,14 @@ class Tasks:
         """End all, and wait until they have."""
         self.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+async def _kept(work: Callable[[], Coroutine[None, None, None]], name: str) -> None:
+    while True:
+        try:
+            await work()
+        except Exception as error:
+            _logger.error(_FAILED, name, exc_info=error)
+            await asyncio.sleep(AGAIN_AFTER_S)
+        else:
+            return

@@ -13,7 +13,7 @@ import resource
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import ParamSpec, cast
 
 from aiohttp import web
 
@@ -26,6 +26,8 @@ from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.server_connection import ServerConnection
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode
 from etcdops.node.zap_log import fields
+
+_P = ParamSpec("_P")
 
 _logger = logging.getLogger(__name__)
 
@@ -118,6 +120,13 @@ class Listener:
         self._addresses = [listening.getsockname()[:2] for listening in self._sockets]
         self._room.set()
         self._acceptors = [self.loop.create_task(self._accept(listening)) for listening in self._sockets]
+        for acceptor in self._acceptors:
+            acceptor.add_done_callback(self._acceptor_ended)
+
+    def _acceptor_ended(self, acceptor: asyncio.Task[None]) -> None:
+        if not acceptor.cancelled() and (error := acceptor.exception()) is not None:
+            # Nobody would be let in any more.
+            self.loop.call_exception_handler({"message": "accepting clients ended", "exception": error})
 
     async def stop(self, grace_s: float) -> None:
         """Accept nobody more, let open calls finish for `grace_s` seconds, then end what is left as UNAVAILABLE."""
@@ -199,7 +208,7 @@ class Listener:
                 ssl=self._ssl_context,
                 ssl_handshake_timeout=self.limits.first_bytes_timeout_s if self._ssl_context else None,
             )
-        except (OSError, ssl.SSLError) as error:
+        except Exception as error:  # noqa: BLE001 - of one client: the others are to be let in
             self.remove(connection)
             accepted.close()
             _logger.warning("rejected connection on client endpoint", extra=fields(error=error))
@@ -231,9 +240,9 @@ class Listener:
 
     def _tick(self) -> None:
         now = self.loop.time()
-        for connection in list(self._connections):
-            connection.tick(now)
         self._tick_timer = self.loop.call_later(self.tick_s, self._tick)
+        for connection in list(self._connections):
+            connection.guarded(connection.tick, now)
 
     def _wake_at(self, when: float) -> None:
         if self._deadline_timer is not None:
@@ -331,6 +340,14 @@ class _Connection(asyncio.Protocol):
         elif now - self._opened_at > limits.first_bytes_timeout_s:
             self.abort()
 
+    def guarded(self, work: Callable[_P, None], *arguments: _P.args, **named: _P.kwargs) -> None:
+        """Do what the loop calls by itself; where it fails this client alone is let go."""
+        try:
+            work(*arguments, **named)
+        except Exception as error:
+            _logger.error("closed a connection after an internal error", exc_info=error)
+            self.abort()
+
     def drain(self) -> None:
         """Begin a graceful end."""
         if self._grpc is not None:
@@ -381,7 +398,7 @@ class _Connection(asyncio.Protocol):
         """Write at the end of this loop turn, once for everybody who asks."""
         if not self._in_receive and not self._flush_planned:
             self._flush_planned = True
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.guarded, self._flush)
 
     def _flush(self) -> None:
         self._flush_planned = False

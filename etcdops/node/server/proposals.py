@@ -37,10 +37,12 @@ class Proposals:
     def __init__(self, next_id: Callable[[], int], timeout_s: float) -> None:
         self._next_id = next_id
         self._timeout_s = timeout_s
-        self._waiting: dict[int, Done] = {}
+        self._waiting: dict[int, tuple[Done, int]] = {}
         # Ends are in order because every proposal gets the same time: the oldest is always on the left.
         self._ends: deque[tuple[float, float, int]] = deque()
         self._unsent: list[Unsent] = []
+        self.waiting_bytes = 0
+        """Of all that wait: the memory that clients can make this member hold."""
         self.failed = 0
         """Proposals whose time was over."""
 
@@ -54,7 +56,8 @@ class Proposals:
         """
         request_id = self._next_id()
         data = bytes_field(field, request) + bytes_field(_HEADER, varint_field(_HEADER_ID, request_id))
-        self._waiting[request_id] = done
+        self._waiting[request_id] = (done, len(data))
+        self.waiting_bytes += len(data)
         self._ends.append((now + self._timeout_s, now, request_id))
         self._unsent.append(Unsent(request_id, data))
         return len(data)
@@ -75,8 +78,10 @@ class Proposals:
 
     def resolve(self, request_id: int, outcome: Outcome) -> None:
         """Apply has the answer. A request of another member, or one that expired, has no waiter here."""
-        done = self._waiting.pop(request_id, None)
-        if done is not None:
+        waiter = self._waiting.pop(request_id, None)
+        if waiter is not None:
+            done, size_bytes = waiter
+            self.waiting_bytes -= size_bytes
             done(outcome)
 
     def expire(self, now: float, error: Callable[[float], EtcdError]) -> None:
@@ -85,8 +90,10 @@ class Proposals:
         expired = False
         while ends and ends[0][0] <= now:
             _, started, request_id = ends.popleft()
-            done = self._waiting.pop(request_id, None)
-            if done is not None:
+            waiter = self._waiting.pop(request_id, None)
+            if waiter is not None:
+                done, size_bytes = waiter
+                self.waiting_bytes -= size_bytes
                 expired = True
                 self.failed += 1
                 done(Outcome(error=error(started)))
@@ -96,10 +103,10 @@ class Proposals:
 
     def fail_all(self, error: EtcdError) -> None:
         """Answer everybody: the member stops."""
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting, self.waiting_bytes = self._waiting, {}, 0
         self._ends.clear()
         self._unsent.clear()
-        _fail(waiting.values(), error)
+        _fail((done for done, _ in waiting.values()), error)
 
 
 def _fail(waiters: Iterable[Done], error: EtcdError) -> None:

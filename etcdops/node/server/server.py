@@ -62,6 +62,9 @@ maxGapBetweenApplyAndCommitIndex.
 WAITING_MAX = 20_000
 """Proposals under way at once: what a client sends beyond that is refused, so memory stays bounded without a leader."""
 
+WAITING_BYTES_MAX = 256 << 20
+"""The same in bytes: as many requests of the largest size would be 30 GB."""
+
 REMOVED = "the member has been permanently removed from the cluster"
 """Source: etcd server/etcdserver/errors.go, ErrMemberRemoved."""
 
@@ -102,7 +105,7 @@ class Server:
             quota_bytes=config.quota_backend_bytes,
             call_soon=lambda callback: loop.call_soon(self._watched, callback),
             call_later=loop.call_later,
-            storage_failed=self._failed,
+            storage_failed=self.failed,
         )
         self._recovered = recovered
         self.applier, self.lessor = recovered.applier, recovered.lessor
@@ -112,7 +115,7 @@ class Server:
         recovered.applier.slow_after_s = config.warning_apply_duration_s
 
         self._core = raft_core(config, boot, random.Random())
-        self._thread = StorageThread(loop, self._failed)
+        self._thread = StorageThread(loop, self.failed)
         self._leader_link = LeaderLink(self)
         self.services = EtcdServices(self)
         self._peers = Peers(
@@ -141,7 +144,7 @@ class Server:
             metrics=self.metrics,
             run_in_background=self.run_in_background,
             report_failed=self._image_failed,
-            storage_failed=self._failed,
+            storage_failed=self.failed,
             monotonic=clock.monotonic,
             snapshot_count=config.snapshot_count,
             catchup_entries=config.snapshot_catchup_entries,
@@ -169,7 +172,7 @@ class Server:
             clock=clock,
             metrics=self.metrics,
             heartbeats=HeartbeatWatch(config.heartbeat_interval_ms / 1000, self.metrics),
-            failed=self._failed,
+            failed=self.failed,
         )
         self._peers.serve(self._driver, self._images)
         self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
@@ -186,7 +189,7 @@ class Server:
             ask_versions=lambda: self._spawn(self._decide_cluster_version()),
             cluster_version_known=lambda: bool(self.applier.cluster_version),
             compactor=auto_compactor(config, clock.monotonic()),
-            storage_failed=self._failed,
+            storage_failed=self.failed,
             metrics=self.metrics,
             monotonic=clock.monotonic,
             commit_every_s=config.backend_batch_interval_s or COMMIT_EVERY_S,
@@ -255,7 +258,7 @@ class Server:
     def _removed(self) -> None:
         self._end(Ending(REMOVED))
 
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
         """The disk, the raft log or our own code failed: nothing may be acknowledged any more."""
         if not self._ended.done():
             self._end(failure(error, self.member_id, self._directory.root))
@@ -283,7 +286,7 @@ class Server:
         try:
             work()
         except StorageFailed as error:
-            self._failed(error)
+            self.failed(error)
 
     def _do_what_is_due(self) -> None:
         now = self.clock.monotonic()
@@ -337,7 +340,11 @@ class Server:
     def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
         """See ServerPort.propose."""
         proposals = self._driver.proposals
-        if self._core.commit_index - self._machine.applied_index > APPLY_GAP_MAX or len(proposals) >= WAITING_MAX:
+        if (
+            self._core.commit_index - self._machine.applied_index > APPLY_GAP_MAX
+            or len(proposals) >= WAITING_MAX
+            or proposals.waiting_bytes >= WAITING_BYTES_MAX
+        ):
             done(Outcome(error=TOO_MANY_REQUESTS))
             return
         if len(request) + _ENVELOPE_BYTES > self.limits.max_request_bytes:
@@ -463,7 +470,7 @@ class Server:
                 self.metrics.snapshot_applying = False
                 done()
             except Exception as error:  # noqa: BLE001 - there is no state to go on with
-                self._failed(error)
+                self.failed(error)
 
         # Whoever still reads the old store from another thread must finish first.
         self._background.when_quiet(replace)
@@ -471,7 +478,13 @@ class Server:
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # What it was to do for somebody will not be done, and nobody else would say so.
+            self.failed(error)
 
     async def _decide_cluster_version(self) -> None:
         others = [member for member in self.members.members() if member.id != self.member_id]

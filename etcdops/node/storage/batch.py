@@ -12,9 +12,16 @@ from pathlib import Path
 import apsw
 
 from etcdops.node.storage.database import failure
-from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.errors import NoSpace, StorageFailed
+
+_STATEMENT_BYTES = 200
+"""What a statement and its pages cost besides its values."""
 
 Bindings = tuple[int | str | bytes | None, ...]
+
+
+HELD_BYTES_MAX = 256 << 20
+"""What may wait for a disk that is full, before the member ends: it applies what the others agree on without end."""
 
 
 class Batch:
@@ -26,6 +33,8 @@ class Batch:
         self._cursor = connection.cursor()
         self._execute = self._cursor.execute
         self._written: list[tuple[str, Bindings | list[Bindings]]] = []
+        self._held_bytes: int | None = None
+        """Of what is remembered, counted since a commit failed; None while commits succeed."""
 
     def __len__(self) -> int:
         """Statements since the last commit; 0 = nothing to commit."""
@@ -33,6 +42,8 @@ class Batch:
 
     def write(self, sql: str, bindings: Bindings) -> None:
         """Run one statement that returns nothing. Raises: StorageFailed, and then the statement had no effect."""
+        if self._held_bytes is not None:
+            self._hold(_size(bindings))
         try:
             if not self._written:
                 self._execute("BEGIN IMMEDIATE")
@@ -45,6 +56,8 @@ class Batch:
         """Run one statement for each of `rows`, which belong to the batch from now on. Raises: as `write`."""
         if not rows:
             return
+        if self._held_bytes is not None:
+            self._hold(sum(map(_size, rows)))
         try:
             if not self._written:
                 self._execute("BEGIN IMMEDIATE")
@@ -74,9 +87,26 @@ class Batch:
         try:
             self._execute("COMMIT")
         except apsw.Error as error:
+            if self._held_bytes is None:
+                self._held_bytes = sum(
+                    sum(map(_size, bindings)) if isinstance(bindings, list) else _size(bindings)
+                    for _, bindings in self._written
+                )
             raise self._recovered(error, "committing") from error
         self._written = []
+        self._held_bytes = None
         return True
+
+    def _hold(self, size_bytes: int) -> None:
+        """Room for one more in memory, while the disk takes nothing. Raises: NoSpace - there is none."""
+        assert self._held_bytes is not None
+        self._held_bytes += size_bytes
+        if self._held_bytes > HELD_BYTES_MAX:
+            raise NoSpace(
+                f"{self._path}: no space left for too long: {self._held_bytes >> 20} MiB of changes wait in memory",
+                cause="commits have failed since the disk became full; the raft log has everything",
+                hint="free space on this file system, then start the member again: nothing acknowledged was lost",
+            )
 
     def _recovered(self, error: apsw.Error, doing: str, *, partly: bool = False) -> StorageFailed:
         """The error to raise, after making sure that what was written before still stands, and nothing else."""
@@ -100,3 +130,8 @@ class Batch:
         except apsw.Error as error:
             self._connection.close(True)  # reading on would show a past that was already answered from
             raise failure(error, self._path, "repeating the open transaction") from error
+
+
+def _size(bindings: Bindings) -> int:
+    """Bytes of memory, about."""
+    return _STATEMENT_BYTES + sum(len(value) for value in bindings if isinstance(value, bytes | str))

@@ -133,7 +133,8 @@ class Mvcc:
     def events(self, low: Revision, high: Revision, *, limit: int) -> list[Event]:
         """History for watchers: the changes of the revisions [low, high), in order.
 
-        Whole revisions, about `limit` events but at least one revision: go on at the last event's revision + 1.
+        Whole revisions, about `limit` events and 4 MiB but at least one revision: go on at the last event's
+        revision + 1.
         Of the compacted revision itself only what its compaction keeps is shown.
         Raises: Compacted - low is below the compacted revision; StorageFailed.
         """

@@ -95,8 +95,14 @@ _CHAIN = (
     " SELECT r.kv FROM chain CROSS JOIN revision r ON r.rev = chain.rev WHERE chain.rev < ?2"
 )
 _EVENTS = "SELECT rev, key, prev, kv FROM revision WHERE rev >= ? AND rev < ? ORDER BY rev LIMIT ?"
+_EVENT_SIZES = (
+    "SELECT rev, coalesce(length(kv), length(key)) FROM revision WHERE rev >= ? AND rev < ? ORDER BY rev LIMIT ?"
+)
 _LEASED = "SELECT key, lease FROM current WHERE lease <> 0"
 _CHUNK = 1_000
+EVENTS_BYTES_MAX = 4 << 20
+"""History read at a time for watchers: a thousand values of the largest size would be 1.5 GB."""
+
 _KEY_TAG = 0x0A
 
 
@@ -186,7 +192,15 @@ class KeyReader:
         return self.before(rows[0][0], bound) if rows else None
 
     def events(self, low: int, high: int, limit: int) -> list[Event]:
-        """Changes of the main revisions in [low, high): whole revisions, about `limit` changes, at least one."""
+        """Changes of the main revisions in [low, high): whole revisions, about `limit` changes and EVENTS_BYTES_MAX, at
+        least one revision."""
+        sizes: list[tuple[int, int]] = list(self._execute(_EVENT_SIZES, (low << SUB_BITS, high << SUB_BITS, limit)))
+        total = 0
+        for rev, size_bytes in sizes:
+            total += size_bytes
+            if total > EVENTS_BYTES_MAX:
+                high = max(rev >> SUB_BITS, (sizes[0][0] >> SUB_BITS) + 1)
+                break
         rows = list(self._execute(_EVENTS, (low << SUB_BITS, high << SUB_BITS, limit + 1)))
         if len(rows) > limit:
             last = rows[-1][0] >> SUB_BITS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etcdops.ids import LogIndex, MemberID, Term
+from etcdops.ids import LeaseID, LogIndex, MemberID, Revision, Term
 from etcdops.node.api import errors
 from etcdops.node.apply import wire
 from etcdops.node.apply.outcome import Applied, Outcome
@@ -18,6 +18,7 @@ from etcdops.node.member.member import Member, promotion_json
 from etcdops.node.raft.types import ConfChange, ConfChangeSingle, ConfChangeType, Entry, EntryType
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto.wire import bytes_field, varint_field
+from etcdops.snapshot.sqlite_schema import MAIN_MAX
 from tests.fakes.single_member import SingleMember
 from tests.node.api.random_requests import RandomRequests
 
@@ -107,6 +108,27 @@ def test_requests_the_api_would_refuse_are_survived(member: SingleMember, field:
     member.applier.apply(entry(1, encoded(field, request_.SerializeToString())))
     member.applier.apply(entry(2, put(b"after")))
     assert member.state.mvcc.get(b"after") is not None
+
+
+def test_a_store_without_revisions_left_refuses_changes(member: SingleMember) -> None:
+    """A snapshot may have been restored with a huge --bump-revision: every member would end, again at each start."""
+    member.applier.apply(
+        entry(1, encoded(wire.FIELD_LEASE_GRANT, pb.LeaseGrantRequest(ID=7, TTL=60).SerializeToString()))
+    )
+    member.applier.apply(entry(2, put(b"before")))
+    member.state.mvcc._revision = Revision(MAIN_MAX)
+    requests = {
+        wire.FIELD_DELETE_RANGE: pb.DeleteRangeRequest(key=b"before"),
+        wire.FIELD_TXN: pb.TxnRequest(success=[pb.RequestOp(request_put=pb.PutRequest(key=b"a"))]),
+        wire.FIELD_LEASE_REVOKE: pb.LeaseRevokeRequest(ID=7),
+        wire.FIELD_PUT: pb.PutRequest(key=b"a"),
+    }
+    for index, (number, request) in enumerate(requests.items(), 3):
+        applied = member.applier.apply(entry(index, encoded(number, request.SerializeToString())))
+        assert applied.outcome.error is errors.OUT_OF_REVISIONS
+    assert (member.state.mvcc.revision, member.state.consistent_index) == (MAIN_MAX, 6)
+    assert member.state.mvcc.get(b"before") is not None
+    assert LeaseID(7) in member.lessor
 
 
 def test_requests_of_another_version_say_so(member: SingleMember) -> None:

@@ -53,3 +53,15 @@ def test_a_member_that_slept_asks_first_whether_it_still_leads(asleep_s: float, 
         (answer,) = owner.asked
         answer(error)
         assert owner.proposed == ([] if error else [field])
+
+
+def test_a_lease_that_got_new_time_meanwhile_is_not_revoked() -> None:
+    """Between the look at the clock and the answer another leader came and went: clients were told that it lives."""
+    owner = Owner()
+    owner.clock.advance(401.0)
+    LeaseExpiry(owner).tick()
+    (answer,) = owner.asked
+    owner.lessor.demote()
+    owner.lessor.promote(1.0)
+    answer(None)
+    assert owner.proposed == []

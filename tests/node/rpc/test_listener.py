@@ -22,6 +22,7 @@ from etcdops.errors import StartRefused
 from etcdops.node.rpc.http2 import PREFACE, PortFactory
 from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.listener import Listener, serve
+from etcdops.node.rpc.server_connection import ServerConnection
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode, Stream, StreamCall, Unary, UnaryCall
 from tests.fakes.http2_client import FakeClient
 from tests.support.certificates import Authority
@@ -398,6 +399,45 @@ async def test_a_client_that_says_nothing_is_dropped(start: Start) -> None:
         client.write(PREFACE[:10])
         await client.at_end()
     await eventually(lambda: listener.connections_open == 0, "the connection is gone")
+
+
+async def test_what_breaks_inside_breaks_one_connection(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the timer that serves all, and in what one asks the loop for: that client goes, the others stay."""
+
+    def fail(connection: ServerConnection, *_: object) -> bool:
+        raise RuntimeError("out of nowhere")
+
+    listener = await start()
+    async with raw(listener) as client:
+        client.write(PREFACE)
+        await eventually(lambda: listener.connections_open == 1, "it is there")
+        with monkeypatch.context() as patch:
+            patch.setattr(ServerConnection, "tick", fail)
+            await client.at_end()
+        await eventually(lambda: listener.connections_open == 0, "it is gone")
+    async with channel(listener) as grpc_channel:
+        assert await unary(grpc_channel, "/test.S/Echo")(b"served") == b"served"
+    assert "closed a connection after an internal error" in caplog.text
+
+
+async def test_an_end_of_accepting_is_told_to_the_loop(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would be let in any more, and the member would look alive."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+    listener = await start()
+
+    def fail(listener: Listener, accepted: socket.socket, _: object) -> None:
+        accepted.close()
+        raise RuntimeError("out of nowhere")
+
+    monkeypatch.setattr(Listener, "_take", fail)
+    with socket.create_connection(listener.addresses[0]):
+        await eventually(lambda: bool(told), "the loop has heard of it")
+    asyncio.get_running_loop().set_exception_handler(None)
+    (error,) = told
+    assert "out of nowhere" in repr(error)
 
 
 async def test_a_slow_header_is_dropped(start: Start) -> None:

@@ -111,3 +111,17 @@ def test_requests_that_expired_without_a_leader_are_not_kept(proposals: Proposal
         proposals.expire(float(second), lambda started: TIMEOUT)
     assert len(proposals) == len(proposals._unsent) == 7
     assert len(answers) == 93
+
+
+def test_what_waits_is_counted_in_bytes(proposals: Proposals, answers: list[Outcome]) -> None:
+    """However it ends."""
+    for _ in range(4):
+        size = proposals.add(FIELD_PUT, _PUT, 0.0, answers.append)
+    assert proposals.waiting_bytes == 4 * size
+    proposals.resolve(100, Outcome())
+    assert proposals.waiting_bytes == 3 * size
+    proposals.expire(8.0, lambda _: TIMEOUT)
+    assert (proposals.waiting_bytes, proposals.failed) == (0, 3)
+    proposals.add(FIELD_PUT, _PUT, 9.0, answers.append)
+    proposals.fail_all(STOPPED)
+    assert proposals.waiting_bytes == 0

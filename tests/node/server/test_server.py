@@ -10,7 +10,11 @@ import pytest
 
 from etcdops.clock import SystemClock
 from etcdops.ids import LeaseID, LogIndex, Revision, Term
+from etcdops.node.api.errors import TOO_MANY_REQUESTS
+from etcdops.node.apply.outcome import Outcome
+from etcdops.node.apply.wire import FIELD_PUT
 from etcdops.node.config import load_config
+from etcdops.node.server import server as server_module
 from etcdops.node.server.bootstrap import boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.server import Server
@@ -18,6 +22,7 @@ from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.reading import Event
 from etcdops.node.storage.state import StateStore
 from etcdops.node.watch.watcher import Watcher
+from etcdops.proto import etcdserverpb_pb2 as pb
 
 DEADLINE_S = 10.0
 
@@ -48,7 +53,7 @@ async def test_a_member_that_failed_commits_nothing_more(server: Server) -> None
     """An entry may be half applied: committed, it would be applied again on top of itself after the restart."""
     server.state.mvcc.begin().put(b"half", b"", LeaseID(0))
     server.state.mark_applied(LogIndex(1), Term(1))
-    server._failed(StorageFailed("a page could not be read"))
+    server.failed(StorageFailed("a page could not be read"))
     server._tick(0.0)
     assert server._tick_timer is not None
     with pytest.raises(StorageFailed, match="nothing is committed any more"):
@@ -73,3 +78,25 @@ async def test_a_member_that_cannot_read_what_watchers_miss_ends(
     async with asyncio.timeout(DEADLINE_S):
         ending = await server.wait_ended()
     assert ending.error is broken
+
+
+async def test_proposals_that_wait_are_bounded_in_bytes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a leader they wait for one: as many of the largest size as may wait would be 30 GB."""
+    monkeypatch.setattr(server_module, "WAITING_BYTES_MAX", 100)
+    answers: list[Outcome] = []
+    request = pb.PutRequest(key=b"k", value=bytes(60)).SerializeToString()
+    for _ in range(3):
+        server.propose(FIELD_PUT, request, answers.append)
+    assert [answer.error for answer in answers] == [TOO_MANY_REQUESTS]
+
+
+async def test_reads_and_proposals_that_failed_are_counted(server: Server) -> None:
+    """etcd_server_proposals_failed_total and ..._slow_read_indexes_total, which alerts look at."""
+    server.linearize(lambda error: None)
+    server.propose(FIELD_PUT, b"", lambda outcome: None)
+    server._driver.reads.start_round(0.0)
+    server._driver.proposals.expire(1e9, lambda _: TOO_MANY_REQUESTS)
+    server._driver.reads.tick(1e9)
+    server._do_what_is_due()
+    metrics = server.metrics
+    assert (metrics.proposals_failed, metrics.slow_read_indexes, metrics.read_indexes_failed) == (1, 1, 0)

@@ -8,8 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from etcdops.node.storage import batch as batch_module
 from etcdops.node.storage.batch import Batch
-from etcdops.node.storage.errors import StorageFailed
+from etcdops.node.storage.errors import NoSpace, StorageFailed
 
 ADD = "INSERT INTO t (x) VALUES (?)"
 
@@ -67,3 +68,26 @@ def test_a_lost_transaction_is_repeated(connection: apsw.Connection, tmp_path: P
     assert rows(connection) == [1, 2]
     batch.commit()
     assert (rows(connection), connection.in_transaction) == ([1, 2], False)
+
+
+def test_what_waits_for_a_full_disk_is_bounded(
+    connection: apsw.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others go on agreeing, and this member applies it; a commit that succeeds starts the count anew."""
+    monkeypatch.setattr(batch_module, "HELD_BYTES_MAX", 1000)
+    batch = Batch(connection, tmp_path / "t.db")
+    batch.write_many(ADD, [(1,), (2,)])
+    _lose_the_disk(connection, batch)
+    batch.write(ADD, (3,))
+    batch.commit()
+    batch.write_many(ADD, [(number,) for number in range(10, 30)])
+    _lose_the_disk(connection, batch)
+    with pytest.raises(NoSpace, match="no space left for too long"):
+        batch.write(ADD, (4,))
+    assert 4 not in rows(connection)
+
+
+def _lose_the_disk(connection: apsw.Connection, batch: Batch) -> None:
+    connection.execute("ROLLBACK")
+    with pytest.raises(StorageFailed):
+        batch.commit()

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from etcdops.ids import LeaseID, Revision
+from etcdops.node.storage import reading
 from etcdops.node.storage.errors import Compacted, TooManyChanges
 from etcdops.node.storage.mvcc import Mvcc
-from etcdops.node.storage.reading import EventType
+from etcdops.node.storage.reading import Event, EventType
 from etcdops.node.storage.state import StateStore
 from etcdops.snapshot.sqlite_schema import MAIN_MAX, SUB_MAX, Meta, RevisionLimit, decode_revision, encode_revision
 
@@ -148,3 +149,45 @@ def test_a_revision_that_does_not_fit_is_named(main: int, sub: int) -> None:
     """Never cut off."""
     with pytest.raises(RevisionLimit, match="cannot be stored"):
         encode_revision(main, sub)
+
+
+@pytest.mark.parametrize("sizes", [(10,) * 30, (400, 5, 5, 400), (5, 5, 500, 5), (900,), (900, 900, 900)])
+def test_history_for_watchers_is_read_by_bytes_too(
+    mvcc: Mvcc, monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, ...]
+) -> None:
+    """Slices are whole revisions, at least one, and nothing is left out between two of them."""
+    monkeypatch.setattr(reading, "EVENTS_BYTES_MAX", 300)
+    put(mvcc, b"first")
+    for size in sizes:
+        txn = mvcc.begin()
+        for key in (b"a", b"b"):
+            txn.put(key, bytes(size), LeaseID(0))
+        txn.end()
+    mvcc.compact(2)
+    while not mvcc.compact_step():
+        pass
+    whole = [(event.revision, event.key) for revision in range(3, 3 + len(sizes)) for event in _at(mvcc, revision)]
+    seen, low = [], Revision(3)
+    while events := mvcc.events(low, Revision(mvcc.revision + 1), limit=1000):
+        assert len({event.revision for event in events}) == 1 or sum(len(event.kv) for event in events) <= 300
+        seen += [(event.revision, event.key) for event in events]
+        low = Revision(events[-1].revision + 1)
+    assert seen == whole
+    assert len(seen) == 2 * len(sizes)
+
+
+def test_a_gap_before_a_large_revision_is_not_the_end_of_history(mvcc: Mvcc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty slice means that there is nothing more: watchers would be told so."""
+    for number in range(5):
+        put(mvcc, b"key", str(number).encode())
+    put(mvcc, b"large", bytes(500))
+    mvcc.compact(5)
+    while not mvcc.compact_step():
+        pass
+    monkeypatch.setattr(reading, "EVENTS_BYTES_MAX", 10)
+    assert [event.key for event in mvcc.events(Revision(6), Revision(8), limit=10)] == [b"key"]
+    assert [event.key for event in mvcc.events(Revision(7), Revision(8), limit=10)] == [b"large"]
+
+
+def _at(mvcc: Mvcc, revision: int) -> list[Event]:
+    return mvcc.events(Revision(revision), Revision(revision + 1), limit=1000)
