@@ -273,7 +273,8 @@ class Links:
     async def _close(self) -> None:
         for server in self._servers:
             server.close()
-        while self.connections:
+        # A socket may have been accepted whose transport is still to be made: that is a task too.
+        while self.connections or len(asyncio.all_tasks()) > 1:
             for connection in list(self.connections):
                 connection.reset()
             await asyncio.sleep(0.01)
