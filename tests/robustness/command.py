@@ -134,7 +134,7 @@ def _one(engine: Engine, drawn: Options, options: argparse.Namespace) -> tuple[V
     folder = Path(tempfile.mkdtemp(prefix="etcdops-robustness-"))
     try:
         verdict = run(engine, drawn, folder)
-        known = [known_bug(engine, promise, drawn) for promise in verdict.promises]
+        known = [known_bug(engine, promise, [fault.kind for fault in drawn.faults]) for promise in verdict.promises]
         failed = not all(known)
         print(f"  {'BROKEN' if failed else 'known bug' if known else 'ok'}: {verdict}", flush=True)
         for error, count in verdict.errors.most_common(5):

@@ -63,7 +63,8 @@ def storm(world: World, draw: random.Random) -> Steps:
         world.down(member)
         yield draw.uniform(0.0, 0.1)
         world.up(member)
-        yield draw.uniform(0.05, 1.0)
+        # In the middle of its start, or in the middle of its recovery.
+        yield draw.choice((draw.uniform(0.05, 0.6), draw.uniform(0.5, 2.5)))
 
 
 def stop(world: World, draw: random.Random) -> Steps:

@@ -12,9 +12,12 @@ import pytest
 from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.model.history import Call
 from tests.robustness.check import check
+from tests.robustness.engines import Engine, find_engine
+from tests.robustness.known import known_bug
 from tests.robustness.made_history import make_history
 from tests.robustness.record import History, Seen, read_history, save_history
 from tests.robustness.story import around
+from tests.support.real_etcd import EtcdBinaries
 
 GOOD_SEEDS = 12
 BROKEN_PER_KIND = 6
@@ -262,6 +265,19 @@ def test_a_history_made_wrong_is_found_out(wrong: Callable[[History, random.Rand
         verdict = check(history)
         assert verdict.broken, f"seed {seed}: not noticed: {wrong.__doc__}"
         assert set(verdict.promises) & promises, verdict.broken
+
+
+def test_only_versions_without_the_fix_are_excused() -> None:
+    """The table of known bugs: the fault must have happened, the promise must be that one, the node is never excused."""
+    old = Engine("etcd-3.5", EtcdBinaries("3.5.16", Path("etcd"), Path("etcdctl"), None))
+    new = Engine("etcd-3.5", EtcdBinaries("3.5.28", Path("etcd"), Path("etcdctl"), None))
+    assert "20418" in known_bug(old, "linearizability", ["kill", "pause"])
+    assert known_bug(old, "linearizability", ["kill"]) == ""
+    assert known_bug(old, "durability", ["pause"]) == ""
+    assert known_bug(new, "linearizability", ["pause"]) == ""
+    node = find_engine("node")
+    assert node is not None
+    assert known_bug(node, "linearizability", ["pause"]) == ""
 
 
 def test_the_story_of_a_failure_shows_the_calls_around_it() -> None:

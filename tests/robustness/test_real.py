@@ -17,6 +17,7 @@ from tests.robustness.command import OUTPUT
 from tests.robustness.engines import ENGINES, WHY_NO_CLOCK, Engine, find_engine
 from tests.robustness.faults import Planned
 from tests.robustness.holder import why_no_namespaces
+from tests.robustness.known import known_bug
 from tests.robustness.plan import Options
 from tests.robustness.record import HISTORY
 from tests.robustness.run import run
@@ -79,6 +80,9 @@ def play(
         for path in (*folder.glob("*.log"), folder / HISTORY):
             shutil.copy(path, kept)
         print(f"python -m tests.robustness check {kept / HISTORY}")
+        known = [known_bug(engine, promise, [fault.kind for fault in faults]) for promise in verdict.promises]
+        if all(known):
+            pytest.xfail(f"etcd {engine.etcd.version}: {', '.join(known)}")
     return verdict
 
 
