@@ -1,6 +1,6 @@
 """What real etcd of a version is known to break, from its issues and change logs.
 
-A run that breaks nothing else counts as good, and says so. The node has no line here: whatever it breaks is to be mended.
+A run that breaks nothing else counts as good, and says so. The node has no line: whatever it breaks is to be mended.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ def test_a_history_made_wrong_is_found_out(wrong: Callable[[History, random.Rand
 
 
 def test_only_versions_without_the_fix_are_excused() -> None:
-    """The table of known bugs: the fault must have happened, the promise must be that one, the node is never excused."""
+    """The fault must have happened, the promise must be that one, and the node is never excused."""
     old = Engine("etcd-3.5", EtcdBinaries("3.5.16", Path("etcd"), Path("etcdctl"), None))
     new = Engine("etcd-3.5", EtcdBinaries("3.5.28", Path("etcd"), Path("etcdctl"), None))
     assert "20418" in known_bug(old, "linearizability", ["kill", "pause"])
