@@ -157,6 +157,20 @@ GATES: Mapping[str, str] = {
 }
 """Switches that became feature gates in 3.6. Source: etcd server/features/etcd_features.go."""
 
+_SWITCHES = """
+auto-tls client-cert-auth debug discovery-insecure-skip-tls-verify discovery-insecure-transport
+enable-distributed-tracing enable-grpc-gateway enable-log-rotation enable-pprof enable-v2
+experimental-compact-hash-check-enabled experimental-enable-distributed-tracing
+experimental-enable-lease-checkpoint experimental-enable-lease-checkpoint-persist
+experimental-initial-corrupt-check experimental-memory-mlock experimental-peer-skip-client-san-verification
+experimental-stop-grpc-service-on-defrag experimental-txn-mode-write-with-shared-buffer force-new-cluster
+initial-election-tick-advance memory-mlock next-cluster-version-compatible peer-auto-tls peer-client-cert-auth
+peer-skip-client-san-verification pre-vote socket-reuse-address socket-reuse-port strict-reconfig-check
+unsafe-no-fsync version
+"""
+SWITCHES = frozenset(_SWITCHES.split())
+"""Flags that are on without a value; the next argument is never taken for theirs. Source: as the table, BoolVar."""
+
 GATES_FLAG = "feature-gates"
 _GATES_SINCE = (3, 6)
 _LATEST_PATCH = 1000
