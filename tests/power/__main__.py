@@ -9,7 +9,6 @@ then every state in which a promise was not kept. Exit status: 0 none, 1 some, 2
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -27,7 +26,6 @@ def main() -> int:
     if find_strace() is None:
         print("there is no strace: apt-get install strace", file=sys.stderr)
         return 2
-    logging.disable(logging.CRITICAL)
     found = [_one(name, options) for name in options.scenario or PLAYS]
     print(f"\n{'':14}{'cuts':>8}{'seen':>9}{'states':>9}{'started':>9}{'failed':>8}{'seconds':>9}")
     for result in found:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,17 @@ from tests.power.history import Content
 FORCE = "--force-new-cluster"
 TIMEOUT_S = 20.0
 _FAST = ("--heartbeat-interval=2", "--election-timeout=10", "--listen-peer-urls=http://127.0.0.1:0")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Members that are started by the dozen say little of interest, and are stopped before they have said it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class Broken(AssertionError):

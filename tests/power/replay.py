@@ -213,6 +213,10 @@ class _Work:
     stop_at_failure: bool
 
     def part(self, number: int) -> list[Failure]:
+        with boot.quiet():
+            return self._failures(number)
+
+    def _failures(self, number: int) -> list[Failure]:
         failures: list[Failure] = []
         mine = set(sorted(self.cases)[number :: self.jobs])
         self._as_process = set(sorted(mine)[: self.processes // self.jobs])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,14 +16,6 @@ pytestmark = [
     pytest.mark.timeout(240),
     pytest.mark.skipif(find_strace() is None, reason="no strace here: apt-get install strace"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Members that are started by the dozen say little of interest, and are stopped before they have said it."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("name", ["first-start", "writes", "maintenance", "membership", "forced", "lagging"])
