@@ -47,6 +47,8 @@ class Model:
     events: list[Happened] = field(default_factory=list)
     leases: dict[int, int] = field(default_factory=dict)
     """ID -> granted TTL, seconds."""
+    no_space: set[int] = field(default_factory=set)
+    """Members with that alarm. While there is one, nothing is added."""
 
     def apply(self, request: pb.InternalRaftRequest) -> Done | None:
         """One committed request; None for one that is not about keys or leases."""
@@ -62,6 +64,10 @@ class Model:
             return self._grant(request.lease_grant)
         if request.HasField("lease_revoke"):
             return self._revoke(request.lease_revoke)
+        if request.HasField("alarm") and request.alarm.alarm == pb.NOSPACE:
+            (self.no_space.add if request.alarm.action == pb.AlarmRequest.ACTIVATE else self.no_space.discard)(
+                request.alarm.memberID
+            )
         return None
 
     # Reads.
@@ -132,6 +138,8 @@ class Model:
         self.events.append(happened)
 
     def _put(self, request: pb.PutRequest) -> pb.PutResponse | str:
+        if self.no_space:
+            return "no space"
         if request.lease and request.lease not in self.leases:
             return "lease not found"
         before = self.at(request.key, self.revision + 1)
@@ -161,6 +169,8 @@ class Model:
         return answer
 
     def _txn(self, request: pb.TxnRequest) -> pb.TxnResponse | str:
+        if self.no_space and any(one.HasField("request_put") for one in (*request.success, *request.failure)):
+            return "no space"
         answer = pb.TxnResponse(succeeded=all(self._holds(compare) for compare in request.compare))
         operations = request.success if answer.succeeded else request.failure
         for operation in operations:
@@ -208,6 +218,8 @@ class Model:
 
     def _grant(self, request: pb.LeaseGrantRequest) -> Done:
         sent = request.SerializeToString(deterministic=True)
+        if self.no_space:
+            return Done("lease_grant", sent, self.revision, False, b"", "no space")
         if request.ID in self.leases:
             return Done("lease_grant", sent, self.revision, False, b"", "exists")
         self.leases[request.ID] = request.TTL

@@ -30,6 +30,7 @@ from etcdops.node.storage.state import StateStore
 from etcdops.node.watch.hub import WatchHub
 from etcdops.proto.wire import varint_field
 from etcdops.snapshot.sqlite_schema import Meta
+from tests.sim.more_bugs import MORE
 
 Change = tuple[object, str, object]
 
@@ -328,4 +329,5 @@ BUGS: dict[str, Callable[[], list[Change]]] = {
     "leases-not-recovered": _leases_not_recovered,
     "snapshot-of-another-moment": _snapshot_of_another_moment,
     "compaction-too-far": _compaction_too_far,
+    **MORE,
 }

@@ -84,8 +84,10 @@ class SimStream:
         self.read_s = 0.0
         """How long the client takes for a message."""
         self._under_way: deque[bytes] = deque()
+        self._said: deque[bytes] = deque()
         self._full = False
         self._reading = False
+        self._opened = False
 
     def send(self, message: bytes) -> bool:
         if self.ended.done() or self.cancelled:
@@ -113,13 +115,22 @@ class SimStream:
         if self.on_writable is not None and not self.ended.done() and not self.cancelled:
             self.on_writable()
 
-    def say(self, message: bytes) -> None:
-        """The client sends a message."""
-        self.member_loop.call_soon(self._say, message)
+    def open(self, handler: Callable[[SimStream], None]) -> None:
+        """The member hears of the stream, and then of what was said meanwhile."""
+        handler(self)
+        self._opened = True
+        self._hear()
 
-    def _say(self, message: bytes) -> None:
-        if self.on_message is not None and not self.ended.done() and not self.cancelled:
-            self.on_message(message)
+    def say(self, message: bytes) -> None:
+        """The client sends a message. Messages of one stream never overtake each other, nor its beginning."""
+        self._said.append(message)
+        self.member_loop.call_soon(self._hear)
+
+    def _hear(self) -> None:
+        while self._opened and self._said and self.on_message is not None:
+            message = self._said.popleft()
+            if not self.ended.done() and not self.cancelled:
+                self.on_message(message)
 
     def send_headers(self) -> None:
         """The client learns nothing from them."""

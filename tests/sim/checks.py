@@ -50,8 +50,8 @@ class Truth:
         """The store's revision after each index."""
         self.compacted_at: list[int] = [-1]
         self.removed: set[MemberID] = set()
-        self.renewed: dict[int, tuple[float, int]] = {}
-        """Lease -> (when the newest renewal that was answered was asked for, its TTL)."""
+        self.promised: dict[int, float] = {}
+        """Lease -> until when somebody was told that it lives."""
         self.revoke_asked: set[int] = set()
         """Leases that some client wanted to be revoked."""
         self.granted_at: dict[int, float] = {}
@@ -74,6 +74,7 @@ class Truth:
         """A member changed its role or its leader."""
         if now.role is not Role.LEADER:
             return
+        self._cluster.elected(member)
         core = member.server._core
         if self._leaders.setdefault(core.term, member.id) != member.id:
             raise Broken("election safety", f"term {core.term} has two leaders")
@@ -120,6 +121,7 @@ class Truth:
             raise Broken("state machine safety", f"{member.name} applies {entry.index} after {len(self.log)}")
         done, what = self._model(entry)
         now = self._cluster.loop.time()
+        self._cluster.committed(member)
         self.log.append(Committed(entry, now, member.server.term, done))
         self.revision_at.append(self.model.revision)
         self.compacted_at.append(self.model.compacted)
@@ -186,12 +188,8 @@ class Truth:
         if lease in self.revoke_asked:
             return
         ttl = self.model.leases[lease]
-        since, what = self.granted_at[lease], "granted"
-        if lease in self.renewed and self.renewed[lease][0] >= since:
-            since, what = self.renewed[lease][0], "renewed"
         # The fastest clock decides.
-        earliest = since + ttl / self._cluster.options.rate_max
+        granted = self.granted_at[lease] + ttl / self._cluster.options.rate_max
+        earliest = max(granted, self.promised.get(lease, 0.0))
         if now < earliest - 0.002:
-            raise Broken(
-                "leases", f"lease {format_id(lease)} of {ttl} s, {what} at {since:.3f}, was revoked at {now:.3f}"
-            )
+            raise Broken("leases", f"lease {format_id(lease)} of {ttl} s ended at {now:.3f}, not after {earliest:.3f}")

@@ -64,12 +64,42 @@ class Caller:
             call.take(await unary.answered, loop.time())
         except (RpcError, CallLost) as error:
             call.error = str(error)
+            call.returned = loop.time()
+            self._check_error(call)
             if self.draw.random() < 0.7:
                 self.at = None
         finally:
             timer.cancel()
         self.cluster.trace(self.name, f"{kind} at {member.name}: {call.error or call.revision}")
         return call
+
+    def _check_error(self, call: Call) -> None:
+        """What is said about revisions must be true."""
+        if call.kind != "range":
+            return
+        truth = self.cluster.truth
+        asked = pb.RangeRequest.FromString(call.request).revision
+        if "required revision has been compacted" in call.error and not 0 < asked < truth.model.compacted:
+            raise Broken("revisions", f"{call}: {asked} was compacted, it says, but that is {truth.model.compacted}")
+        if "required revision is a future revision" in call.error and not call.serializable:
+            committed = truth.by_revision.get(asked)
+            if asked <= 1 or (committed is not None and committed.at < call.called):
+                raise Broken("linearizability", f"{call}: it does not know revision {asked}, which was there before")
+
+    async def ask(self, path: str, request: bytes, timeout_s: float) -> bytes | None:
+        """Something that is no part of the history; None when nobody answered."""
+        member = self.member()
+        if member is None:
+            return None
+        unary = SimUnary(self.cluster.loop, self._delay_s)
+        timer = self.cluster.loop.call_later(timeout_s, unary.give_up)
+        member.call(path, request, unary)
+        try:
+            return await unary.answered
+        except (RpcError, CallLost):
+            return None
+        finally:
+            timer.cancel()
 
 
 class KeyClient(Caller):
@@ -94,6 +124,11 @@ class KeyClient(Caller):
                 if again is not None and again.answered:
                     break
             await asyncio.sleep(self.draw.uniform(0, options.think_s))
+
+    async def put(self, key: bytes, timeout_s: float) -> Call | None:
+        """A value that nobody else ever writes."""
+        put = pb.PutRequest(key=key, value=self._value()).SerializeToString(deterministic=True)
+        return await self.call("put", put, timeout_s)
 
     def _key(self) -> bytes:
         return b"k%d" % self.draw.randrange(self.cluster.options.keys)
@@ -155,11 +190,14 @@ class WatchClient(Caller):
         self._room = self.draw.choice((1 << 30, 1 << 30, 3, 1))
         self._progress = self.draw.random() < 0.5
         self.stream: SimStream | None = None
+        self._heard = 0
 
     async def run(self, until: float) -> None:
         loop = self.cluster.loop
         await asyncio.sleep(self.draw.uniform(0, 3.0))
-        self.seen.start = self.seen.next = max(1, self.cluster.truth.model.revision - self.draw.randrange(30))
+        # In the past, or in the future: then nothing that happens before it may be sent.
+        away = self.draw.choice((self.draw.randrange(30), self.draw.randrange(30), -self.draw.randrange(1, 6)))
+        self.seen.start = self.seen.next = max(1, self.cluster.truth.model.revision - away)
         while loop.time() < until:
             await self._watch(min(until - loop.time(), self.draw.choice((1.0, 5.0, 30.0))))
             await asyncio.sleep(self.draw.uniform(0.001, 0.3))
@@ -174,6 +212,7 @@ class WatchClient(Caller):
         stream = SimStream(loop, self.draw, lambda message: self._received(message, over))
         stream.room, stream.read_s = self._room, 0.0 if self.cluster.healed else self._slow
         self.stream = stream
+        self._heard = 0
         member.stream("/etcdserverpb.Watch/Watch", stream)
         if stream.ended.done():
             self.at = None
@@ -188,6 +227,7 @@ class WatchClient(Caller):
         stream.say(pb.WatchRequest(create_request=create).SerializeToString())
         if self.draw.random() < 0.3:
             progress = pb.WatchRequest(progress_request=pb.WatchProgressRequest())
+            stream.say(progress.SerializeToString())
             for at in (0.0, self.draw.uniform(0.0, 0.01), self.draw.uniform(0.0, for_s)):
                 loop.call_later(at, self._say, stream, progress.SerializeToString())
         await asyncio.wait((stream.ended, over), timeout=for_s, return_when=asyncio.FIRST_COMPLETED)
@@ -203,8 +243,17 @@ class WatchClient(Caller):
 
     def _received(self, message: bytes, over: asyncio.Future[None]) -> None:
         response = pb.WatchResponse.FromString(message)
-        seen = self.seen
+        seen, model = self.seen, self.cluster.truth.model
+        revision = response.header.revision
+        if revision > model.revision:
+            raise Broken("watch", f"{self.name} hears of revision {revision}, the cluster is at {model.revision}")
         if response.compact_revision:
+            if not seen.next < response.compact_revision <= model.compacted:
+                raise Broken(
+                    "watch",
+                    f"{self.name} wants {seen.next} and is told that {response.compact_revision} was compacted, "
+                    f"the cluster is compacted to {model.compacted}",
+                )
             seen.skipped.append((seen.next, response.compact_revision))
             seen.next = max(seen.next, response.compact_revision)
         if response.canceled and not over.done():
@@ -212,16 +261,23 @@ class WatchClient(Caller):
             return
         if response.created:
             return
+        if revision < self._heard:
+            raise Broken("watch", f"{self.name} heard of revision {self._heard} on this stream, and then of {revision}")
+        self._heard = revision
         for event in response.events:
             if event.kv.mod_revision < seen.next:
                 raise Broken(
                     "watch", f"{self.name} got revision {event.kv.mod_revision} again, it has all below {seen.next}"
                 )
+            if event.kv.mod_revision > revision:
+                raise Broken(
+                    "watch", f"{self.name} got an event of {event.kv.mod_revision} with a header of {revision}"
+                )
             seen.events.append(event)
         # An event's revision is never split between messages, and progress tells that nothing is missing.
-        seen.next = max(seen.next, response.header.revision + 1)
+        seen.next = max(seen.next, revision + 1)
         if response.events:
-            self.cluster.trace(self.name, f"sees {len(response.events)} events up to {response.header.revision}")
+            self.cluster.trace(self.name, f"sees {len(response.events)} events up to {revision}")
 
 
 class LeaseClient(Caller):
@@ -271,22 +327,53 @@ class LeaseClient(Caller):
                 stream.say(pb.LeaseKeepAliveRequest(ID=lease).SerializeToString())
                 await asyncio.wait((answered, stream.ended), timeout=2.0, return_when=asyncio.FIRST_COMPLETED)
             stream.cancel()
+            if self.draw.random() < 0.2:
+                await self._look(lease)
             if answered.done() and answered.result() > 0:
                 self._renewed(lease, asked, answered.result())
             elif answered.done():
+                self._not_found(lease)
                 return
             else:
                 self.at = None
             await asyncio.sleep(self.draw.uniform(0.2, 1.0))
 
-    def _renewed(self, lease: int, asked: float, ttl: int) -> None:
+    def _not_found(self, lease: int) -> None:
+        """Its grant was answered before: so it must have ended."""
+        if lease in self.cluster.truth.model.leases:
+            raise Broken("leases", f"{self.name} is told that there is no lease {lease}, and it is there")
+
+    async def _look(self, lease: int) -> None:
+        """What is left of it, and what hangs on it: linearizable, as the leader answers."""
+        asked = self.cluster.loop.time()
+        request = pb.LeaseTimeToLiveRequest(ID=lease, keys=True).SerializeToString()
         truth = self.cluster.truth
+        before = truth.model.keys_of(lease), truth.model.revision
+        answer = await self.ask("/etcdserverpb.Lease/LeaseTimeToLive", request, 3.0)
+        if answer is None:
+            return
+        found = pb.LeaseTimeToLiveResponse.FromString(answer)
+        if found.TTL < 0:
+            self._not_found(lease)
+            return
+        if lease in truth.expired and truth.expired[lease] < asked:
+            raise Broken("leases", f"{self.name} is told of lease {lease}, which has ended before")
+        if before == (truth.model.keys_of(lease), truth.model.revision) and list(found.keys) != before[0]:
+            raise Broken("leases", f"lease {lease} has the keys {before[0]}, {self.name} is told {list(found.keys)}")
+        self._promised(lease, asked, found.TTL)
+
+    def _renewed(self, lease: int, asked: float, ttl: int) -> None:
         self.cluster.trace(self.name, f"renewed {lease} for {ttl} s, asked at {asked:.4f}")
-        truth.renewed[lease] = (asked, ttl)
+        self._promised(lease, asked, ttl)
+
+    def _promised(self, lease: int, asked: float, ttl: int) -> None:
+        """At `asked` or later it had so many seconds left."""
+        truth = self.cluster.truth
         ended = truth.expired.get(lease)
         if (
             ended is not None
             and lease not in truth.revoke_asked
             and ended < asked + ttl / self.cluster.options.rate_max
         ):
-            raise Broken("leases", f"lease {lease} was renewed at {asked:.3f} or later, and ended at {ended:.3f}")
+            raise Broken("leases", f"lease {lease} had {ttl} s left at {asked:.3f} or later, and ended at {ended:.3f}")
+        truth.promised[lease] = max(truth.promised.get(lease, 0.0), asked + ttl / self.cluster.options.rate_max)

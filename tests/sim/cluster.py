@@ -49,8 +49,11 @@ class SimCluster:
         self.calls: list[Call] = []
         """What key and lease clients asked, and what they were told."""
         self.watched: list[Watched] = []
-        self.healed = False
+        self.over: asyncio.Future[None] = self.loop.create_future()
+        """Done when faults are over: none begins any more, and those under way end."""
         self._first_urls = ""
+        self._elected: asyncio.Future[SimMember] = self.loop.create_future()
+        self._commits: tuple[SimMember, asyncio.Future[None]] | None = None
 
     def create(self) -> None:
         """The first members, all started."""
@@ -95,7 +98,17 @@ class SimCluster:
             initial_cluster_state="new" if first else "existing",
             pre_vote=self.options.pre_vote,
             watch_progress_notify_interval_s=PROGRESS_S,
+            quota_backend_bytes=self.options.quota_bytes,
+            auto_compaction_mode=self.options.auto_compaction[0] or "periodic",
+            auto_compaction_retention=self.options.auto_compaction[1] or "0",
+            backend_batch_interval_s=self.options.commit_every_s,
+            compaction_batch_limit=self.options.compaction_batch,
+            force_new_cluster=member.force_new_cluster,
         )
+
+    @property
+    def healed(self) -> bool:
+        return self.over.done()
 
     # Who is who.
 
@@ -113,6 +126,32 @@ class SimCluster:
         """Whoever leads in the highest term."""
         leading = [member for member in self.up() if member.server.is_leader]
         return max(leading, key=lambda member: member.server.term, default=None)
+
+    def elected(self, member: SimMember) -> None:
+        """A member became leader."""
+        before, self._elected = self._elected, self.loop.create_future()
+        before.set_result(member)
+
+    async def next_leader(self, within_s: float) -> SimMember | None:
+        """Whoever is elected next, at that very moment, or leads already; None: nobody, or faults are over."""
+        leader = self.leader()
+        if leader is not None:
+            return leader
+        elected = self._elected
+        await asyncio.wait((elected, self.over), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        return elected.result() if elected.done() else None
+
+    def committed(self, member: SimMember) -> None:
+        """A member is the first to apply something."""
+        if self._commits is not None and self._commits[0] is member:
+            before, self._commits = self._commits, None
+            before[1].set_result(None)
+
+    async def next_commit(self, member: SimMember, within_s: float) -> None:
+        """Until this member is the first to apply something, or faults are over."""
+        seen: asyncio.Future[None] = self.loop.create_future()
+        self._commits = member, seen
+        await asyncio.wait((seen, self.over), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
 
     def voters(self) -> set[MemberID]:
         """As the most advanced member knows them."""
@@ -157,7 +196,8 @@ class SimCluster:
 
     def heal(self) -> None:
         """No fault is left: every member that has its data runs."""
-        self.healed = True
+        if not self.healed:
+            self.over.set_result(None)
         self.trace("cluster", "is healed")
         self.network.heal()
         for member in self.members:
@@ -187,6 +227,4 @@ class SimCluster:
         for member in self.members:
             member.disk.dead = True
             member._close()
-        self.loop._ready.clear()  # type: ignore[attr-defined]  # callbacks of the dead
-        self.loop._scheduled.clear()  # type: ignore[attr-defined]
         self.loop.close()

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tests.sim.bugs import BUGS, planted
-from tests.sim.faults import NO_ROOM
-from tests.sim.plan import KINDS, draw_plan
+from tests.sim.faults import KINDS, NO_ROOM
+from tests.sim.plan import draw_plan
 from tests.sim.run import Verdict, run_seed
 from tests.sim.shrink import shrink
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.seed is not None:
         return _one(_Run(options.plant, options.short), options.seed, _numbers(options.only), options)
-    return _many(_Run(options.plant, options.short), options.seeds, options.jobs)
+    return _many(_Run(options.plant, options.short), options.seeds, options.jobs, fingerprints=options.fingerprints)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +40,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", metavar="N,N", help="with --seed: keep only these faults of the plan (or 'none')")
     parser.add_argument("--short", action="store_true", help="a third of the time for faults and clients")
     parser.add_argument("--shrink", action="store_true", help="with --seed: find the faults that a failure needs")
+    parser.add_argument(
+        "--fingerprints", action="store_true", help="with --seeds: print what each run's trace comes to"
+    )
     parser.add_argument("--plant", choices=sorted(BUGS), default="", help="put this mistake into the production code")
     return parser
 
@@ -102,7 +105,7 @@ def _one(run: _Run, seed: int, only: list[int] | None, arguments: argparse.Names
     return 1 if verdict.failure else 0
 
 
-def _many(run: _Run, seeds: range, jobs: int) -> int:
+def _many(run: _Run, seeds: range, jobs: int, *, fingerprints: bool) -> int:
     started = last_shown = time.monotonic()
     total: Counter[str] = Counter()
     simulated_s = 0.0
@@ -111,6 +114,8 @@ def _many(run: _Run, seeds: range, jobs: int) -> int:
         count += 1
         total += verdict.counts
         simulated_s += verdict.simulated_s
+        if fingerprints:
+            print(f"seed {verdict.seed} trace {verdict.fingerprint}")
         if verdict.failure:
             failed += 1
             if failed <= FAILURES_SHOWN_MAX:

@@ -1,21 +1,26 @@
 """Simulated disks: real SQLite files on a memory file system, under a VFS that knows what was not synced yet.
 
 Every file keeps what it held before each write since its last fsync. A process that is killed leaves the files as they
-are (the page cache survives); a loss of power takes back some of those writes, in part, as the seed says.
-What is not simulated: renames and deletions are durable at once.
+are (the page cache survives, until a later loss of power); a loss of power takes back some of those writes, in part, as
+the seed says. names.py does the same for what the files are called.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import apsw
 
+from tests.sim.names import Names
+
 VFS_NAME = "etcdops-sim"
+_unlink = os.unlink  # os's own are replaced while a simulation runs
 SECTOR_BYTES = 512
 
 
@@ -44,6 +49,9 @@ class SimDisk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.inodes: dict[int, _Inode] = {}
+        self.names = Names(root)
+        self._synced: set[int] = set()
+        """Files written past SQLite whose content is durable."""
         self.dead = False
         self.full = False
         self.operations = 0
@@ -71,6 +79,32 @@ class SimDisk:
         self.operation()
         if number in self.inodes:
             self.inodes[number].unsynced.clear()
+        else:
+            self._synced.add(number)
+
+    def move(self, source: str, target: str) -> None:
+        """See os.replace."""
+        self._named()
+        self.names.move(source, target)
+
+    def delete(self, name: str) -> None:
+        """See os.unlink."""
+        self._named()
+        self.names.delete(name)
+        _unlink(name)
+
+    def _named(self) -> None:
+        try:
+            self.operation()
+        except PowerLost as error:
+            raise OSError(errno.EIO, "the power is gone") from error
+
+    def settle(self) -> None:
+        """Everything reaches the disk, as it does some time after the last write."""
+        for inode in self.inodes.values():
+            inode.unsynced.clear()
+        self._synced.update(path.stat().st_ino for path in self._files())
+        self.names.settle()
 
     def cut_power(self, draw: random.Random, *, lose: str) -> int:
         """Take back unsynced writes; returns how many are lost. The files must be closed.
@@ -79,19 +113,31 @@ class SimDisk:
             them); with the last two one write of each file may be torn.
         """
         lost = 0
-        for path in sorted(self.root.rglob("*")):
-            if not path.is_file():
-                continue
-            if path.name.endswith("-shm") and lose != "nothing":
-                path.unlink()
-                continue
-            inode = self.inodes.get(path.stat().st_ino)
-            if inode is not None and inode.unsynced and lose != "nothing":
-                lost += _take_back(path, inode, draw, lose)
-        self.inodes.clear()
+        if lose != "nothing":
+            lost = self.names.lose(draw, lose)
+            for path in self._files():
+                lost += self._cut_file(path, draw, lose)
+            self.inodes.clear()
+            self.settle()
         self.dead = False
         self.dies_in = None
         return lost
+
+    def _files(self) -> list[Path]:
+        return [path for path in sorted(self.root.rglob("*")) if path.is_file()]
+
+    def _cut_file(self, path: Path, draw: random.Random, lose: str) -> int:
+        if path.name.endswith("-shm"):
+            _unlink(path)
+            return 0
+        found = path.stat()
+        inode = self.inodes.get(found.st_ino)
+        if inode is not None:
+            return _take_back(path, inode, draw, lose) if inode.unsynced else 0
+        if found.st_ino in self._synced:
+            return 0
+        os.truncate(path, draw.randrange(found.st_size + 1))
+        return 1
 
 
 def _take_back(path: Path, inode: _Inode, draw: random.Random, lose: str) -> int:
@@ -132,13 +178,19 @@ def _undo(descriptor: int, write: _Write) -> None:
         os.ftruncate(descriptor, write.offset + len(write.old))
 
 
+_SYNCED_WITH_FOLDER = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
+
+
 class _File(apsw.VFSFile):
     def __init__(self, base: str, name: str | apsw.URIFilename | None, flags: list[int], disk: SimDisk | None) -> None:
         if disk is not None and disk.dead:
             raise PowerLost("the power is gone")
+        # The first sync of a journal syncs its directory. Source: SQLite's os_unix.c, UNIXFILE_DIRSYNC.
+        first_sync = bool(flags[0] & _SYNCED_WITH_FOLDER and flags[0] & apsw.SQLITE_OPEN_CREATE)
         super().__init__(base, name, flags)
         self._disk = disk
         text = name.filename() if isinstance(name, apsw.URIFilename) else name
+        self._folder = os.path.dirname(text) if first_sync and text else None
         self._inode = disk.inode(text) if disk is not None and text else None
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
@@ -170,6 +222,9 @@ class _File(apsw.VFSFile):
         if disk is not None and inode is not None:
             disk.operation()
             inode.unsynced.clear()
+            if self._folder is not None:
+                disk.names.sync(self._folder)
+                self._folder = None
         else:
             super().xSync(flags)
 
@@ -181,8 +236,11 @@ class Disks(apsw.VFS):
         self._base = apsw.vfs_names()[0]
         super().__init__(VFS_NAME, self._base, makedefault=True)
         self._disks: dict[str, SimDisk] = {}
-        self._fsync = os.fsync
-        os.fsync = self._sync_descriptor  # type: ignore[assignment]  # files are synced past SQLite too
+        self._system = os.fsync, os.rename, os.replace, os.unlink, os.remove
+        # Files are synced, moved and deleted past SQLite too.
+        os.fsync = self._sync_descriptor  # type: ignore[assignment]  # descriptors only
+        os.rename = os.replace = self._move  # type: ignore[assignment]  # as pathlib calls them
+        os.unlink = os.remove = self._delete  # type: ignore[assignment]  # as above
 
     def add(self, root: Path) -> SimDisk:
         """A disk for everything below `root`, whose last part names it."""
@@ -192,13 +250,22 @@ class Disks(apsw.VFS):
 
     def remove(self) -> None:
         """The machine's own files again."""
-        os.fsync = self._fsync
+        os.fsync, os.rename, os.replace, os.unlink, os.remove = self._system
         apsw.set_default_vfs(self._base)
         self.unregister()
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> _File:  # noqa: N802 - SQLite's name
         text = name.filename() if isinstance(name, apsw.URIFilename) else name
         return _File(self._base, name, flags, self._disk_of(text or ""))
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802 - SQLite's name
+        disk = self._disk_of(filename)
+        if disk is not None:
+            disk.operation()
+            disk.names.delete(filename)
+        super().xDelete(filename, syncdir)
+        if disk is not None and syncdir:
+            disk.names.sync(os.path.dirname(filename))
 
     def _disk_of(self, path: str) -> SimDisk | None:
         for prefix, disk in self._disks.items():
@@ -207,8 +274,26 @@ class Disks(apsw.VFS):
         return None
 
     def _sync_descriptor(self, descriptor: int) -> None:
-        number = os.fstat(descriptor).st_ino
-        for disk in self._disks.values():
-            if number in disk.inodes:
-                disk.synced(number)
-                return
+        found = os.fstat(descriptor)
+        disk = self._disk_of(os.readlink(f"/proc/self/fd/{descriptor}") + os.sep)
+        if disk is None:
+            return
+        if stat.S_ISDIR(found.st_mode):
+            disk.operation()
+            disk.names.sync(os.readlink(f"/proc/self/fd/{descriptor}"))
+        else:
+            disk.synced(found.st_ino)
+
+    def _move(self, source: str | Path, target: str | Path) -> None:
+        disk = self._disk_of(os.fspath(target))
+        if disk is None:
+            self._system[1](source, target)
+        else:
+            disk.move(os.fspath(source), os.fspath(target))
+
+    def _delete(self, path: str | Path, *, dir_fd: int | None = None) -> None:
+        disk = self._disk_of(os.fspath(path)) if dir_fd is None else None
+        if disk is None:
+            self._system[3](path, dir_fd=dir_fd)
+        else:
+            disk.delete(os.fspath(path))

@@ -9,75 +9,140 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
+from collections import deque
 from collections.abc import Callable
-from typing import Any, TypeVar
+from heapq import heappop, heappush
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-Wrap = Callable[[Callable[[], None]], None]
+Work = Callable[..., object]
+Arguments = tuple[Any, ...]
 
 
-class _Waiting:
-    """In the place of a selector: nothing ever arrives, so waiting is moving the clock to the next timer."""
-
-    def __init__(self, loop: SimLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[object]:
-        if timeout is None:
-            raise RuntimeError("the simulation waits for nothing: no timer, no callback")
-        if timeout > 0:
-            self._loop.jump()
-        return []
-
-
-class SimLoop(asyncio.BaseEventLoop):
-    """Virtual seconds from 0. What callbacks raise is kept in `errors` and stops the run."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        self._clock_resolution = 1e-9
-        self._selector = _Waiting(self)
-        self.errors: list[BaseException | str] = []
-        self.set_exception_handler(self._note)
-
-    def time(self) -> float:
-        return self._now
-
-    def jump(self) -> None:
-        """To the first timer that waits."""
-        scheduled = self._scheduled  # type: ignore[attr-defined]  # BaseEventLoop's heap of timers
-        self._now = max(self._now, scheduled[0].when())
-
-    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.errors.append(context.get("exception") or str(context.get("message")))
-        self.stop()
-
-    def _process_events(self, events: list[object]) -> None:
-        """There are none."""
-
-    def _write_to_self(self) -> None:
-        """Everything is on one thread: nobody has to be woken."""
+TURN_S = 20e-6
+"""How long a turn of the loop takes: so that messages arrive between the steps of what takes several."""
 
 
 class Timer:
     """What `call_later` gives: it can be cancelled."""
 
-    __slots__ = ("_handle", "cancelled")
+    __slots__ = ("_arguments", "_callback", "cancelled")
 
-    def __init__(self) -> None:
-        self._handle: asyncio.TimerHandle | None = None
+    def __init__(self, callback: Work, arguments: Arguments) -> None:
+        self._callback = callback
+        self._arguments = arguments
         self.cancelled = False
-
-    def set(self, handle: asyncio.TimerHandle) -> Timer:
-        self._handle = handle
-        return self
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self._handle is not None:
-            self._handle.cancel()
+
+    def fire(self) -> None:
+        if not self.cancelled:
+            self._callback(*self._arguments)
+
+
+class _Soon:
+    """What `call_soon` gives."""
+
+    def cancel(self) -> NoReturn:
+        raise NotImplementedError("nobody takes back what is about to happen")
+
+
+_SOON = _Soon()
+
+
+class SimLoop(asyncio.BaseEventLoop):
+    """Virtual seconds from 0. What callbacks raise is kept in `errors` and stops the run.
+
+    As in asyncio what is ready now runs in one turn, and what that makes ready in the next one; timers that are due
+    come in between, in their order. With nothing ready the clock jumps to the next timer. This replaces BaseEventLoop's
+    own queues, which would cost a third of a run. Callbacks run in no context of their own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.errors: list[BaseException | str] = []
+        self._soon: deque[tuple[Work, Arguments]] = deque()
+        self._timers: list[tuple[float, int, Work, Arguments]] = []
+        self._number = 0
+        self._over = False
+        self.set_exception_handler(self._note)
+
+    def time(self) -> float:
+        return self.now
+
+    def call_soon(  # type: ignore[override]  # a Handle costs more than most callbacks
+        self, callback: Work, *arguments: Any, context: contextvars.Context | None = None
+    ) -> _Soon:
+        self._soon.append((callback, arguments))
+        return _SOON
+
+    def call_at(  # type: ignore[override]  # as call_soon
+        self, when: float, callback: Work, *arguments: Any, context: contextvars.Context | None = None
+    ) -> Timer:
+        timer = Timer(callback, arguments)
+        self.after(when - self.now, timer.fire)
+        return timer
+
+    def call_later(  # type: ignore[override]  # as call_soon
+        self, delay: float, callback: Work, *arguments: Any, context: contextvars.Context | None = None
+    ) -> Timer:
+        timer = Timer(callback, arguments)
+        self.after(delay, timer.fire)
+        return timer
+
+    def after(self, delay_s: float, callback: Work, *arguments: Any) -> None:
+        """`call_later` for what is never cancelled."""
+        self._number += 1
+        heappush(self._timers, (self.now + max(delay_s, 0.0), self._number, callback, arguments))
+
+    def stop(self) -> None:
+        self._over = True
+
+    def run_forever(self) -> None:
+        """Until `stop`. Raises: RuntimeError when nothing could ever happen again."""
+        soon, timers = self._soon, self._timers
+        before = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        self._over = False
+        try:
+            while not self._over:
+                while timers and timers[0][0] <= self.now:
+                    soon.append(heappop(timers)[2:])
+                if soon:
+                    self._turn(len(soon))
+                    self.now += TURN_S
+                elif timers:
+                    self.now = timers[0][0]
+                else:
+                    raise RuntimeError("the simulation waits for nothing: no timer, no callback")
+        finally:
+            asyncio._set_running_loop(before)
+
+    def _turn(self, count: int) -> None:
+        for _ in range(count):
+            callback, arguments = self._soon.popleft()
+            try:
+                callback(*arguments)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001  # a broken promise, or an error of ours
+                self.errors.append(error)
+                self._over = True
+            if self._over:
+                return
+
+    def close(self) -> None:
+        """Forget what was to happen."""
+        self._soon.clear()
+        self._timers.clear()
+        super().close()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.errors.append(context.get("exception") or str(context.get("message")))
+        self.stop()
 
 
 class MemberLoop:
@@ -95,18 +160,23 @@ class MemberLoop:
         self._background_s = background_s
         self.dead = False
         self.paused = False
-        self._kept: list[tuple[Callable[..., object], tuple[object, ...]]] = []
+        self._kept: list[tuple[Work, Arguments]] = []
         self.tasks: set[asyncio.Task[Any]] = set()
 
     def time(self) -> float:
-        return self._epoch + self.loop.time() * self.rate
+        return self._epoch + self.loop.now * self.rate
 
-    def run(self, callback: Callable[..., object], *arguments: object) -> None:
+    def run(self, callback: Work, *arguments: object) -> None:
         """Run now, unless this life is over; later, if it is paused."""
         if self.paused:
             self._kept.append((callback, arguments))
         elif not self.dead:
-            callback(*arguments)
+            try:
+                callback(*arguments)
+            except Exception:
+                # What a life says while its power fails is heard by nobody.
+                if not self.dead:
+                    raise
 
     def resume(self, draw: random.Random | None = None) -> None:
         """SIGCONT: what came due meanwhile runs now, in its order or in any."""
@@ -117,24 +187,16 @@ class MemberLoop:
         for callback, arguments in kept:
             self.loop.call_soon(self.run, callback, *arguments)
 
-    def call_soon(
-        self, callback: Callable[..., object], *arguments: object, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
-        return self.loop.call_soon(self.run, callback, *arguments, context=context)
+    def call_soon(self, callback: Work, *arguments: object, context: contextvars.Context | None = None) -> _Soon:
+        return self.loop.call_soon(self.run, callback, *arguments)
 
-    def call_later(self, delay_s: float, callback: Callable[..., object], *arguments: object) -> Timer:
-        timer = Timer()
-        return timer.set(self.loop.call_later(delay_s / self.rate, self._fire, timer, callback, arguments))
+    def call_later(self, delay_s: float, callback: Work, *arguments: object) -> Timer:
+        timer = Timer(callback, arguments)
+        self.loop.after(delay_s / self.rate, self.run, timer.fire)
+        return timer
 
-    def call_at(self, when: float, callback: Callable[..., object], *arguments: object) -> Timer:
+    def call_at(self, when: float, callback: Work, *arguments: object) -> Timer:
         return self.call_later(max(0.0, when - self.time()), callback, *arguments)
-
-    def _fire(self, timer: Timer, callback: Callable[..., object], arguments: tuple[object, ...]) -> None:
-        def fire() -> None:
-            if not timer.cancelled:
-                callback(*arguments)
-
-        self.run(fire)
 
     def create_future(self) -> asyncio.Future[Any]:
         return self.loop.create_future()
@@ -159,7 +221,7 @@ class MemberLoop:
                 if not self.dead:
                     future.set_result(result)
 
-        self.loop.call_later(self._background_s(), self.run, finish)
+        self.loop.after(self._background_s(), self.run, finish)
         return future
 
     def kill(self) -> None:

@@ -115,6 +115,7 @@ class SimMember:
         self.state = "new"
         """new, up, stopping, down, removed (it left the cluster), refused (its data is damaged)."""
         self.corrupted = False
+        self.force_new_cluster = False
         self.lives = 0
         self.confirmed = Memory()
         self.lose = "nothing"
@@ -129,7 +130,7 @@ class SimMember:
 
     def start(self) -> None:
         """Start from what the disk has, as `etcdops node` does."""
-        assert self.state in ("new", "down"), self.state
+        assert self.state in ("new", "down", "removed"), self.state
         cluster = self.cluster
         self.lives += 1
         epoch = 1000.0 * self.lives + self.draw.random()
@@ -223,15 +224,17 @@ class SimMember:
             return
         self.state = "stopping"
         life = self.loop
-        try:
-            await self.server.stop()
-        except (apsw.Error, EtcdopsError, OSError):
-            if not self.disk.dead and not self.disk.full:
-                raise
-        if self.state == "stopping" and life is self.loop:
-            self.state = "down"
-            self._close()
-            self.cluster.trace(self.name, "stopped")
+        assert life is not None
+        stopping = life.create_task(self.server.stop())
+        await asyncio.wait((stopping,))
+        if life.dead:
+            return  # its power failed meanwhile
+        error = stopping.exception()
+        if error is not None and not (self.disk.full and isinstance(error, apsw.Error | EtcdopsError | OSError)):
+            raise error
+        self.state = "down"
+        self._close()
+        self.cluster.trace(self.name, "stopped")
 
     def pause(self) -> None:
         if self.state == "up" and self.loop is not None:
@@ -254,7 +257,7 @@ class SimMember:
         removed = ending.error is None
         self.cluster.member_ended(self, ending)
         self._close()
-        self.disk.inodes.clear()
+        self.disk.settle()
         self.state = "removed" if removed else "down"
 
     # What is checked while it runs.
@@ -348,7 +351,7 @@ class SimMember:
         self._calls[call] = None
         call.closed = lambda: self._calls.pop(call, None) and None
         call.member_loop = self.loop
-        self.loop.run(method.handler, call)
+        self.loop.run(call.open, method.handler)
 
     # The machine.
 

@@ -6,7 +6,6 @@ Delays are drawn for each message, so messages overtake each other. Cuts are of 
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from etcdops.clock import Clock
 from etcdops.ids import ClusterID, MemberID
-from etcdops.node.peer import codec
+from etcdops.node.peer import codec, snapshot_file
 from etcdops.node.peer.admission import Admission
 from etcdops.node.peer.identity import Identity
 from etcdops.node.peer.port import PeerHandler, PeerRoutes
@@ -50,6 +49,8 @@ class SimNetwork:
         self._draw = draw
         self._ends: dict[MemberID, SimTransport] = {}
         self._cuts: set[tuple[MemberID, MemberID]] = set()
+        self._images: list[tuple[SimTransport, SimTransport, MemberID, Path]] = []
+        """Sender, receiver, its ID, file: those that arrive just now; they fail when the receiver's life ends."""
         self._up_since: dict[tuple[MemberID, MemberID], float] = {}
         self.counts = {"delivered": 0, "lost": 0, "doubled": 0, "slow": 0, "snapshots": 0}
 
@@ -59,6 +60,12 @@ class SimNetwork:
         self._links_changed()
 
     def leave(self, end: SimTransport) -> None:
+        images, self._images = self._images, []
+        for sender, receiver, to, database in images:
+            if receiver is end:
+                self._failed(sender, to, database)
+            else:
+                self._images.append((sender, receiver, to, database))
         if self._ends.get(end.member_id) is end:
             del self._ends[end.member_id]
             self._links_changed()
@@ -106,15 +113,19 @@ class SimNetwork:
             self.counts["doubled"] += 1
         for _ in range(copies):
             delay = self.delay_s() * (20 if database is not None else 1)
-            self.loop.call_later(delay, self._arrive, sender, message, data, database)
+            self.loop.after(delay, self._arrive, sender, message, data, database)
 
     def _arrive(self, sender: SimTransport, message: Message, data: bytes, database: Path | None) -> None:
         receiver = self._ends.get(message.to)
-        if receiver is None or not self.reaches(sender.member_id, message.to):
+        # Of what a dead member sent some arrives; no image, of which it had the rest.
+        broken = sender.member_loop.dead and (database is not None or self._draw.random() < 0.5)
+        if receiver is None or broken or not self.reaches(sender.member_id, message.to):
             self.counts["lost"] += 1
             self._failed(sender, message.to, database)
             return
-        self.trace.message(message, len(data))
+        self.trace.message(message, data)
+        if database is not None:
+            self._images.append((sender, receiver, message.to, database))
         receiver.member_loop.run(self._deliver, sender, receiver, message.to, data, database)
 
     def _deliver(
@@ -124,6 +135,7 @@ class SimNetwork:
         if receiver.handler.is_removed(sender.member_id):
             self.loop.call_later(self.delay_s(), sender.member_loop.run, sender.handler.removed_from_cluster)
         arrived = receiver.receive(sender.member_id, data, database)
+        self._images = [image for image in self._images if image != (sender, receiver, to, database)]
         if not arrived:
             self._failed(sender, to, database)
         elif database is not None:
@@ -243,6 +255,6 @@ class SimTransport:
         if self._admission.refusal(message) is not None or message.snapshot is None or not database.exists():
             return False
         path = received_path(self._snapshot_dir, message.snapshot.metadata.index)
-        if not path.exists():
-            shutil.copyfile(database, path)
+        with (self._snapshot_dir / f"tmp{path.name}").open("xb") as file:
+            snapshot_file._complete(file, database.read_bytes(), path)
         return self._admission.receive_snapshot(message) is None

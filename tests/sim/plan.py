@@ -6,7 +6,7 @@ Each fault has a random source of its own, so one can be left out without changi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 HEARTBEAT_MS = 100
@@ -36,6 +36,20 @@ class Options:
     message_bytes_max: int
     """Of raft's messages and of what one Ready applies."""
     inflight_max: int
+    healthy_s: float
+    """How long a member must have been connected before strict reconfiguration counts on it; etcd's are 5 seconds."""
+    quota_bytes: int
+    """0: none."""
+    auto_compaction: tuple[str, str]
+    """Mode and retention; ("", "") for none."""
+    checkpoint_leases_s: float
+    """How often the leader notes down what leases have left; etcd's are 5 minutes."""
+    commit_every_s: float
+    compaction_batch: int
+    survivor: bool
+    """Whether the run ends with the loss of all members but one."""
+    away: str
+    """What becomes of a minority at the end, while the majority must go on: see Ending.majority_goes_on."""
 
     @property
     def rate_max(self) -> float:
@@ -50,7 +64,11 @@ class Options:
             f"clients {self.clients}, watchers {self.watchers}, leases {self.leasers}, keys {self.keys}, "
             f"think up to {self.think_s:.2f} s, {self.active_s:.1f} s of faults, delay up to "
             f"{self.delay_s_max * 1000:.1f} ms",
-            f"raft messages up to {self.message_bytes_max} bytes, {self.inflight_max} in flight",
+            f"raft messages up to {self.message_bytes_max} bytes, {self.inflight_max} in flight; members count after "
+            f"{self.healthy_s:.1f} s; quota {self.quota_bytes or 'none'}, compaction {' '.join(self.auto_compaction)} "
+            f"in steps of {self.compaction_batch}, commits every {self.commit_every_s:.2f} s, lease checkpoints every "
+            f"{self.checkpoint_leases_s:.0f} s",
+            f"at the end a minority is {self.away}{', and one member survives' if self.survivor else ''}",
         ]
 
 
@@ -84,12 +102,15 @@ _WEIGHTS: dict[str, int] = {
     "isolate": 6,
     "partition": 5,
     "one-way": 4,
+    "deaf-leader": 3,
+    "mute-leader": 3,
     "flap": 3,
     "drop": 3,
     "slow-net": 4,
     "duplicate": 2,
     "clock-jump": 2,
     "slow-disk": 3,
+    "hunt-leaders": 4,
     "full-disk": 2,
     "corrupt": 2,
     "replace": 2,
@@ -98,8 +119,14 @@ _WEIGHTS: dict[str, int] = {
     "remove-leader": 1,
     "leader-leaves": 3,
     "transfer": 5,
+    "transfer-cut": 3,
+    "promote": 2,
+    "return-removed": 3,
+    "make-room": 2,
+    "downgrade": 1,
     "compact": 6,
-    "defragment": 2,
+    "defragment": 3,
+    "defragment-crash": 2,
 }
 KINDS = tuple(_WEIGHTS)
 
@@ -108,10 +135,15 @@ SHORT = 0.3
 """The part of the time that faults and clients get in a short run."""
 
 
+STORM = 0.08
+"""The part of the seeds in which leaders of a small cluster are hunted all the time, and each message has one entry."""
+
+
 def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
     """The options and the faults of a seed, by time. A short run draws the same and has less time for it."""
     draw = random.Random(f"{seed}/plan")
-    members = draw.choices((1, 3, 5), (2, 14, 4))[0]
+    storm = draw.random() < STORM
+    members = 3 if storm else draw.choices((1, 2, 3, 4, 5, 7), (2, 1, 14, 1, 3, 1))[0]
     drift = draw.choice((0.0, 0.0, 0.001, 0.02))
     options = Options(
         seed=seed,
@@ -125,19 +157,27 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
         pre_vote=draw.random() < 0.7,
         delay_s_max=draw.choice((0.001, 0.005, 0.02, 0.08)),
         rates=tuple(1.0 + draw.uniform(-drift, drift) for _ in range(16)),
-        think_s=draw.choice((0.02, 0.2, 0.4)),
+        think_s=draw.choice((0.02, 0.2) if storm else (0.02, 0.2, 0.4)),
         keys=draw.choice((2, 5, 12)),
-        election_ms=draw.choice((500, 1000)),
-        message_bytes_max=draw.choice((1, 200, 1 << 20)),
+        election_ms=500 if storm else draw.choice((500, 1000)),
+        message_bytes_max=1 if storm else draw.choice((1, 200, 1 << 20)),
         inflight_max=draw.choice((1, 4, 512)),
+        healthy_s=draw.choice((0.2, 1.0, 5.0)),
+        quota_bytes=draw.choice((0,) * 8 + (46_000, 54_000)),
+        auto_compaction=draw.choice((("", ""),) * 6 + (("periodic", "1s"), ("revision", "10"))),
+        checkpoint_leases_s=draw.choice((1.0, 300.0)),
+        commit_every_s=draw.choice((0.02, 0.1, 0.1, 2.0)),
+        compaction_batch=draw.choice((1, 7, 1000)),
+        survivor=draw.random() < 0.1,
+        away=draw.choice(("here", "here", "down", "cut", "deaf", "mute")),
     )
-    return options, _draw_faults(draw, options)
+    return options, _draw_faults(draw, options, kinds=("hunt-leaders",) if storm else KINDS)
 
 
-def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
+def _draw_faults(draw: random.Random, options: Options, kinds: Sequence[str]) -> list[Fault]:
     count = draw.choice((0, 1, 2, 3, 4, 6, 8, 12))
     # Swarm: each run knows some kinds only, so that the rare ones also meet each other often.
-    kinds = [kind for kind in KINDS if draw.random() < 0.5] or list(KINDS)
+    kinds = [kind for kind in kinds if draw.random() < 0.5] or kinds
     if options.members == 1:
         kinds = [kind for kind in kinds if _alone(kind)] or ["crash-in-write"]
     weights = [_WEIGHTS[kind] for kind in kinds]
@@ -162,7 +202,7 @@ def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
 
 def _alone(kind: str) -> bool:
     """Whether it makes sense for the only member of a cluster, whose loss is the loss of everything."""
-    return kind not in ("corrupt", "replace", "remove", "remove-leader", "transfer")
+    return kind not in ("corrupt", "replace", "remove", "remove-leader", "transfer", "transfer-cut", "promote")
 
 
 def _duration(draw: random.Random) -> float:

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
+import itertools
 import logging
-import shutil
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from etcdops.proto import etcdserverpb_pb2 as pb
-from tests.model.api_model import covers
 from tests.model.broken import Broken
-from tests.model.history import Call, check_calls
+from tests.model.history import check_calls
 from tests.model.watched import check_watched
 from tests.sim.clients import KeyClient, LeaseClient, WatchClient
 from tests.sim.cluster import SimCluster
 from tests.sim.disk import Disks
+from tests.sim.ending import Ending
 from tests.sim.faults import Faults
-from tests.sim.member import SimMember
+from tests.sim.folders import run_folder
 from tests.sim.plan import Fault, Options, draw_plan
 
-AGREEMENT_TICKS_MAX = 150
-"""From the end of all faults to a leader that commits: 15 election timeouts."""
-
-CATCH_UP_TICKS_MAX = 150
-LEASES_TICKS_MAX = 150
+_RUNS = itertools.count(1)
+_RUNS_PER_COLLECTION = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +64,62 @@ def run_plan(
 ) -> Verdict:
     """Run a cluster with these options through these faults. Args: inspect sees it when all is over."""
     started = time.perf_counter()
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="etcdops-sim-", dir=memory if memory.is_dir() else None))
-    logging.disable(1000)
-    collect_often = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 20)
-    disks = Disks()
-    try:
-        cluster = SimCluster(options, folder, disks, show)
-        failure = promise = ""
+    with run_folder() as folder, _quiet():
+        disks = Disks()
         try:
-            with cluster.seams:
-                cluster.run(_play(cluster, plan))
-        except Broken as broken:
-            failure, promise = str(broken), broken.promise
-        except Exception as error:
-            failure, promise = f"{type(error).__name__}: {error}", "no exceptions"
-            if show is not None:
-                raise
+            return _run(SimCluster(options, folder, disks, show), plan, inspect, started)
         finally:
-            cluster.close()
-        inspect(cluster)
-        if failure:
-            cluster.trace("verdict", failure)
-        counts = cluster.counts + Counter({f"messages {name}": n for name, n in cluster.network.counts.items()})
-        return Verdict(
-            options.seed,
-            options,
-            plan,
-            failure,
-            promise,
-            cluster.trace.fingerprint,
-            cluster.loop.time(),
-            time.perf_counter() - started,
-            counts,
-        )
+            disks.remove()
+
+
+def _run(cluster: SimCluster, plan: list[Fault], inspect: Callable[[SimCluster], None], started: float) -> Verdict:
+    failure = promise = ""
+    try:
+        with cluster.seams:
+            cluster.run(_play(cluster, plan))
+    except Broken as broken:
+        failure, promise = str(broken), broken.promise
+    except Exception as error:
+        failure, promise = f"{type(error).__name__}: {error}", "no exceptions"
+        if cluster.trace.is_shown:
+            raise
     finally:
-        disks.remove()
+        cluster.close()
+    inspect(cluster)
+    if failure:
+        cluster.trace("verdict", failure)
+    counts = cluster.counts + Counter({f"messages {name}": n for name, n in cluster.network.counts.items()})
+    return Verdict(
+        cluster.seed,
+        cluster.options,
+        plan,
+        failure,
+        promise,
+        cluster.trace.fingerprint,
+        cluster.loop.time(),
+        time.perf_counter() - started,
+        counts,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is logged, and garbage is collected after some runs instead of hundreds of times in each."""
+    logging.disable(1000)
+    _freeze_imports()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        if next(_RUNS) % _RUNS_PER_COLLECTION == 0:
+            gc.collect()
         logging.disable(logging.NOTSET)
-        gc.set_threshold(*collect_often)
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@functools.cache
+def _freeze_imports() -> None:
+    gc.freeze()
 
 
 async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
@@ -130,14 +142,18 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
         await asyncio.wait(faults.tasks)
     # A fault that ended during the healing may have left somebody down.
     cluster.heal()
-    await _agree(cluster, calls)
+    ending = Ending(cluster, calls)
+    await ending.agree()
+    await ending.majority_goes_on()
     await asyncio.wait(tasks)
-    await _leases_end(cluster)
-    await _catch_up(cluster)
-    await _watchers_see_everything(cluster, watchers)
+    await ending.leases_end()
+    await ending.catch_up()
+    await ending.watchers_see_everything(watchers)
     for task in watching:
         task.cancel()
-    _compare(cluster)
+    ending.compare()
+    if options.survivor:
+        await ending.survive()
     check_calls(calls, cluster.truth)
     cluster.watched += [watcher.seen for watcher in watchers]
     for seen in cluster.watched:
@@ -147,90 +163,3 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     cluster.counts["entries"] += len(cluster.truth.log)
     cluster.counts["events watched"] += sum(len(watcher.seen.events) for watcher in watchers)
     cluster.counts["leases ended"] += len(cluster.truth.expired)
-
-
-async def _agree(cluster: SimCluster, calls: list[Call]) -> None:
-    """A leader is elected and commits, asked through every member."""
-    last = KeyClient(cluster, 99, calls)
-
-    def agreed() -> bool:
-        leader = cluster.leader()
-        return leader is not None and all(member.server.leader == leader.id for member in _voting(cluster))
-
-    await cluster.wait_until(agreed, AGREEMENT_TICKS_MAX, "everybody knows one leader")
-    for member in _voting(cluster):
-        if not member.serves:
-            continue
-        for _ in range(5):
-            last.at = member
-            put = pb.PutRequest(key=b"k-last", value=last._value()).SerializeToString(deterministic=True)
-            call = await last.call("put", put, 3.0)
-            if call is not None and call.answered:
-                break
-        else:
-            if member.serves and member in _voting(cluster):
-                raise Broken("liveness", f"{member.name} takes no write after everything was healed")
-
-
-def _voting(cluster: SimCluster) -> list[SimMember]:
-    voters = cluster.voters()
-    return [member for member in cluster.up() if member.id in voters and not member.server.is_learner]
-
-
-async def _leases_end(cluster: SimCluster) -> None:
-    """Nobody renews any more: every lease ends."""
-    await cluster.wait_until(
-        lambda: not cluster.truth.model.leases, LEASES_TICKS_MAX, f"leases end: {sorted(cluster.truth.model.leases)}"
-    )
-
-
-async def _catch_up(cluster: SimCluster) -> None:
-    """All members apply everything."""
-
-    def equal() -> bool:
-        return all(
-            member.server.applied_index == len(cluster.truth.log)
-            for member in cluster.up()
-            if member.id not in cluster.truth.removed and member.server.members.get(member.id) is not None
-        )
-
-    await cluster.wait_until(equal, CATCH_UP_TICKS_MAX, "every member has applied everything")
-
-
-async def _watchers_see_everything(cluster: SimCluster, watchers: list[WatchClient]) -> None:
-    def seen() -> bool:
-        return all(
-            not any(
-                happened.revision >= watcher.seen.next
-                for happened in reversed(cluster.truth.model.events[-50:])
-                if covers(happened.key, watcher.seen.key, watcher.seen.range_end)
-            )
-            for watcher in watchers
-            if watcher.seen.start
-        )
-
-    for watcher in watchers:
-        # What is slow for ever would have to be waited for: break it off, it resumes at full speed.
-        watcher._slow = 0.0
-        if watcher.stream is not None and watcher.stream.read_s:
-            watcher.stream.end(None)
-    await cluster.wait_until(seen, CATCH_UP_TICKS_MAX, "every watcher has seen everything")
-
-
-def _compare(cluster: SimCluster) -> None:
-    """All members hold the same, and it is what the model holds."""
-    truth = cluster.truth
-    everything = pb.RangeRequest(key=b"\0", range_end=b"\0")
-    expected = truth.model.range(everything, truth.model.revision).SerializeToString(deterministic=True)
-    for member in cluster.up():
-        if member.id in truth.removed or member.server.applied_index != len(truth.log):
-            continue
-        truth.compare_hash(member)
-        found = member.server.state.mvcc.range(b"\0", b"\0")
-        answer = pb.RangeResponse(count=found.count)
-        for kv in found.kvs:
-            answer.kvs.add().ParseFromString(kv)
-        if answer.SerializeToString(deterministic=True) != expected:
-            raise Broken("state machine safety", f"{member.name} holds other keys than the committed log gives")
-        if sorted(lease.id for lease in member.server.lessor.leases()) != sorted(truth.model.leases):
-            raise Broken("leases", f"{member.name} has other leases than the committed log gives")

@@ -1,8 +1,8 @@
 """Where a production member touches the machine, and what the simulation puts there instead.
 
 Threads (StorageThread), the peer port (Transport, fetch_cluster, ask_clusters, fetch_versions, LeaderLink),
-randomness. Everything else of a member is production code: bootstrap, server, driver, raft, raft log, store, applier,
-services.
+randomness, and three intervals that are longer than a run. Everything else of a member is production code: bootstrap,
+server, driver, raft, raft log, store, applier, services.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from typing import TYPE_CHECKING, TypeVar
 from etcdops.ids import MemberID
 from etcdops.node.api import watch as watch_module
 from etcdops.node.config import Config
+from etcdops.node.lease import lessor
+from etcdops.node.member import reconfig
 from etcdops.node.peer import forward
 from etcdops.node.peer.forward import Question
 from etcdops.node.peer.port import Answer
 from etcdops.node.peer.remote import FetchFailed, Reachable, RemoteCluster, Versions
 from etcdops.node.raft.config import RaftConfig
 from etcdops.node.raft.core import RaftCore
+from etcdops.node.server import auto_compaction
 from etcdops.node.server import bootstrap as bootstrap_module
 from etcdops.node.server import derived as derived_module
 from etcdops.node.server import peers as peers_module
@@ -111,6 +114,10 @@ class Seams:
         self._replace(bootstrap_module, "ask_clusters", self._ask_clusters)
         self._replace(LeaderLink, "_ask", _ask(self._cluster))
         self._replace(watch_module, "random", SimpleNamespace(Random=self._random))
+        options = self._cluster.options
+        self._replace(reconfig, "HEALTH_INTERVAL_S", options.healthy_s)
+        self._replace(lessor, "CHECKPOINT_INTERVAL_S", options.checkpoint_leases_s)
+        self._replace(auto_compaction, "_REVISION_INTERVAL_S", 1.0)
         # Slices of history so small that watchers are behind for a while.
         slice_events = random.Random(f"{self._cluster.seed}/slice").choice((1, 4, EVENTS_PER_SLICE))
         self._replace(WatchHub.catch_up, "__defaults__", (slice_events,))

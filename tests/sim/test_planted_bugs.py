@@ -8,56 +8,71 @@ from tests.sim.bugs import BUGS, planted
 from tests.sim.run import run_seed
 
 FOUND = {
-    "acknowledged-before-fsync": (0, 5),
-    "acknowledged-before-written": (0, 10),
-    "compaction-too-far": (0, 10),
-    "cut-before-checkpoint": (0, 10),
-    "deposed-leader-expires": (13, 40),
-    "ids-reused": (0, 5),
-    "index-apart-from-data": (0, 10),
-    "leases-never-end": (0, 5),
-    "leases-not-extended": (34, 100),
-    "progress-ahead-of-events": (0, 5),
-    "proposed-again": (0, 5),
-    "read-without-read-index": (0, 10),
-    "snapshot-of-another-moment": (14, 50),
-    "vote-not-saved": (0, 5),
-    "votes-twice": (14, 50),
-    "watch-after-snapshot": (42, 100),
-    "watch-event-lost": (0, 10),
-    "watch-event-twice": (0, 5),
+    "acknowledged-before-fsync": 0,
+    "acknowledged-before-written": 0,
+    "applied-again": 0,
+    "compacted-not-told": 8,
+    "compaction-too-far": 7,
+    "configuration-not-kept": 1,
+    "cut-before-checkpoint": 0,
+    "forced-without-store": 3,
+    "future-watch-early": 0,
+    "ids-reused": 1,
+    "lease-keys-forgotten": 6,
+    "leases-never-end": 0,
+    "leases-not-extended": 11,
+    "no-check-quorum": 0,
+    "proposed-again": 0,
+    "read-without-read-index": 1,
+    "removed-member-counts": 3,
+    "snapshot-of-another-moment": 1,
+    "stale-serializable": 1,
+    "told-compacted-too-early": 8,
+    "txn-half-done": 11,
+    "vote-not-saved": 0,
+    "votes-twice": 3,
+    "watch-event-lost": 3,
+    "watch-event-twice": 0,
 }
-"""Mistake -> seeds [first, last) of short runs, one of which finds it. The first one is near the one that does, so that
-the test is short; from seed 0 on it takes at most as many seeds as the last one says.
+"""Mistake -> the first seed from 0 on whose short run finds it, when this was written. The test begins there, and gives
+it some more: every change of the code's timing gives the seeds other stories.
 """
 
-FOUND_LONG = {"leases-not-recovered": (9, 60), "read-index-without-quorum": (349, 450), "read-joins-round": (3, 30)}
-"""The same in long runs."""
+MORE_SEEDS = 60
 
-RARE = frozenset({"commit-of-older-terms"})
-"""Needs a coincidence that is seldom (Raft figure 8); tests/node/raft/chaos.py, on the core alone, is closer to it. Try
-`python -m tests.sim --seeds 1000 --plant NAME`.
-"""
+RARE = frozenset(
+    (
+        "alarm-forgotten",
+        "checkpoint-outlives-renewal",
+        "commit-of-older-terms",
+        "deposed-leader-expires",
+        "gap-at-restore",
+        "image-not-synced",
+        "index-apart-from-data",
+        "learner-counts",
+        "leases-not-recovered",
+        "names-not-synced",
+        "progress-ahead-of-events",
+        "quota-decides-apply",
+        "read-index-without-quorum",
+        "read-joins-round",
+        "read-log-not-synced",
+        "renewed-by-anybody",
+        "revision-goes-back",
+        "tombstone-forgotten",
+        "watch-after-snapshot",
+    )
+)
+"""Needs hundreds of seeds, see README.md: `python -m tests.sim --seeds 1000 --short --plant NAME`."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FOUND))
 def test_a_planted_mistake_is_found(name: str) -> None:
     """Source: reliability notes on how etcd tests itself, target S-5: every known mistake is caught."""
-    assert _is_found(name, range(*FOUND[name]), short=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(FOUND_LONG))
-def test_a_planted_mistake_is_found_in_long_runs(name: str) -> None:
-    """Source: as above."""
-    assert _is_found(name, range(*FOUND_LONG[name]), short=False)
-
-
-def _is_found(name: str, seeds: range, *, short: bool) -> bool:
     with planted(name):
-        return any(run_seed(seed, short=short).failure for seed in seeds)
+        assert any(run_seed(seed, short=True).failure for seed in range(FOUND[name], FOUND[name] + MORE_SEEDS))
 
 
 def test_every_planted_mistake_is_looked_for() -> None:
-    assert sorted([*FOUND, *FOUND_LONG, *RARE]) == sorted(BUGS)
+    assert sorted([*FOUND, *RARE]) == sorted(BUGS)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.sim import folders
 from tests.sim.plan import draw_plan
 from tests.sim.run import run_seed
 from tests.sim.shrink import shrink
 
 SEEDS = 200
 CHUNK = 10
+FINGERPRINTED = range(7, 13)
 
 
 @pytest.mark.slow
@@ -28,20 +30,24 @@ def test_every_promise_is_kept_in_every_simulated_world(first: int) -> None:
 
 @pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
-    """Goal: a failure can be looked at again. Hashes of bytes and texts differ between these processes."""
-    fingerprints = {run_seed(7, short=True).fingerprint}
+    """Goal: a failure can be looked at again. Hashes of bytes and texts differ between these processes, and so do the
+    seeds that they ran before."""
+    expected = {seed: run_seed(seed, short=True).fingerprint for seed in reversed(FINGERPRINTED)}
     for hash_seed in ("1", "2"):
         found = subprocess.run(
-            [sys.executable, "-m", "tests.sim", "--seed", "7", "--short"],
+            [
+                *(sys.executable, "-m", "tests.sim", "--short", "--fingerprints"),
+                *("--seeds", f"{FINGERPRINTED.start}..{FINGERPRINTED.stop}"),
+            ],
             capture_output=True,
             text=True,
             check=True,
-            timeout=50,
+            timeout=100,
             cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
         ).stdout
-        fingerprints.add(found.partition("trace ")[2].partition(",")[0])
-    assert len(fingerprints) == 1
+        lines = [line.split() for line in found.splitlines() if line.startswith("seed ")]
+        assert {int(seed): fingerprint for _, seed, _, fingerprint in lines} == expected
 
 
 def test_a_fault_left_out_does_not_change_what_others_draw() -> None:
@@ -62,4 +68,17 @@ def test_shrinking_keeps_the_faults_that_a_failure_needs() -> None:
         )
         needed = shrink(failed, lambda line: None, short=True)
         assert len(needed) < len(failed.faults)
+        assert len(needed) <= 2, "an fsync that is missing needs a loss of power, and no more"
         assert run_seed(failed.seed, short=True, only=needed).promise == failed.promise
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_process(tmp_path: Path) -> None:
+    """Goal: killed runs do not fill the memory; those that go on keep their files."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    orphan, mine = tmp_path / f"etcdops-sim-{ended.pid}-x", tmp_path / f"etcdops-sim-{os.getpid()}-x"
+    for folder in (orphan, mine):
+        (folder / "m0").mkdir(parents=True)
+    folders._remove_orphans(tmp_path)
+    assert not orphan.exists()
+    assert mine.exists()

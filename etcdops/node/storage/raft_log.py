@@ -33,6 +33,7 @@ from etcdops.node.storage.database import (
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.node.storage.log_damage import FRAME_HEADER_BYTES, header_problem, tail_problem
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state, entry_chain, row_crc
+from etcdops.snapshot.checksum import sync
 from etcdops.snapshot.sqlite_schema import FileKind, to_signed, to_unsigned
 
 _REPLACE_MEMBER: Final = (
@@ -123,7 +124,10 @@ class RaftLog:
         try:
             log._check_structure()
             log._checked = log._read()
-        except apsw.Error as error:
+            # What a killed process wrote is there to be read, and may not be on the disk: raft counts on it from here.
+            with log_of(path).open("rb") as file:
+                sync(file)
+        except (apsw.Error, OSError) as error:
             connection.close(True)
             raise refusal(error, path, FileKind.RAFT_LOG) from error
         except BaseException:
