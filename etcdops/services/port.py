@@ -77,7 +77,9 @@ class ProcessConfig:
     """By etcd's names without dashes; only what is set."""
     user: str = ""
     ignored: tuple[str, ...] = ()
-    """Settings that are written down and have no effect, and why: `ETCD_NAME: the config file replaces it`."""
+    """What is written down without effect, or not understood, and why: `ETCD_NAME: the config file replaces it`."""
+    outdated: bool = False
+    """Its config file was written after it started: `flags` show the file, not what it runs with."""
 
     def value(self, flag: str) -> str | None:
         found = self.flags.get(flag)
@@ -95,11 +97,13 @@ class EffectiveConfig:
 
     @property
     def pending(self) -> tuple[str, ...]:
-        """Flags that a restart would change."""
-        if self.running is None or self.next_start is None:
+        """Flags that a restart would change; `config-file` also when it may change any of those in the file."""
+        running, following = self.running, self.next_start
+        if running is None or following is None:
             return ()
-        names = sorted({*self.running.flags, *self.next_start.flags})
-        return tuple(name for name in names if self.running.value(name) != self.next_start.value(name))
+        names = sorted({*running.flags, *following.flags})
+        changed = {name for name in names if running.value(name) != following.value(name)}
+        return tuple(name for name in names if name in changed or (name == "config-file" and running.outdated))
 
 
 @dataclass(frozen=True, slots=True)
