@@ -21,6 +21,7 @@ from etcdops.node.apply.compactor import ROWS_PER_STEP
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
+from etcdops.node.init_daemon import notify_ready
 from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
 from etcdops.node.peer.status import PeerStats
@@ -451,6 +452,7 @@ class Server:
             "serving client traffic insecurely; this is strongly discouraged!",
             extra=fields(address=", ".join(self._config.listen_client_urls)),
         )
+        notify_ready()
 
     # Parts.
 
