@@ -192,9 +192,14 @@ class LocalCluster:
                 await asyncio.sleep(_POLL_S)
 
 
-def new_cluster(name: str, directory: Path, engine: Engine, *, size: int = 3, host: str = "127.0.0.1") -> ClusterSpec:
-    """Describe a new cluster of members m1, m2, ... on free ports with a random token, and save the description."""
-    ports = free_ports(2 * size, host=host)
+def new_cluster(
+    name: str, directory: Path, engine: Engine, *, size: int = 3, host: str = "127.0.0.1", ports: Sequence[int] = ()
+) -> ClusterSpec:
+    """Describe a new cluster of members m1, m2, ... with a random token, and save the description.
+
+    Args: ports - two for each member, for clients and for peers; free ones by default.
+    """
+    ports = ports or free_ports(2 * size, host=host)
     members = tuple(
         MemberSpec(
             name=f"m{number + 1}",

@@ -15,10 +15,10 @@ from etcdops.clock import SystemClock
 from etcdops.errors import ExitCode
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind
 from etcdops.playbooks.journal import Journal, run_lock
-from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
+from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Plan
 from tests.cli.conftest import RunCli
-from tests.playbooks.clusters import ENGINES, engine_named
+from tests.playbooks.clusters import ENGINES, described, engine_named
 from tests.playbooks.test_recover import stranger_at
 from tests.support.real_etcd import poll_until
 
@@ -29,7 +29,7 @@ real = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(180)]
 def spec(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[ClusterSpec]:
     """A described cluster that was never started; of the bundled node unless a test names the engine."""
     engine = engine_named(getattr(request, "param", "node"))
-    made = new_cluster("lab", tmp_path / "with space" / "lab", engine)
+    made = described(tmp_path / "with space" / "lab", engine)
     yield made
     LocalCluster(made).kill()
 
@@ -121,7 +121,7 @@ def test_a_port_in_use_is_named(cli: RunCli, tmp_path: Path) -> None:
     """Nothing is waited for that cannot come."""
     found = shutil.which("false")
     assert found is not None
-    spec = new_cluster("lab", tmp_path / "lab", Engine(EngineKind.ETCD, Path(found)))
+    spec = described(tmp_path / "lab", Engine(EngineKind.ETCD, Path(found)))
     with stranger_at(spec.members[0].client_url):
         ran = cli("local", "start", str(spec.directory))
     assert ran.code == ExitCode.FAILED

@@ -15,11 +15,10 @@ import pytest
 
 from etcdops.errors import ExitCode
 from etcdops.playbooks.cluster_file import ClusterSpec, load_cluster
-from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
+from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.ports import is_listening
 from tests.cli.conftest import RunCli, clean_environment
-from tests.playbooks.clusters import BrokenCluster, break_cluster, engine_named
-from tests.support.ports import free_ports
+from tests.playbooks.clusters import BrokenCluster, break_cluster, described, engine_named
 from tests.support.real_etcd import poll_until
 
 ONE = "a=/d,http://a:1,http://a:2"
@@ -30,7 +29,7 @@ slow = pytest.mark.slow
 @pytest.fixture
 def lost(tmp_path: Path) -> Iterator[BrokenCluster]:
     """A cluster of real etcd 3.5 without quorum."""
-    spec = new_cluster("lab", tmp_path / "lab", engine_named("etcd-3.5"))
+    spec = described(tmp_path / "lab", engine_named("etcd-3.5"))
     try:
         yield break_cluster(spec)
     finally:
@@ -209,5 +208,4 @@ def test_local_names_the_cluster_for_other_commands(cli: RunCli, tmp_path: Path)
 def _unstarted(folder: Path) -> ClusterSpec:
     from etcdops.playbooks.cluster_file import Engine, EngineKind
 
-    assert free_ports(1)
-    return new_cluster("lab", folder / "lab", Engine(EngineKind.NODE))
+    return described(folder / "lab", Engine(EngineKind.NODE))

@@ -13,14 +13,14 @@ import pytest
 
 from etcdops.errors import ExitCode
 from etcdops.node.storage.state import StateStore
-from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
+from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.proto import mvccpb_pb2
 from etcdops.snapshot.bbolt_writer import write_bbolt
 from etcdops.snapshot.checksum import append_checksum
 from etcdops.snapshot.records import encode_revision
 from tests.cli.conftest import RunCli, clean_environment
 from tests.conftest import Golden, MakeCluster
-from tests.playbooks.clusters import engine_named
+from tests.playbooks.clusters import described, engine_named
 from tests.support.ports import free_ports
 from tests.support.real_etcd import EtcdBinaries, poll_until
 
@@ -236,7 +236,7 @@ def test_the_printed_command_starts_the_member_where_it_was_before(
 ) -> None:
     """Restored under its old name and peer URL, it comes back at its old client URL, from relative paths too."""
     monkeypatch.chdir(tmp_path)
-    spec = new_cluster("lab", tmp_path / "lab", engine_named(engine), size=1)
+    spec = described(tmp_path / "lab", engine_named(engine), size=1)
     (before,) = spec.members
     local = LocalCluster(spec)
     try:

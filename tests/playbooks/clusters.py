@@ -16,6 +16,7 @@ from etcdops.client.settings import ConnectionSettings
 from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind
 from etcdops.playbooks.local_cluster import LocalCluster, new_cluster
 from etcdops.playbooks.snapshot_save import save_snapshot
+from tests.support.ports import free_ports
 from tests.support.real_etcd import find_etcd
 
 ENGINES = ("etcd-3.4", "etcd-3.5", "node")
@@ -59,6 +60,11 @@ async def fill(client: Client, count: int, mark: str) -> int:
     return max(answer.header.revision for answer in answers)
 
 
+def described(folder: Path, engine: Engine, *, size: int = 3) -> ClusterSpec:
+    """A cluster that was never started, on ports that stay its own while a member is down."""
+    return new_cluster("lab", folder, engine, size=size, ports=free_ports(2 * size))
+
+
 Prepare = Callable[[Client], Awaitable[object]]
 
 
@@ -97,7 +103,7 @@ def break_cluster(
 @pytest.fixture(params=ENGINES)
 def local_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ClusterSpec]:
     """A described cluster of three members, not started; whatever runs of it at the end is ended."""
-    spec = new_cluster("lab", tmp_path / "lab", engine_named(request.param))
+    spec = described(tmp_path / "lab", engine_named(request.param))
     yield spec
     LocalCluster(spec).kill()
 

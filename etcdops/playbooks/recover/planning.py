@@ -94,9 +94,13 @@ def _refuse_working_cluster(facts: RecoveryFacts, choices: Choices) -> None:
     if not verdict.allowed and verdict.code not in choices.force_unsafe:
         raise ClusterUnsafe(
             f"recovery would throw away a working cluster: {verdict.reason}",
-            cause="everything written after the snapshot would be lost",
+            cause=f"everything written to cluster {_shown(facts.view.cluster_id)} after the snapshot would be lost",
             hint=f"{verdict.instead}; if you really want the snapshot's state: --force-unsafe {verdict.code}",
         )
+
+
+def _shown(number: int | None) -> str:
+    return padded_id(number) if number else "unknown"
 
 
 def _refuse_unfit_snapshot(cluster: ClusterSpec, snapshot: SnapshotReport, tool: RestoreTool | None) -> None:
@@ -140,7 +144,7 @@ def _summary(
         f"restore {names} from {snapshot.path.name} (sha256 {snapshot.sha256[:16]}…, the same for all)"
         f" with {restorer}{rewritten}",
         f"give the cluster a new identity: token {renewed.token}, cluster ID "
-        f"{inputs['old_cluster_id'] or 'unknown'} → {inputs['new_cluster_id']}",
+        f"{_shown(facts.cluster_id)} → {inputs['new_cluster_id']}",
         f"raise the revision from {snapshot.current_revision} to {inputs['revision']} and mark all before as compacted,"
         " so that no client mistakes old revisions for new ones",
         f"start {names} and wait until all are healthy",
