@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -89,16 +89,14 @@ class Disk:
         self._digests: dict[tuple[int, int], bytes] = {}
         self.events = 0
 
-    def preload(self, folder: Path) -> None:
-        """Everything in `folder` is there, and durable."""
-        for path in sorted(folder.rglob("*")):
-            if path.name.endswith(SHARED_MEMORY):
-                continue
-            place, number = self._place(f"{self._root}/{path.relative_to(folder)}"), self._new()
-            if path.is_dir():
+    def preload(self, found: Mapping[str, bytes | None]) -> None:
+        """All of this is there, and durable: by path below the root, what is in files, None for folders."""
+        for path in sorted(found):
+            content, place, number = found[path], self._place(f"{self._root}/{path}"), self._new()
+            if content is None:
                 self._folders[number], self._durable[number] = {}, {}
             else:
-                self._files[number] = _File(path.read_bytes())
+                self._files[number] = _File(content)
             for names in (self._folders, self._durable):
                 _put_names(names, [(*place, number)])
 
@@ -167,10 +165,7 @@ class Disk:
     def differences(self, folder: Path) -> list[str]:
         """Where this disk, with nothing lost, is not what `folder` holds."""
         state = self._state("kept", lambda file: [change for _, change in file.pending], self._names)
-        found = {}
-        for path in folder.rglob("*"):
-            if path.is_file() and not path.name.endswith(SHARED_MEMORY):
-                found[str(path.relative_to(folder))] = path.read_bytes()
+        found = {path: content for path, content in content_of(folder).items() if content is not None}
         return sorted(path for path in {*state.files, *found} if state.files.get(path, None) != found.get(path))
 
     def crash_states(self, draw: random.Random, *, random_states: int = 0) -> Iterator[CrashState]:
@@ -255,6 +250,15 @@ class Disk:
             if not changed:
                 self._digests[number, file.version] = digest
         return digest
+
+
+def content_of(folder: Path) -> dict[str, bytes | None]:
+    """What is in a folder now, for `Disk.preload`."""
+    return {
+        str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes()
+        for path in folder.rglob("*")
+        if not path.name.endswith(SHARED_MEMORY)
+    }
 
 
 def _put_names(folders: dict[int, dict[str, int]], effects: Iterable[tuple[int, str, int | None]]) -> None:

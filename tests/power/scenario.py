@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 from etcdops import ids
 from tests.power.boot import FORCE
 from tests.power.client import Call, Client, answered
-from tests.power.disk import Disk
+from tests.power.disk import Disk, content_of
 from tests.power.history import Story
 from tests.power.recording import Recording, command, find_strace
 from tests.support.node_members import NODE
@@ -44,8 +43,8 @@ class Recorded:
     """Its client port, whence answers came."""
 
     story: Story
-    before: Path | None = None
-    """What was in the folder, durable, when the recording began."""
+    before: dict[str, bytes | None] = field(default_factory=dict)
+    """What was on the disk, durable, when the recording began."""
 
     told_before: int = 0
     """Answers given before the recording began."""
@@ -59,8 +58,7 @@ class Recorded:
     def disk(self) -> Disk:
         """The disk as it was when the recording began."""
         disk = Disk(self.recording.root)
-        if self.before is not None:
-            disk.preload(self.before)
+        disk.preload(self.before)
         return disk
 
 
@@ -269,12 +267,12 @@ def play(name: str, folder: Path, *, bug: str = "none") -> Recorded:
     data_dir = root / DATA_DIR
     member.flags = (*plan.flags, f"--data-dir={data_dir}")
     stage = _Stage(cluster, member, Recording(str(root)), bug)
-    before, told_before = None, 0
+    before: dict[str, bytes | None] = {}
+    told_before = 0
     try:
         if plan.prepare is not None:
             plan.prepare(stage)
-            before, told_before = folder / "before", len(stage.calls)
-            shutil.copytree(root, before)
+            before, told_before = content_of(root), len(stage.calls)
             stage.recording.know(root)
         plan.scenario(stage)
     finally:
