@@ -87,12 +87,12 @@ def fill(member: RealMember, first: int, end: int) -> float:
         return message(b"".join(before + KEY % number + after for number in itertools.islice(numbers, OPS_A_TXN)))
 
     txns = -(-(end - first) // OPS_A_TXN)
-    load = call([member.url], _TXN, next_txn, connections=8, in_flight=1, calls=txns, timeout_s=FILL_TIMEOUT_S)
+    load = call([member.url], _TXN, next_txn, connections=16, in_flight=2, calls=txns, timeout_s=FILL_TIMEOUT_S)
     return (end - first) / load.took_s
 
 
 def fill_singly(member: RealMember, first: int, end: int) -> float:
-    """The same with one put for each key, by 100 clients. Returns: puts a second."""
+    """The same with one put for each key, by 500 clients. Returns: puts a second."""
     request = pb.PutRequest(key=KEY % 0, value=os.urandom(VALUE_BYTES)).SerializeToString()
     before, after = message(request).split(KEY % 0, 1)
     numbers = iter(range(first, end))
@@ -100,7 +100,7 @@ def fill_singly(member: RealMember, first: int, end: int) -> float:
         [member.url],
         PATH,
         lambda: before + KEY % next(numbers) + after,
-        connections=10,
+        connections=50,
         in_flight=10,
         calls=end - first,
         timeout_s=FILL_TIMEOUT_S,

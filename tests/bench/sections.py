@@ -146,7 +146,7 @@ def growth(bench: Bench) -> None:
         with bench.clusters(1) as pair:
             title = f"{_megabytes(plan)} put by put"
             rates = {engine: members.fill_singly(c.members[0], FEW_KEYS, size_keys) for engine, c in pair.items()}
-            bench.add(title, "filling, 100 clients", "puts/s", rates)
+            bench.add(title, "filling, 500 clients", "puts/s", rates)
             _sizes(bench, pair, title)
             _starts(bench, pair, title)
 
