@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import shutil
 import subprocess
 import time
@@ -21,12 +22,22 @@ def sshd_missing() -> str:
     """Why there can be no sshd here; empty when there can."""
     if shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         return "needs sshd (Debian: openssh-server)"
+    shell = _login_shell()
+    if shell.name in ("nologin", "false") or not shell.exists():
+        return f"sshd lets nobody in whose login shell is {shell}"
     if os.geteuid() == 0 and not Path("/run/sshd").is_dir():
         try:
             Path("/run/sshd").mkdir(mode=0o755)
         except OSError as error:
             return f"sshd needs /run/sshd: {error}"
     return ""
+
+
+def _login_shell() -> Path:
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_shell or "/bin/sh")
+    except KeyError:
+        return Path("/nonexistent")  # a container's user without an entry
 
 
 @dataclass
