@@ -24,8 +24,8 @@ from etcdops.tui.model.numbers import show_bytes
 if TYPE_CHECKING:
     from etcdops.client.view import ClusterView
     from etcdops.playbooks.demo.story import Story
-    from etcdops.playbooks.engine import StepEvent
     from etcdops.playbooks.plan import Plan
+    from etcdops.playbooks.run_event import RunEvent
 
 _PATH = click.Path(path_type=Path)
 _TABLE_WIDTH = 78
@@ -190,7 +190,7 @@ class DemoTeller:
     def plan(self, plan: Plan) -> None:
         self._write(_indent(render_plan(plan, None, self._look)))
 
-    def step(self, event: StepEvent) -> None:
+    def step(self, event: RunEvent) -> None:
         self._steps(event)
 
     def _write(self, text: str) -> None:

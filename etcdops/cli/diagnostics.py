@@ -11,11 +11,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 import click
 
 from etcdops.errors import EtcdopsError, ExitCode, NotConfirmed, UsageError
+from etcdops.state_folder import state_folder
 
 
 def note(text: str) -> None:
@@ -127,11 +127,3 @@ def _write_crash_file() -> str:
     except OSError as error:
         return f"the traceback could not be saved: {error}"
     return f"the traceback is in {path}"
-
-
-def state_folder() -> Path:
-    """Where etcdops keeps its own files: $ETCDOPS_HOME, else etcdops under $XDG_STATE_HOME (~/.local/state)."""
-    home = os.environ.get("ETCDOPS_HOME")
-    if home:
-        return Path(home)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "etcdops"

@@ -22,7 +22,7 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 COLORS = {"good": "cyan", "warn": "yellow", "bad": "red", "dim": "bright_black", "head": None}
 """Blue-ish against orange and red: told apart by colour-blind eyes too. `head` is bold only."""
 
-_ASCII = {"●": "*", "▲": "!", "✖": "x", "★": "*", "…": "~", "·": "-", "→": "->", "–": "-", "✓": "ok"}
+_ASCII = {"●": "*", "▲": "!", "✖": "x", "★": "*", "…": "~", "·": "-", "→": "->", "–": "-", "✓": "ok", "↶": "<"}
 
 
 @dataclass(frozen=True, slots=True)

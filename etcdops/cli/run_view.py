@@ -10,9 +10,9 @@ from etcdops.cli.output import Look, printable
 from etcdops.tui.model.numbers import show_duration
 
 if TYPE_CHECKING:
-    from etcdops.playbooks.engine import StepEvent
     from etcdops.playbooks.journal import RunState
     from etcdops.playbooks.plan import Plan
+    from etcdops.playbooks.run_event import RunEvent
 
 _WIDTH = 75
 """Of a wrapped line without its indent: the whole stays within 80 columns."""
@@ -45,19 +45,29 @@ class RunPrinter:
         self._indent = indent
         self._redraw = self._stream.isatty()
 
-    def __call__(self, event: StepEvent) -> None:
-        if self._quiet and event.kind != "failed":
+    def __call__(self, event: RunEvent) -> None:
+        if event.step is None or (self._quiet and event.kind != "failed"):
             return
-        place = f"{event.number:>2}/{event.total}"
-        if event.kind == "started":
+        place, title = f"{event.number:>2}/{event.total}", printable(event.step.title)
+        if event.kind in ("started", "undoing"):
             if self._redraw:
-                self._write(f"{self._indent}{place} {self._look.text('…')} {event.step.title}", end="")
+                self._write(f"{self._indent}{place} {self._look.text('…')} {title}", end="")
             return
-        mark = {"complete": "✓", "skipped": "·", "failed": "✖"}[event.kind]
-        note = {"complete": show_duration(event.took_s), "skipped": "done before", "failed": event.error}[event.kind]
-        line = self._look.text(f"{self._indent}{place} {mark} {printable(event.step.title)}  {printable(note)}")
+        mark, note = _outcome(event)
+        line = self._look.text(f"{self._indent}{place} {mark} {title}  {printable(note)}")
         self._write(f"\r\x1b[K{line}" if self._redraw else line, end="\n")
 
     def _write(self, text: str, *, end: str) -> None:
         self._stream.write(text + end)
         self._stream.flush()
+
+
+def _outcome(event: RunEvent) -> tuple[str, str]:
+    """The mark of a step that came to an end, and what is said beside it."""
+    if event.kind == "skipped":
+        return "·", "done before"
+    if event.kind == "failed":
+        return "✖", event.error
+    if event.kind == "undone":
+        return "↶", f"taken back, {show_duration(event.took_s)}"
+    return "✓", show_duration(event.took_s)

@@ -11,9 +11,11 @@ import pytest
 
 from etcdops.clock import ManualClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError, PartlyApplied, VerificationFailed
-from etcdops.playbooks.engine import StepEvent, execute
+from etcdops.playbooks.engine import execute
 from etcdops.playbooks.journal import Journal, RunState, open_runs, run_lock
-from etcdops.playbooks.plan import Plan, Result, Step
+from etcdops.playbooks.plan import Plan, Result, StepSpec
+from etcdops.playbooks.run_event import RunEvent
+from etcdops.playbooks.step import Step
 
 PLAN = Plan("paint", "house", {"colour": "blue", "walls": [1, 2]}, ("paint it",), ("the old colour",))
 
@@ -36,21 +38,27 @@ class World:
             raise Crash(name)
 
 
-@dataclass
-class Paint:
-    """A step that is done once its name is in the world."""
+class Paint(Step):
+    """A step that is done once its name is in the world. `refusal` comes before its act, `error` in it."""
 
-    world: World
-    id: str
-    lasting: bool = True
-    error: EtcdopsError | None = None
-
-    @property
-    def title(self) -> str:
-        return f"paint {self.id}"
+    def __init__(
+        self,
+        world: World,
+        id: str,
+        *,
+        error: EtcdopsError | None = None,
+        refusal: EtcdopsError | None = None,
+        spec: StepSpec | None = None,
+    ) -> None:
+        super().__init__(spec or StepSpec(id, f"paint {id}", "paint"))
+        self.world = world
+        self.error = error
+        self.refusal = refusal
 
     async def check(self) -> bool:
         self.world.moment(f"check {self.id}")
+        if self.refusal is not None:
+            raise self.refusal
         return self.id in self.world.done
 
     async def act(self) -> None:
@@ -69,6 +77,10 @@ class Paint:
         return {"painted": self.id}
 
 
+class Fleeting(Paint):
+    lasting = False
+
+
 NAMES = ("a", "b", "c")
 MOMENTS = [f"{moment} {name}" for name in NAMES for moment in ("check", "before act", "after act", "verify")]
 
@@ -82,7 +94,7 @@ def go_on(folder: Path) -> tuple[Journal, RunState]:
     return journal, state
 
 
-def run(world: World, folder: Path, *, listener: list[StepEvent] | None = None) -> dict[str, Result]:
+def run(world: World, folder: Path, *, listener: list[RunEvent] | None = None) -> dict[str, Result]:
     steps: list[Step] = [Paint(world, name) for name in NAMES]
     runs = open_runs(folder, ManualClock())
     journal, state = runs[0] if runs else (begin(folder), RunState(PLAN, 0.0))
@@ -92,12 +104,14 @@ def run(world: World, folder: Path, *, listener: list[StepEvent] | None = None) 
 def test_steps_run_in_order_and_the_journal_ends(tmp_path: Path) -> None:
     """Goal: intent before, outcome after, results returned."""
     world = World()
-    events: list[StepEvent] = []
+    events: list[RunEvent] = []
     results = run(world, tmp_path, listener=events)
     assert world.done == list(NAMES)
     assert results["b"] == {"painted": "b"}
-    assert [(event.kind, event.step.id) for event in events] == [
-        (kind, name) for name in NAMES for kind in ("started", "complete")
+    assert [(event.kind, event.step_id) for event in events] == [
+        ("begun", ""),
+        *((kind, name) for name in NAMES for kind in ("started", "complete")),
+        ("finished", ""),
     ]
     lines = [json.loads(line) for line in (tmp_path / "run-1.jsonl").read_text().splitlines()]
     assert [line["event"] for line in lines] == ["planned", *["intent", "done"] * 3, "finished"]
@@ -166,7 +180,7 @@ def test_a_line_whose_beginning_is_lost_is_no_line(tmp_path: Path) -> None:
 def test_a_step_that_does_not_last_is_looked_at_again(tmp_path: Path) -> None:
     """Goal: a process that was started may have ended since."""
     world = World()
-    steps: list[Step] = [Paint(world, "a"), Paint(world, "b", lasting=False), Paint(world, "c")]
+    steps: list[Step] = [Paint(world, "a"), Fleeting(world, "b"), Paint(world, "c")]
     journal = begin(tmp_path)
     world.crash_at = "check c"
     with pytest.raises(Crash):
@@ -195,7 +209,7 @@ def test_a_failed_step_says_what_is_done_and_how_to_go_on(tmp_path: Path) -> Non
 
 def test_a_failure_before_anything_was_done_keeps_its_own_error(tmp_path: Path) -> None:
     """Goal: "partly applied" is never said of a run that changed nothing."""
-    steps: list[Step] = [Paint(World(), "a", error=ClusterUnsafe("no"))]
+    steps: list[Step] = [Paint(World(), "a", refusal=ClusterUnsafe("no"))]
     with pytest.raises(ClusterUnsafe, match="no"):
         asyncio.run(execute(steps, begin(tmp_path), RunState(PLAN, 0.0), lambda event: None))
 
@@ -203,7 +217,7 @@ def test_a_failure_before_anything_was_done_keeps_its_own_error(tmp_path: Path) 
 def test_steps_that_had_nothing_to_do_are_not_called_applied(tmp_path: Path) -> None:
     """Goal: exit 9 only when something was changed; then there is nothing to go on with either."""
     world = World(done=["a"])
-    steps: list[Step] = [Paint(world, "a"), Paint(world, "b", error=ClusterUnsafe("no"))]
+    steps: list[Step] = [Paint(world, "a"), Paint(world, "b", refusal=ClusterUnsafe("no"))]
     with pytest.raises(ClusterUnsafe, match="no"):
         asyncio.run(execute(steps, begin(tmp_path), RunState(PLAN, 0.0), lambda event: None))
     assert not world.acts

@@ -23,13 +23,14 @@ from etcdops.client.view import Health, observe
 from etcdops.clock import SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError, PartlyApplied, SnapshotCorrupt, UsageError
 from etcdops.playbooks.cluster_file import ClusterSpec, load_cluster
-from etcdops.playbooks.engine import StepEvent
 from etcdops.playbooks.journal import Journal, run_lock
 from etcdops.playbooks.local_cluster import LocalCluster
-from etcdops.playbooks.plan import Result, Step
+from etcdops.playbooks.plan import Result
 from etcdops.playbooks.recover import procedure
 from etcdops.playbooks.recover.procedure import Outcome, RecoverRequest, carry_out, prepare
 from etcdops.playbooks.recover.steps import build_steps
+from etcdops.playbooks.run_event import RunEvent
+from etcdops.playbooks.step import Step
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.secret import Secret
 from tests.playbooks.clusters import KEYS, LATER_WRITES, BrokenCluster, break_cluster
@@ -44,7 +45,7 @@ def request_of(broken: BrokenCluster, **changes: object) -> RecoverRequest:
     return dataclasses.replace(base, **changes)  # type: ignore[arg-type]  # a test names the fields it changes
 
 
-def recover(request: RecoverRequest, listener: list[StepEvent] | None = None) -> Outcome:
+def recover(request: RecoverRequest, listener: list[RunEvent] | None = None) -> Outcome:
     async def work() -> Outcome:
         prepared = await prepare(request)
         return await carry_out(request, prepared, (listener if listener is not None else []).append)
@@ -94,12 +95,12 @@ def test_a_lost_cluster_comes_back_as_the_snapshot_was(broken: BrokenCluster) ->
     assert any(str(most) in line and str(facts.last_revision_max) in line for line in prepared.plan.losses)
     assert str(prepared.plan.inputs["new_cluster_id"]) != str(prepared.plan.inputs["old_cluster_id"])
     assert not list(broken.spec.directory.glob("*.before-recover-*")), "a plan changes nothing"
-    events: list[StepEvent] = []
+    events: list[RunEvent] = []
     outcome = recover(request_of(broken), events)
     assert_recovered(broken)
     assert outcome.results["verify:keys"] == {"keys": KEYS - 1}
     assert outcome.results["verify:hash"]["as_in_snapshot"] is True
-    assert [event.kind for event in events] == ["started", "complete"] * (len(events) // 2)
+    assert [event.kind for event in events] == ["begun", *["started", "complete"] * (len(events) // 2 - 1), "finished"]
 
 
 class Crash(BaseException):
@@ -121,9 +122,10 @@ class CrashingSteps:
         return [_Wrapped(step, self) for step in steps]
 
 
-class _Wrapped:
+class _Wrapped(Step):
     def __init__(self, step: Step, crashes: CrashingSteps) -> None:
-        self.id, self.title, self.lasting = step.id, step.title, step.lasting
+        super().__init__(step.spec)
+        self.lasting = step.lasting  # type: ignore[misc]  # the class's own, for each step that is wrapped
         self._step, self._crashes = step, crashes
 
     async def check(self) -> bool:
@@ -141,7 +143,7 @@ class _Wrapped:
 def test_a_recovery_cut_off_at_every_step_ends_the_same(broken: BrokenCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Goal: one recovery, cut off before and after each of its acts in turn, and resumed each time."""
     crashes = CrashingSteps()
-    monkeypatch.setattr(procedure, "build_steps", lambda run: crashes.wrap(build_steps(run)))
+    monkeypatch.setattr(procedure, "build_steps", lambda plan, run: crashes.wrap(build_steps(plan, run)))
     runs = 0
     while True:
         runs += 1
@@ -312,8 +314,8 @@ def test_a_failed_start_is_explained_and_gone_on_from(broken: BrokenCluster) -> 
     prepared = asyncio.run(prepare(request))
     taken = contextlib.ExitStack()
 
-    def take(event: StepEvent) -> None:
-        if event.kind == "started" and event.step.id == "start:m1":
+    def take(event: RunEvent) -> None:
+        if event.kind == "started" and event.step_id == "start:m1":
             taken.enter_context(stranger_at(url))
 
     with taken, pytest.raises(PartlyApplied, match="another process listens") as failed:

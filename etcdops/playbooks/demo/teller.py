@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from etcdops.client.view import ClusterView
-from etcdops.playbooks.engine import StepEvent
 from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.run_event import RunEvent
 
 
 class Teller(Protocol):
@@ -33,5 +33,5 @@ class Teller(Protocol):
     def plan(self, plan: Plan) -> None:
         """A plan before it runs."""
 
-    def step(self, event: StepEvent) -> None:
+    def step(self, event: RunEvent) -> None:
         """A step of the running plan."""

@@ -13,11 +13,12 @@ from etcdops.playbooks import safety
 from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
 from etcdops.playbooks.plan import Json, Plan
 from etcdops.playbooks.recover.facts import RecoveryFacts
+from etcdops.playbooks.recover.run import PROCEDURE
+from etcdops.playbooks.recover.steps import describe_steps
 from etcdops.snapshot.etcd_tools import RestoreTool
 from etcdops.snapshot.facts import SnapshotFormat
 from etcdops.snapshot.inspect import SnapshotReport
 
-PROCEDURE = "recover-from-snapshot"
 MARGIN_FACTOR = 1.2
 MARGIN_MIN = 1000
 """Revisions added to the last known one, at the least: it was known a moment before the end, not at the end."""
@@ -86,6 +87,12 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
         inputs,
         tuple(_summary(renewed, facts, snapshot, choices, inputs)),
         tuple(_losses(facts, snapshot)),
+        describe_steps(
+            renewed,
+            snapshot.path.name,
+            revision,
+            bumps_first=choices.tool is not None and not choices.tool.can_bump,
+        ),
     )
 
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
-from etcdops.playbooks.engine import Listener, execute
+from etcdops.playbooks.engine import StopRequest, execute
 from etcdops.playbooks.journal import Journal, RunState, open_runs
 from etcdops.playbooks.local_cluster import LocalCluster
-from etcdops.playbooks.plan import Plan, Result
+from etcdops.playbooks.plan import Json, Plan, Result
 from etcdops.playbooks.recover.facts import RecoveryFacts, gather_facts
-from etcdops.playbooks.recover.planning import PROCEDURE, Choices, make_plan
-from etcdops.playbooks.recover.run import read_plan
+from etcdops.playbooks.recover.planning import Choices, make_plan
+from etcdops.playbooks.recover.run import PROCEDURE, read_plan
 from etcdops.playbooks.recover.steps import build_steps
 from etcdops.playbooks.recover.strangers import find_strangers, refuse_strangers
+from etcdops.playbooks.run_event import Listener
+from etcdops.playbooks.runs import begin_run
+from etcdops.playbooks.step import Step
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.inspect import inspect_snapshot
 
@@ -79,6 +83,10 @@ async def prepare(request: RecoverRequest, *, clock: Clock | None = None) -> Pre
     for journal, state in open_runs(request.cluster.runs, clock):
         if state.plan.procedure != PROCEDURE:
             raise UsageError(f"another run is unfinished: {journal.path}", hint="finish it first")
+        if state.rolling_back:
+            raise UsageError(
+                f"the rollback of {state.run} is unfinished", hint=f"finish it: etcdops runs rollback {state.run}"
+            )
         if request.new_run:
             journal.abandoned()
             continue
@@ -116,31 +124,43 @@ async def require_own_members(request: RecoverRequest) -> None:
 
 
 async def carry_out(
-    request: RecoverRequest, prepared: Prepared, listener: Listener, *, clock: Clock | None = None
+    request: RecoverRequest,
+    prepared: Prepared,
+    listener: Listener,
+    *,
+    clock: Clock | None = None,
+    stop: StopRequest | None = None,
 ) -> Outcome:
     """Do what was planned. The caller holds the cluster's run lock and has the confirmation.
 
-    Raises: ClusterUnsafe - somebody else runs a member; nothing was changed. PartlyApplied, VerificationFailed - see
-        `engine.execute`: the same command goes on from there.
+    Raises: ClusterUnsafe - somebody else runs a member; nothing was changed. PartlyApplied, VerificationFailed,
+        RunStopped - see `engine.execute`: the same command goes on from there.
     """
     clock = clock or SystemClock()
     await require_own_members(request)
     journal, state = prepared.journal, prepared.state
     if journal is None or state is None:
-        name = f"recover-{prepared.plan.inputs['stamp']}"
-        journal = Journal.create(request.cluster.runs, prepared.plan, clock, name=name)
-        state = RunState(prepared.plan, clock.wall())
+        journal = begin_run(request.cluster.runs, prepared.plan, clock)
+        state = RunState(prepared.plan, clock.wall(), journal.run)
+    else:
+        journal.resumed()
+    started = time.monotonic()
+    steps = rebuild_steps(prepared.plan, request.settings, tethered=request.tethered)
+    forced = frozenset(str(code) for code in cast("Sequence[Json]", prepared.plan.inputs["force_unsafe"]))
+    results = await execute(steps, journal, state, listener, stop=stop, forced=forced, clock=clock)
+    return Outcome(time.monotonic() - started, results, journal.path)
+
+
+def rebuild_steps(plan: Plan, settings: ConnectionSettings, *, tethered: bool = False) -> list[Step]:
+    """The steps of a saved plan. Raises: EtcdopsError - this version cannot carry it out."""
     try:
-        run = read_plan(prepared.plan, request.settings, tethered=request.tethered)
+        return build_steps(plan, read_plan(plan, settings, tethered=tethered))
     except (KeyError, TypeError, ValueError) as error:
         raise EtcdopsError(
-            f"the plan in {journal.path} cannot be carried out by this version of etcdops",
+            "the plan of this run cannot be carried out by this version of etcdops",
             cause=f"{type(error).__name__}: {error}",
             hint="finish it with the version that began it, or give it up with --new-run",
         ) from error
-    started = time.monotonic()
-    results = await execute(build_steps(run), journal, state, listener)
-    return Outcome(time.monotonic() - started, results, journal.path)
 
 
 def _find_tool(request: RecoverRequest) -> etcd_tools.RestoreTool | None:

@@ -13,6 +13,8 @@ from etcdops.playbooks.cluster_file import ClusterSpec, parse_cluster
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Json, Plan
 
+PROCEDURE = "recover-from-snapshot"
+
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRun:

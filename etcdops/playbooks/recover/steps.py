@@ -4,74 +4,108 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+from etcdops.client.client import Client
+from etcdops.client.quorum import Quorum
 from etcdops.errors import EtcdopsError, SnapshotCorrupt
 from etcdops.files import fill_directory
-from etcdops.playbooks.cluster_file import FILE_NAME, EngineKind, MemberSpec, load_cluster
+from etcdops.playbooks import safety
+from etcdops.playbooks.cluster_file import FILE_NAME, ClusterSpec, EngineKind, load_cluster
 from etcdops.playbooks.local_cluster import START_TIMEOUT_S
 from etcdops.playbooks.occupants import occupants_of
-from etcdops.playbooks.plan import Result, Step
+from etcdops.playbooks.plan import Danger, Plan, Result, StepSpec
 from etcdops.playbooks.recover import verifying
-from etcdops.playbooks.recover.run import RecoveryRun
+from etcdops.playbooks.recover.run import PROCEDURE, RecoveryRun
 from etcdops.playbooks.recover.strangers import Stranger, refuse_strangers
+from etcdops.playbooks.step import Step, StepKinds
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.checksum import sync_folder, verify_checksum
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 
 _WAL_SIZE = 130 << 20
 """etcd preallocates its log in files of 64 MB, one more than it writes to."""
+_COPY_TIMEOUT_S = 4 * 3600.0
+"""Of steps that read or write the whole snapshot: far more than a disk that works needs."""
+_READ_TIMEOUT_S = 1.0
+"""Of the read that tells whether the cluster works after all."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimpleStep:
-    """A step from three functions. Without `acted` it only proves, without `checked` it always acts."""
-
-    id: str
-    title: str
-    acted: Callable[[], Awaitable[None]] | None = None
-    checked: Callable[[], Awaitable[bool]] | None = None
-    verified: Callable[[], Awaitable[Result]] | None = None
-    lasting: bool = True
-
-    async def check(self) -> bool:
-        if self.acted is None:
-            return True
-        return await self.checked() if self.checked is not None else False
-
-    async def act(self) -> None:
-        if self.acted is not None:
-            await self.acted()
-
-    async def verify(self) -> Result:
-        return await self.verified() if self.verified is not None else {}
+def describe_steps(cluster: ClusterSpec, snapshot: str, revision: int, *, bumps_first: bool) -> tuple[StepSpec, ...]:
+    """All steps in order. Args: bumps_first - the restore tool cannot raise the revision, so etcdops does before."""
+    names = [member.name for member in cluster.members]
+    return (
+        StepSpec("snapshot", f"check {snapshot} again, byte by byte", "check-snapshot", timeout_s=_COPY_TIMEOUT_S),
+        *_for_each(names, "stop", "stop {} and prove it", "stop-member", danger=Danger.SEVERE),
+        *_for_each(names, "aside", "move {}'s old data aside", "move-aside", danger=Danger.MILD),
+        *([_bump(revision)] if bumps_first else []),
+        *_for_each(names, "restore", "restore {} from the snapshot", "restore-member", timeout_s=_COPY_TIMEOUT_S),
+        StepSpec("identity", "note the new cluster token in cluster.json", "note-identity", danger=Danger.MILD),
+        *_for_each(names, "start", "start {}", "start-member", danger=Danger.MILD),
+        StepSpec("serving", "wait until all members serve", "wait-serving", timeout_s=2 * START_TIMEOUT_S),
+        *(
+            StepSpec(f"verify:{name}", title, "verify", inputs={"check": name}, timeout_s=_COPY_TIMEOUT_S)
+            for name, title, _ in verifying.CHECKS
+        ),
+    )
 
 
-def build_steps(run: RecoveryRun) -> list[Step]:
-    """All steps in order."""
-    members = run.cluster.members
+def _bump(revision: int) -> StepSpec:
+    title = f"write the snapshot with its revision raised to {revision}"
+    return StepSpec("bump", title, "raise-revision", danger=Danger.MILD, timeout_s=_COPY_TIMEOUT_S)
+
+
+def _for_each(
+    names: Sequence[str], what: str, title: str, kind: str, *, danger: Danger = Danger.MILD, timeout_s: float = 120.0
+) -> list[StepSpec]:
     return [
-        _snapshot_step(run),
-        *(_stop_step(run, member) for member in members),
-        *(_aside_step(run, member) for member in members),
-        *([_bump_step(run)] if run.tool is not None and not run.tool_bumps else []),
-        *(_restore_step(run, member) for member in members),
-        _identity_step(run),
-        *(_start_step(run, member) for member in members),
-        _serving_step(run),
-        *(_verify_step(run, *check) for check in verifying.CHECKS),
+        StepSpec(
+            f"{what}:{name}", title.format(name), kind, inputs={"member": name}, danger=danger, timeout_s=timeout_s
+        )
+        for name in names
     ]
 
 
-def _snapshot_step(run: RecoveryRun) -> Step:
-    async def verified() -> Result:
-        await asyncio.to_thread(_require_same_snapshot, run)
-        _require_space(run)
-        return {"sha256": run.sha256}
+def build_steps(plan: Plan, run: RecoveryRun) -> list[Step]:
+    """The steps of a saved plan. Raises: EtcdopsError - another version made it."""
+    return KINDS.build(plan, run)
 
-    return SimpleStep("snapshot", f"check {run.snapshot.name} again, byte by byte", verified=verified)
+
+class _RecoveryStep(Step):
+    """What all steps of a recovery know."""
+
+    def __init__(self, spec: StepSpec, run: RecoveryRun) -> None:
+        super().__init__(spec)
+        self.run = run
+
+    def safe_now(self) -> str:
+        return (
+            "reading logs and copying files; old data is kept, beside the data directories. Do not start members by"
+            " hand: some may hold the old state and others the new"
+        )
+
+
+class _MemberStep(_RecoveryStep):
+    """A step about one member."""
+
+    def __init__(self, spec: StepSpec, run: RecoveryRun) -> None:
+        super().__init__(spec, run)
+        name = str(spec.inputs["member"])
+        self.member = run.local.member(name)
+        self.place = run.cluster.member(name)
+
+
+class CheckSnapshot(_RecoveryStep):
+    """What was confirmed is what is restored, and there is room for it."""
+
+    async def check(self) -> bool:
+        return True
+
+    async def verify(self) -> Result:
+        await asyncio.to_thread(_require_same_snapshot, self.run)
+        _require_space(self.run)
+        return {"sha256": self.run.sha256}
 
 
 def _require_same_snapshot(run: RecoveryRun) -> None:
@@ -104,140 +138,177 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-def _stop_step(run: RecoveryRun, spec: MemberSpec) -> Step:
-    async def checked() -> bool:
-        return not run.local.member(spec.name).running
+class StopMember(_MemberStep):
+    """An old member left running splits the cluster."""
 
-    async def acted() -> None:
-        await asyncio.to_thread(run.local.member(spec.name).stop)
+    async def check(self) -> bool:
+        return not self.member.running
 
-    async def verified() -> Result:
-        await asyncio.to_thread(_prove_stopped, run, spec)
+    async def judge(self) -> safety.Verdict:
+        """The quorum may have come back since the plan was made."""
+        present = sum(member.running for member in self.run.local.members)
+        try:
+            async with Client(self.run.settings) as client:
+                await client.kv.get(b"\0", timeout=_READ_TIMEOUT_S)
+        except EtcdopsError:
+            works = False
+        else:
+            works = True
+        return safety.judge_recovery(Quorum(len(self.run.local.members), present), proven=works)
+
+    async def act(self) -> None:
+        await asyncio.to_thread(self.member.stop)
+
+    async def verify(self) -> Result:
+        await asyncio.to_thread(self._prove_stopped)
         return {}
 
-    return SimpleStep(f"stop:{spec.name}", f"stop {spec.name} and prove it", acted, checked, verified)
+    def _prove_stopped(self) -> None:
+        """No process, nobody on its ports, nobody holding its files."""
+        if self.member.running:
+            raise EtcdopsError(f"{self.member.name} still runs", hint="stop it by hand")
+        refuse_strangers([Stranger(self.member.name, occupant) for occupant in occupants_of(self.place)])
 
 
-def _prove_stopped(run: RecoveryRun, spec: MemberSpec) -> None:
-    """No process, nobody on its ports, nobody holding its files: an old member left running splits the cluster."""
-    if run.local.member(spec.name).running:
-        raise EtcdopsError(f"{spec.name} still runs", hint="stop it by hand")
-    refuse_strangers([Stranger(spec.name, occupant) for occupant in occupants_of(spec)])
+class MoveAside(_MemberStep):
+    """Old data is moved, never deleted."""
 
+    def __init__(self, spec: StepSpec, run: RecoveryRun) -> None:
+        super().__init__(spec, run)
+        self.aside = run.aside[self.place.name]
 
-def _aside_step(run: RecoveryRun, spec: MemberSpec) -> Step:
-    aside = run.aside[spec.name]
+    async def check(self) -> bool:
+        return self.aside.exists() or not self.place.data_dir.exists()
 
-    async def checked() -> bool:
-        return aside.exists() or not spec.data_dir.exists()
-
-    async def acted() -> None:
+    async def act(self) -> None:
         try:
-            spec.data_dir.rename(aside)
-            sync_folder(aside.parent)
+            self.place.data_dir.rename(self.aside)
+            sync_folder(self.aside.parent)
         except OSError as error:
             raise EtcdopsError(
-                f"cannot move {spec.data_dir} to {aside}: {error.strerror}",
+                f"cannot move {self.place.data_dir} to {self.aside}: {error.strerror}",
                 hint="a mount point cannot be renamed: move its content aside by hand, then go on",
             ) from error
 
-    async def verified() -> Result:
-        return {"moved_to": str(aside) if aside.exists() else None}
-
-    return SimpleStep(f"aside:{spec.name}", f"move {spec.name}'s old data aside", acted, checked, verified)
+    async def verify(self) -> Result:
+        return {"moved_to": str(self.aside) if self.aside.exists() else None}
 
 
-def _bump_step(run: RecoveryRun) -> Step:
-    target = run.bumped_snapshot
+class RaiseRevision(_RecoveryStep):
+    """For restore tools that cannot raise the revision themselves."""
 
-    async def checked() -> bool:
-        return target.exists()
+    async def check(self) -> bool:
+        return self.run.bumped_snapshot.exists()
 
-    async def acted() -> None:
-        await asyncio.to_thread(_require_same_snapshot, run)
+    async def act(self) -> None:
+        await asyncio.to_thread(_require_same_snapshot, self.run)
+        target = self.run.bumped_snapshot
         part = target.with_suffix(".part")
         part.unlink(missing_ok=True)
-        await asyncio.to_thread(rewrite_bumped, run.snapshot, part, revision=run.revision)
+        await asyncio.to_thread(rewrite_bumped, self.run.snapshot, part, revision=self.run.revision)
         part.replace(target)
         sync_folder(target.parent)
 
-    async def verified() -> Result:
-        digest, _ = await asyncio.to_thread(verify_checksum, target)
+    async def verify(self) -> Result:
+        digest, _ = await asyncio.to_thread(verify_checksum, self.run.bumped_snapshot)
         return {"sha256": digest.hex()}
 
-    title = f"write the snapshot with its revision raised to {run.revision}"
-    return SimpleStep("bump", title, acted, checked, verified)
 
+class RestoreMember(_MemberStep):
+    """The directory gets its name when it is complete."""
 
-def _restore_step(run: RecoveryRun, spec: MemberSpec) -> Step:
-    async def checked() -> bool:
-        return spec.data_dir.exists()
+    async def check(self) -> bool:
+        return self.place.data_dir.exists()
 
-    async def acted() -> None:
-        await asyncio.to_thread(_require_same_snapshot, run)
-        await asyncio.to_thread(fill_directory, spec.data_dir, lambda data_dir: _restore(run, spec, data_dir))
+    async def act(self) -> None:
+        await asyncio.to_thread(_require_same_snapshot, self.run)
+        await asyncio.to_thread(fill_directory, self.place.data_dir, self._restore)
 
-    return SimpleStep(f"restore:{spec.name}", f"restore {spec.name} from the snapshot", acted, checked)
+    def _restore(self, data_dir: Path) -> None:
+        run = self.run
+        if run.cluster.engine.kind is EngineKind.NODE:
+            self._restore_node(data_dir)
+            return
+        assert run.tool is not None and run.cluster.engine.binary is not None  # noqa: PT018 - a plan for etcd has both
+        tool = etcd_tools.find_tool(run.cluster.engine.binary, tool=run.tool)
+        target = etcd_tools.RestoreTarget(
+            self.place.name, data_dir, (self.place.peer_url,), run.cluster.initial_cluster, run.cluster.token
+        )
+        if run.tool_bumps:
+            bump = run.revision - run.snapshot_revision
+            etcd_tools.restore(tool, run.snapshot, target, has_checksum=run.has_checksum, bump=bump)
+        else:
+            etcd_tools.restore(tool, run.bumped_snapshot, target, has_checksum=True)
 
-
-def _restore(run: RecoveryRun, spec: MemberSpec, data_dir: Path) -> None:
-    if run.cluster.engine.kind is EngineKind.NODE:
+    def _restore_node(self, data_dir: Path) -> None:
         from etcdops.snapshot.sqlite_restore import InitialMember, restore_node
 
         restore_node(
-            run.snapshot,
+            self.run.snapshot,
             data_dir,
-            name=spec.name,
-            members=[InitialMember(member.name, (member.peer_url,)) for member in run.cluster.members],
-            token=run.cluster.token,
-            revision=run.revision,
+            name=self.place.name,
+            members=[InitialMember(member.name, (member.peer_url,)) for member in self.run.cluster.members],
+            token=self.run.cluster.token,
+            revision=self.run.revision,
         )
-        return
-    assert run.tool is not None and run.cluster.engine.binary is not None  # noqa: PT018 - a plan for etcd has both
-    tool = etcd_tools.find_tool(run.cluster.engine.binary, tool=run.tool)
-    target = etcd_tools.RestoreTarget(
-        spec.name, data_dir, (spec.peer_url,), run.cluster.initial_cluster, run.cluster.token
-    )
-    if run.tool_bumps:
-        bump = run.revision - run.snapshot_revision
-        etcd_tools.restore(tool, run.snapshot, target, has_checksum=run.has_checksum, bump=bump)
-    else:
-        etcd_tools.restore(tool, run.bumped_snapshot, target, has_checksum=True)
 
 
-def _identity_step(run: RecoveryRun) -> Step:
-    async def checked() -> bool:
-        described = (run.cluster.directory / FILE_NAME).is_file()
-        return described and load_cluster(run.cluster.directory) == run.cluster
+class NoteIdentity(_RecoveryStep):
+    """The next terminal that looks for the cluster finds the new one."""
 
-    async def acted() -> None:
-        run.cluster.save()
+    async def check(self) -> bool:
+        described = (self.run.cluster.directory / FILE_NAME).is_file()
+        return described and load_cluster(self.run.cluster.directory) == self.run.cluster
 
-    return SimpleStep("identity", "note the new cluster token in cluster.json", acted, checked)
+    async def act(self) -> None:
+        self.run.cluster.save()
 
 
-def _start_step(run: RecoveryRun, spec: MemberSpec) -> Step:
-    member = run.local.member(spec.name)
+class StartMember(_MemberStep):
+    """A process; whether it serves is the next step's question."""
 
-    async def checked() -> bool:
-        return member.running
+    lasting = False
 
-    async def acted() -> None:
+    async def check(self) -> bool:
+        return self.member.running
+
+    async def act(self) -> None:
         # On this thread: a tethered process is ended with the thread that started it.
-        member.start(tethered=run.tethered)
-
-    return SimpleStep(f"start:{spec.name}", f"start {spec.name}", acted, checked, lasting=False)
+        self.member.start(tethered=self.run.tethered)
 
 
-def _serving_step(run: RecoveryRun) -> Step:
-    async def acted() -> None:
-        await verifying.wait_serving(run, START_TIMEOUT_S)
+class WaitServing(_RecoveryStep):
+    """All members know a leader and answer a read through the quorum."""
 
-    return SimpleStep("serving", "wait until all members serve", acted, lasting=False)
+    lasting = False
+
+    async def act(self) -> None:
+        await verifying.wait_serving(self.run, START_TIMEOUT_S)
 
 
-def _verify_step(run: RecoveryRun, name: str, title: str, check: verifying.Check) -> Step:
-    async def verified() -> Result:
-        return await check(run)
+class Verify(_RecoveryStep):
+    """One of `verifying.CHECKS`."""
 
-    return SimpleStep(f"verify:{name}", title, verified=verified, lasting=False)
+    lasting = False
+
+    async def check(self) -> bool:
+        return True
+
+    async def verify(self) -> Result:
+        checks = {name: check for name, _, check in verifying.CHECKS}
+        return await checks[str(self.spec.inputs["check"])](self.run)
+
+
+KINDS: StepKinds[RecoveryRun] = StepKinds(PROCEDURE)
+for _name, _kind in (
+    ("check-snapshot", CheckSnapshot),
+    ("stop-member", StopMember),
+    ("move-aside", MoveAside),
+    ("raise-revision", RaiseRevision),
+    ("restore-member", RestoreMember),
+    ("note-identity", NoteIdentity),
+    ("start-member", StartMember),
+    ("wait-serving", WaitServing),
+    ("verify", Verify),
+):
+    KINDS.add(_name, _kind)
