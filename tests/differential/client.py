@@ -142,11 +142,19 @@ class Client:
 
     def get(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> tuple[int, str]:
         """HTTP/1.1: status and body."""
+        response, body = self._page(path, method, headers)
+        return response.status, body
+
+    def headers(self, path: str, method: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+        """HTTP/1.1: the headers of the answer."""
+        return dict(self._page(path, method, headers)[0].getheaders())
+
+    def _page(self, path: str, method: str, headers: Mapping[str, str] | None) -> tuple[http.client.HTTPResponse, str]:
         connection = http.client.HTTPConnection(self.address, timeout=TIMEOUT_S)
         try:
             connection.request(method, path, headers=dict(headers or {}))
             response = connection.getresponse()
-            return response.status, response.read().decode()
+            return response, response.read().decode()
         finally:
             connection.close()
 

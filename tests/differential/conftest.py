@@ -12,6 +12,7 @@ import pytest
 from tests.differential.checklist import Server
 from tests.differential.client import Client
 from tests.support.node_members import NODE
+from tests.support.node_nursery import Nursery, NurseryMember
 from tests.support.real_etcd import EtcdBinaries, find_etcd, new_cluster, poll_until
 
 KINDS = ("etcd-3.4", "etcd-3.5", "node")
@@ -21,7 +22,8 @@ Start = Callable[..., Server]
 _numbers = itertools.count()
 
 
-def _binaries(kind: str) -> EtcdBinaries:
+def binaries_of(kind: str) -> EtcdBinaries:
+    """Of one kind; skips the test where there are none."""
     if kind == "node":
         return NODE
     found = find_etcd(kind.removeprefix("etcd-"))
@@ -33,9 +35,11 @@ def _binaries(kind: str) -> EtcdBinaries:
     return found
 
 
-def start_server(kind: str, folder: Path, **options: object) -> Server:
-    """Started and ready; options are those of `new_cluster`."""
-    cluster = new_cluster(_binaries(kind), folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
+def start_server(kind: str, folder: Path, *, nursery: Nursery | None = None, **options: object) -> Server:
+    """Started and ready; options are those of `new_cluster`. Nodes come from `nursery`, if there is one."""
+    cluster = new_cluster(binaries_of(kind), folder, **options)  # type: ignore[arg-type]  # options are new_cluster's
+    if kind == "node" and nursery is not None:
+        cluster.members[:] = [NurseryMember.of(member, nursery) for member in cluster.members]
     try:
         cluster.start()
         clients = tuple(Client(member.url) for member in cluster.members)
@@ -67,7 +71,8 @@ def fresh(kind: str, tmp_path: Path) -> Iterator[Start]:
     made: list[Server] = []
 
     def start(**options: object) -> Server:
-        made.append(start_server(kind, tmp_path / f"server-{len(made)}", **options))
+        folder = tmp_path / f"server-{len(made)}"
+        made.append(start_server(kind, folder, **options))  # type: ignore[arg-type]  # options are new_cluster's
         return made[-1]
 
     yield start

@@ -54,6 +54,16 @@ def test_alarms_come_and_go(server: Server, prefix: bytes) -> None:
     server.check("S18", client.put(put(prefix)).header.revision, revision + 1)
 
 
+@executes("N04", "N12")
+def test_two_alarms_at_once(server: Server, prefix: bytes) -> None:
+    """Neither takes the place of the other, and what is left when one is dropped still holds."""
+    with raised(server, pb.CORRUPT):
+        with raised(server, pb.NOSPACE):
+            server.check("N12.both", server.client.refusal("KV/Put", put(prefix)), REFUSALS["E60"])
+        server.check("N12.left", server.client.refusal("KV/Put", put(prefix)), REFUSALS["E60"])
+    server.check("N04", server.client.refusal("KV/Put", put(prefix)), "OK")
+
+
 @executes("N11", "S01")
 def test_alarms_in_the_status(server: Server) -> None:
     """As Go prints them, with the blank at the end."""

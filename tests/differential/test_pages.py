@@ -10,6 +10,7 @@ import pytest
 from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.differential.checklist import Server, executes
 from tests.differential.client import Client
+from tests.differential.conftest import Start
 from tests.differential.requests import put
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -134,12 +135,20 @@ def test_the_peer_port_serves_no_clients(server: Server) -> None:
         stranger.close()
 
 
-@executes("G20")
-def test_locks_and_elections_over_grpc(server: Server) -> None:
-    """The two services that etcd builds from its own client are not the node's."""
-    call = server.client.channel.unary_unary(
-        "/v3electionpb.Election/Resign", request_serializer=None, response_deserializer=None
-    )
-    with pytest.raises(grpc.RpcError) as error:
-        call(b"", timeout=10)
-    server.check("G20", error.value.details(), '"leader" field must be provided')
+@executes("G17")
+def test_strange_hosts(fresh: Start) -> None:
+    """CVE-2018-1099: names that are not in --host-whitelist are not ours."""
+    server = fresh(flags=["--host-whitelist=localhost,127.0.0.1"])
+    for host, status in (("localhost:2379", 200), ("127.0.0.1", 200), ("evil.example", 421), ("evil.example:80", 421)):
+        server.check("G17", server.client.get("/version", headers={"Host": host})[0], status)
+
+
+@executes("G16")
+def test_pages_from_elsewhere(fresh: Start) -> None:
+    """--cors: who may read the answers; browsers ask with OPTIONS first."""
+    server = fresh(flags=["--cors=http://a.example:80"])
+    for origin, allowed in (("http://a.example:80", "http://a.example:80"), ("http://b.example:80", None)):
+        for method in ("GET", "OPTIONS"):
+            found = server.client.headers("/version", method, {"Origin": origin})
+            server.check("G16", found.get("Access-Control-Allow-Origin"), allowed)
+    server.check("G16", server.client.get("/nothing", "OPTIONS"), (200, ""))

@@ -43,7 +43,7 @@ def _read(path: Path) -> dict[str, str]:
     return dict(zip(names, bodies, strict=True))
 
 
-@executes("Q05", "X10", "X13")
+@executes("Q05", "X05", "X06", "X13", "X22")
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("section", CONVERSATIONS)
@@ -58,7 +58,7 @@ def test_answers_over_http2(server: Server, section: str, golden: Golden) -> Non
     assert server.client.revision() > 0, "it still serves"
 
 
-@executes("G05", "G16")
+@executes("G05")
 @pytest.mark.real
 @pytest.mark.slow
 def test_answers_over_http1(server: Server, golden: Golden) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 from google.protobuf.message import Message
@@ -29,6 +29,11 @@ class Target:
 
     def ask(self, request: Request) -> str:
         """The normalised answer or error, as text."""
+        answer = self.answer(request)
+        return answer if isinstance(answer, str) else str(normalised(answer))
+
+    def answer(self, request: Request) -> Message | str:
+        """The answer as it came, or the error as text."""
         path, message, response_type = request
         call = self._channel.unary_unary(
             path,
@@ -36,10 +41,10 @@ class Target:
             response_deserializer=response_type.FromString,
         )
         try:
-            answer = call(message, timeout=_TIMEOUT_S)
+            found: Message = call(message, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
             return f"{error.code().name}: {error.details()}"
-        return str(normalised(answer))
+        return found
 
     def watch(self) -> WatchStream:
         return WatchStream(self._channel)
@@ -96,6 +101,23 @@ class WatchStream:
                 if any(one.watch_id == -1 and one.header.revision >= revision for one in self._received):
                     return list(self._received)
         raise AssertionError(f"no progress to revision {revision}; last: {self._received[-3:]}")
+
+    def received(self) -> list[pb.WatchResponse]:
+        """Everything that has come so far."""
+        with self._arrived:
+            return list(self._received)
+
+    def wait_event(self, watch_id: int, timeout_s: float = _TIMEOUT_S) -> None:
+        """Until that watcher was told an event."""
+        self._wait(lambda one: one.watch_id == watch_id and bool(one.events), timeout_s)
+
+    def wait_canceled(self, watch_id: int, timeout_s: float = _TIMEOUT_S) -> None:
+        self._wait(lambda one: one.watch_id == watch_id and one.canceled, timeout_s)
+
+    def _wait(self, wanted: Callable[[pb.WatchResponse], bool], timeout_s: float) -> None:
+        with self._arrived:
+            came = self._arrived.wait_for(lambda: any(map(wanted, self._received)), timeout_s)
+            assert came, f"it did not come in {timeout_s} s; last: {self._received[-3:]}"
 
     def wait_quiet(self, quiet_s: float = 0.5) -> list[str]:
         """Everything received once nothing has come for a while, normalised; for what ends without a last word."""
