@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 import yaml as pyyaml
 
 from etcdops.errors import UsageError
+from etcdops.rendering.flags import variable
 
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?(\.[A-Za-z0-9_-]{1,63})*\.?\Z")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -57,6 +58,18 @@ def unit_word(value: object) -> Escaped:
     """One word of ExecStart= and its like: quotes, backslashes, specifiers (%) and variables ($) mean themselves."""
     text = _one_line(value, "a systemd unit")
     return Escaped('"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$") + '"')
+
+
+def unit_item(value: object) -> Escaped:
+    """One path of a list such as ReadWritePaths=: quotes count, variables and backslashes do not.
+
+    Source: systemd src/core/load-fragment.c (config_parse_namespace_path_strv).
+    """
+    text = _one_line(value, "a systemd unit").replace("%", "%%")
+    for quote in "\"'":
+        if quote not in text:
+            return Escaped(f"{quote}{text}{quote}")
+    raise _impossible(str(value), "a list of a systemd unit", "it holds both kinds of quotes")
 
 
 def yaml(value: object) -> Escaped:
@@ -105,6 +118,14 @@ def supervisord(value: object) -> Escaped:
     if re.search(r"\s[;#]", text):
         raise _impossible(text, "supervisord's configuration", "a blank before ; or # begins a comment there")
     return Escaped(shlex.quote(text).replace("%", "%%"))
+
+
+def supervisord_text(value: object) -> Escaped:
+    """The whole value of a line of supervisord's that is not split into words, such as `directory=`."""
+    text = _one_line(value, "supervisord's configuration")
+    if text != text.strip() or re.search(r"\s[;#]", text):
+        raise _impossible(text, "supervisord's configuration", "blanks around it, and a comment sign, are lost")
+    return Escaped(text.replace("%", "%%"))
 
 
 def haproxy(value: object) -> Escaped:
@@ -157,6 +178,16 @@ def word(value: object) -> Escaped:
     return Escaped(text)
 
 
+def variable_name(value: object) -> Escaped:
+    """The environment variable of one of etcd's flags."""
+    return word(variable(str(value)))
+
+
+def indent(value: object) -> Escaped:
+    """Two blanks for each step."""
+    return Escaped("  " * int(number(value)))
+
+
 def comment(value: object) -> Escaped:
     """Text behind a comment sign: whatever could end the line is shown as an escape."""
     return Escaped(_CONTROL.sub(lambda found: repr(found[0])[1:-1], str(value)).rstrip("\\"))
@@ -167,18 +198,22 @@ FILTERS: Mapping[str, Callable[[object], Escaped]] = {
     "env": environment,
     "unit": unit,
     "unit_word": unit_word,
+    "unit_item": unit_item,
     "yaml": yaml,
     "compose": compose,
     "calendar": systemd_calendar,
     "cron_time": cron_time,
     "cron": cron,
     "supervisord": supervisord,
+    "supervisord_text": supervisord_text,
     "haproxy": haproxy,
     "logrotate": logrotate,
     "host": host_name,
     "network": network,
     "number": number,
     "word": word,
+    "variable": variable_name,
+    "indent": indent,
     "comment": comment,
 }
 """What templates call them."""

@@ -107,6 +107,8 @@ class MemberConfig:
     image: str
     """For containers."""
     open_files: int = 65536
+    stop_timeout_s: int = 90
+    """How long it may take to hand over and to sync before it is killed."""
 
     @property
     def arguments(self) -> tuple[str, ...]:

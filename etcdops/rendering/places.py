@@ -54,3 +54,28 @@ def supervisord_program(name: str) -> str:
 def log_file(name: str) -> str:
     """Where the plain process runner sends the member's output."""
     return f"{LOGS}/{name}.log"
+
+
+def environment_file(name: str) -> str:
+    """Variables of a systemd unit, where Debian's packages have them."""
+    return f"/etc/default/{name}"
+
+
+def config_file(name: str) -> str:
+    """etcd's `--config-file`."""
+    return f"/etc/etcd/{name}.conf.yml"
+
+
+def compose_file(name: str) -> str:
+    """For `docker compose --file`."""
+    return f"{OWN}/{name}.compose.yml"
+
+
+def log_directory(name: str) -> str:
+    """Where the log script of daemontools or runit keeps the member's output."""
+    return f"{LOGS}/{name}"
+
+
+def log_rotation(name: str) -> str:
+    """logrotate's file for `log_file`."""
+    return f"/etc/logrotate.d/{name}"

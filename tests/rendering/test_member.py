@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from etcdops.errors import UsageError
-from etcdops.inventory.model import Cluster, Host, Inventory
-from etcdops.rendering.member import MemberConfig, member_config
-
-
-def config(cluster: Mapping[str, object], **options: object) -> MemberConfig:
-    """Of the first of three members."""
-    hosts = {f"h{n}": Host(name=f"h{n}", address=f"10.0.0.{n}") for n in (1, 2, 3)}
-    described = {"name": "prod", "members": [{"host": name} for name in hosts], **cluster}
-    made = Cluster.model_validate(described)
-    inventory = Inventory(hosts=hosts, clusters={"prod": made})
-    return member_config(inventory, made, made.members[0], **options)  # type: ignore[arg-type]  # passed on as given
+from tests.rendering.members import config
 
 
 def test_a_plain_member_has_what_etcd_needs_and_no_more() -> None:
