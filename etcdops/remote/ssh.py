@@ -29,6 +29,12 @@ _AHEAD_MAX = 16
 _POLL_S = 0.5
 _THREADS_MAX = 64
 """Commands that are started, fed and read at once in all sessions of one connector; more wait."""
+_CHANNELS_MAX = 10
+"""Commands that run at once on one host; more wait. OpenSSH's default for `MaxSessions`: it refuses those above."""
+_REFUSED_RETRY_S = 0.1
+_REFUSED_TIMEOUT_S = 20.0
+_CONNECT_FAILED = 2
+"""RFC 4254, 5.1. What sshd says above `MaxSessions`, which may be lower, and until it has seen the end of others."""
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it raises: every error is told once, by us
 
@@ -71,6 +77,7 @@ class SSHSession(ShellSession):
         super().__init__(host, transports[0].get_username() or "", become)
         self._transports = transports
         self._threads = threads
+        self._room = asyncio.Semaphore(_CHANNELS_MAX)
         self._tunnels: list[SSHTunnel] = []
 
     @property
@@ -79,16 +86,30 @@ class SSHSession(ShellSession):
         return self._transports[0].is_active()
 
     async def _spawn(self, line: str) -> Running:
+        await self._room.acquire()
+        try:
+            channel = await self._channel(line)
+            return _SSHRunning(self.host, channel, self._threads, self._room.release)
+        except BaseException:
+            self._room.release()
+            raise
+
+    async def _channel(self, line: str) -> paramiko.Channel:
         loop = asyncio.get_running_loop()
-        channel = await loop.run_in_executor(self._threads, self._open_channel, line)
-        return _SSHRunning(self.host, channel, self._threads)
+        deadline = loop.time() + _REFUSED_TIMEOUT_S
+        while True:
+            try:
+                return await loop.run_in_executor(self._threads, self._open_channel, line)
+            except paramiko.ChannelException as error:
+                if error.code != _CONNECT_FAILED or loop.time() >= deadline:
+                    raise broken(self.host, error) from error
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                raise broken(self.host, error) from error
+            await asyncio.sleep(_REFUSED_RETRY_S)
 
     def _open_channel(self, line: str) -> paramiko.Channel:
-        try:
-            channel = self._transports[0].open_session(timeout=_OPEN_TIMEOUT_S)
-            channel.exec_command(line)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise broken(self.host, error) from error
+        channel = self._transports[0].open_session(timeout=_OPEN_TIMEOUT_S)
+        channel.exec_command(line)
         return channel
 
     async def tunnel(self, host: str, port: int) -> SSHTunnel:
@@ -106,9 +127,12 @@ class SSHSession(ShellSession):
 class _SSHRunning:
     """A command in a channel, and the thread that reads it."""
 
-    def __init__(self, host: str, channel: paramiko.Channel, threads: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, host: str, channel: paramiko.Channel, threads: ThreadPoolExecutor, on_abandon: Callable[[], None]
+    ) -> None:
         self._host = host
         self._channel = channel
+        self._on_abandon = on_abandon
         self._threads = threads
         self._loop = asyncio.get_running_loop()
         self._ahead: asyncio.Queue[Printed | None] = asyncio.Queue(_AHEAD_MAX)
@@ -169,6 +193,8 @@ class _SSHRunning:
         return Ended(None, "unknown")  # paramiko does not tell which
 
     def abandon(self) -> None:
+        if not self._abandoned:
+            self._on_abandon()
         self._abandoned = True
         self._channel.close()
 

@@ -228,6 +228,11 @@ class SessionContract:
         assert [result.text for result in results] == [str(number) for number in range(10)]
         assert time.monotonic() - started < 8
 
+    async def test_more_commands_at_once_than_a_host_takes_wait_for_each_other(self, session: Session) -> None:
+        """OpenSSH refuses more than ten on one connection."""
+        results = await asyncio.gather(*(session.run(command("echo", str(number))) for number in range(40)))
+        assert [result.text for result in results] == [str(number) for number in range(40)]
+
     async def test_a_tunnel_leads_to_what_the_host_sees(self, session: Session) -> None:
         """Both directions, half-closed connections included."""
 
