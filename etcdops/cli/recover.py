@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from etcdops.cli.confirm import confirm_by_name
-from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.local import next_steps
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
-from etcdops.cli.run_view import RunPrinter, render_plan
+from etcdops.cli.run_control import events_option, printer_for, work_on
+from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
 @click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@events_option
 @connection_options
 @general_options
 def command(
@@ -78,6 +79,7 @@ def command(
     confirm: str | None,
     yes: bool,
     dry_run: bool,
+    events: str,
 ) -> int:
     """Make a lost cluster anew from a snapshot, and prove that it is right.
 
@@ -106,15 +108,18 @@ def command(
         new_run=new_run,
     )
     with run_lock(cluster.runs):
-        return _recover(invocation, request, confirm, yes=yes, dry_run=dry_run)
+        return _recover(invocation, request, confirm, yes=yes, dry_run=dry_run, events=events)
 
 
-def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | None, *, yes: bool, dry_run: bool) -> int:
+def _recover(
+    invocation: Invocation, request: RecoverRequest, confirm: str | None, *, yes: bool, dry_run: bool, events: str
+) -> int:
+    from etcdops.playbooks.engine import StopRequest
     from etcdops.playbooks.recover.procedure import carry_out, prepare, require_own_members
 
     prepared = invocation.run(prepare(request))
     as_json = invocation.format == "json"
-    if not as_json:
+    if not as_json and (dry_run or events != "json"):
         write(invocation.look.text(render_plan(prepared.plan, prepared.state, invocation.look)))
     if dry_run:
         if as_json:
@@ -127,12 +132,11 @@ def _recover(invocation: Invocation, request: RecoverRequest, confirm: str | Non
         yes=yes,
         line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", request.cluster.name]),
     )
-    printer = RunPrinter(invocation.look, quiet=invocation.quiet)
-    try:
-        outcome = invocation.run(carry_out(request, prepared, printer))
-    except KeyboardInterrupt:
-        note("stopped in the middle; the journal knows where: run the same command again to go on")
-        raise
+    stop = StopRequest()
+    listener = printer_for(invocation, events)
+    outcome = work_on(invocation, stop, lambda: carry_out(request, prepared, listener, stop=stop))
+    if events == "json":
+        return int(ExitCode.OK)
     if as_json:
         write(render_json(SCHEMA, {**_plan_json(prepared), **_outcome_json(outcome)}))
     else:

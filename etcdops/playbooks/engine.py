@@ -7,7 +7,6 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError, PartlyApplied, VerificationFailed
@@ -30,26 +29,18 @@ class RunStopped(PartlyApplied):
 
 
 class StopRequest:
-    """Asks a run to stop after the step it is at: from this process, or by a file from any other."""
+    """Asks a run of this process to stop after the step it is at. Other processes ask by `ask_to_stop`."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._asked = False
+    def __init__(self) -> None:
+        self.asked = False
 
     def ask(self) -> None:
-        self._asked = True
+        self.asked = True
 
-    def ask_others(self) -> None:
-        """Ask the process that works on it, whichever it is. Raises: OSError."""
-        replace_file(self._path, b"stop after the step at work\n")
 
-    def clear(self) -> None:
-        """What was asked of an earlier process is not asked of this one."""
-        self._path.unlink(missing_ok=True)
-
-    @property
-    def asked(self) -> bool:
-        return self._asked or self._path.exists()
+def ask_to_stop(journal: Journal) -> None:
+    """Ask the process that works on a run, whichever it is, to stop after the step it is at. Raises: OSError."""
+    replace_file(journal.stop_path, b"stop after the step at work\n")
 
 
 async def execute(
@@ -59,7 +50,6 @@ async def execute(
     listener: Listener,
     *,
     stop: StopRequest | None = None,
-    forced: frozenset[str] = frozenset(),
     at_once: int = AT_ONCE,
     clock: Clock | None = None,
 ) -> dict[str, Result]:
@@ -69,26 +59,31 @@ async def execute(
     the outcome into the journal. Neighbours that the plan calls independent run at once, `at_once` at the most; when
     one fails those at work are waited for and no other is begun.
 
-    Args: forced - codes of verdicts to override.
     Returns: the results of all steps, those of earlier runs included.
     Raises: a step's own error while no step has acted - nothing was changed, and the journal is closed so that the next
         run looks anew. PartlyApplied - a later step failed, and its error is the cause; the journal stays open, and
         running the same command again goes on. VerificationFailed - a step was done and the outcome is wrong: same.
         RunStopped - as asked.
     """
-    run = _Run(steps, journal, state, listener, stop or StopRequest(journal.stop_path), clock or SystemClock())
-    return await run.forward(forced, at_once)
+    run = _Run(steps, journal, state, listener, stop or StopRequest(), clock or SystemClock())
+    return await run.forward(at_once)
 
 
 async def roll_back(
-    steps: Sequence[Step], journal: Journal, state: RunState, listener: Listener, *, clock: Clock | None = None
+    steps: Sequence[Step],
+    journal: Journal,
+    state: RunState,
+    listener: Listener,
+    *,
+    stop: StopRequest | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Take back what was done, last step first, and end the journal. Cut off anywhere, it is done again from there.
 
     Raises: ClusterUnsafe - a step that changed something cannot be taken back; nothing was done. PartlyApplied - one
-        failed to be taken back; running it again goes on.
+        failed to be taken back; running it again goes on. RunStopped - as asked; same.
     """
-    run = _Run(steps, journal, state, listener, StopRequest(journal.stop_path), clock or SystemClock())
+    run = _Run(steps, journal, state, listener, stop or StopRequest(), clock or SystemClock())
     await run.backward()
 
 
@@ -121,30 +116,30 @@ class _Run:
         self._clock = clock
         self._numbers = {step.id: number for number, step in enumerate(steps, 1)}
 
-    async def forward(self, forced: frozenset[str], at_once: int) -> dict[str, Result]:
-        self._stop.clear()
+    async def forward(self, at_once: int) -> dict[str, Result]:
+        self._forget_stop()
         self._tell("resumed" if self._state.acted or self._state.results else "begun")
         for wave in _waves(self._steps):
-            if self._stop.asked:
+            if self._stop_asked:
                 raise self._stopped(wave[0])
-            await self._wave(wave, forced, at_once)
+            await self._wave(wave, at_once)
             if left := [step for step in wave if step.id not in self._state.results]:
                 raise self._stopped(left[0])
         self._journal.finished()
         self._tell("finished")
         return self._state.results
 
-    async def _wave(self, wave: Sequence[Step], forced: frozenset[str], at_once: int) -> None:
+    async def _wave(self, wave: Sequence[Step], at_once: int) -> None:
         """Steps that do not depend on each other. Raises: the operator's error of the first one that failed."""
         failures: list[_StepFailed] = []
         gate = asyncio.Semaphore(at_once)
 
         async def one(step: Step) -> None:
             async with gate:
-                if failures or (len(wave) > 1 and self._stop.asked):
+                if failures or (len(wave) > 1 and self._stop_asked):
                     return
                 try:
-                    await self._one(step, forced)
+                    await self._one(step)
                 except _StepFailed as failed:
                     failures.append(failed)
 
@@ -157,7 +152,7 @@ class _Run:
         if failures:
             raise self._explain(failures)
 
-    async def _one(self, step: Step, forced: frozenset[str]) -> None:
+    async def _one(self, step: Step) -> None:
         if step.id in self._state.results and step.lasting:
             self._tell("skipped", step, result=self._state.results[step.id])
             return
@@ -166,7 +161,7 @@ class _Run:
         started = time.monotonic()
         try:
             async with _deadline(step):
-                result = await self._carry_out(step, forced)
+                result = await self._carry_out(step)
         except EtcdopsError as error:
             safe_now = self._safe_now([step])
             self._journal.failed(step.id, error, safe_now)
@@ -182,10 +177,10 @@ class _Run:
         self._state.results[step.id] = result
         self._tell("complete", step, took_s=took_s, result=result)
 
-    async def _carry_out(self, step: Step, forced: frozenset[str]) -> Result:
+    async def _carry_out(self, step: Step) -> Result:
         if not await step.check():
             if step.spec.danger.is_asked_again:
-                await _require_safe(step, forced)
+                await _require_safe(step, self._state.plan.forced)
             self._journal.intent(step.id)
             self._state.acted = True
             await step.act()
@@ -194,10 +189,12 @@ class _Run:
     async def backward(self) -> None:
         begun = [step for step in self._steps if step.id in self._state.results or step.id in self._state.interrupted]
         self._refuse_lasting_changes(begun)
-        self._stop.clear()
+        self._forget_stop()
         for step in reversed(begun):
             if not isinstance(step, UndoableStep):
                 continue
+            if self._stop_asked:
+                raise self._rollback_stopped(step)
             self._tell("undoing", step)
             self._journal.undo(step.id)
             started = time.monotonic()
@@ -228,7 +225,7 @@ class _Run:
 
     def _stopped(self, at: Step) -> EtcdopsError:
         run = self._journal.run
-        self._stop.clear()
+        self._forget_stop()
         if not self._state.acted:
             self._journal.abandoned()
             self._tell("abandoned")
@@ -239,6 +236,21 @@ class _Run:
             f"stopped as asked before step {self._numbers[at.id]} of {len(self._steps)} ({at.title})",
             hint=f"safe now: {self._safe_now([at])}; then etcdops runs resume {run}",
         )
+
+    def _rollback_stopped(self, at: Step) -> EtcdopsError:
+        self._forget_stop()
+        self._journal.stopped()
+        self._tell("stopped")
+        again = f"finish it: etcdops runs rollback {self._journal.run}"
+        return RunStopped(f"stopped as asked before {at.title!r} was taken back", hint=again)
+
+    @property
+    def _stop_asked(self) -> bool:
+        return self._stop.asked or self._journal.stop_path.exists()
+
+    def _forget_stop(self) -> None:
+        """What was asked of an earlier process is not asked of this one."""
+        self._journal.stop_path.unlink(missing_ok=True)
 
     def _explain(self, failures: Sequence[_StepFailed]) -> EtcdopsError:
         """The error as the operator gets it: what is done, what is not, what is safe, how to go on."""

@@ -70,7 +70,7 @@ class StepSpec:
             "danger": str(self.danger),
             "loses": self.loses,
             "together": self.together,
-            "timeout_s": self.timeout_s,
+            "timeout_s": float(self.timeout_s),  # 30 and 30.0 are one plan
         }
 
     @staticmethod
@@ -138,6 +138,12 @@ class Plan:
             tuple(str(line) for line in cast("Sequence[Json]", losses)),
             tuple(StepSpec.from_json(step) for step in cast("Sequence[Mapping[str, Json]]", steps)),
         )
+
+    @property
+    def forced(self) -> frozenset[str]:
+        """Codes of verdicts that the operator overrode: the input `force_unsafe` of every procedure."""
+        codes = self.inputs.get("force_unsafe", [])
+        return frozenset(str(code) for code in codes) if isinstance(codes, Sequence) else frozenset()
 
     @property
     def digest(self) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
@@ -17,7 +16,7 @@ from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
 from etcdops.playbooks.engine import StopRequest, execute
 from etcdops.playbooks.journal import Journal, RunState, open_runs
 from etcdops.playbooks.local_cluster import LocalCluster
-from etcdops.playbooks.plan import Json, Plan, Result
+from etcdops.playbooks.plan import Plan, Result
 from etcdops.playbooks.recover.facts import RecoveryFacts, gather_facts
 from etcdops.playbooks.recover.planning import Choices, make_plan
 from etcdops.playbooks.recover.run import PROCEDURE, read_plan
@@ -146,8 +145,7 @@ async def carry_out(
         journal.resumed()
     started = time.monotonic()
     steps = rebuild_steps(prepared.plan, request.settings, tethered=request.tethered)
-    forced = frozenset(str(code) for code in cast("Sequence[Json]", prepared.plan.inputs["force_unsafe"]))
-    results = await execute(steps, journal, state, listener, stop=stop, forced=forced, clock=clock)
+    results = await execute(steps, journal, state, listener, stop=stop, clock=clock)
     return Outcome(time.monotonic() - started, results, journal.path)
 
 

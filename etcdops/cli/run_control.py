@@ -1,0 +1,125 @@
+"""Working on a run from the command line: Ctrl-C once stops after the step at work, twice stops at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from etcdops.cli.diagnostics import note
+from etcdops.cli.options import Invocation
+from etcdops.cli.run_view import RunPrinter
+from etcdops.errors import ExitCode
+
+if TYPE_CHECKING:
+    from etcdops.client.settings import ConnectionSettings
+    from etcdops.playbooks.engine import StopRequest
+    from etcdops.playbooks.journal import Journal
+    from etcdops.playbooks.run_event import Listener, RunEvent
+
+T = TypeVar("T")
+
+events_option = click.option(
+    "--events",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    help="How steps are told: text on stderr, or JSON lines on stdout.",
+)
+
+
+def work_on(invocation: Invocation, stop: StopRequest, work: Callable[[], Awaitable[T]]) -> T:
+    """Run `work`, which heeds `stop`. Raises: RunStopped, with the exit code of an interruption if it was one."""
+    from etcdops.playbooks.engine import RunStopped
+
+    interrupted = False
+
+    def ask() -> None:
+        nonlocal interrupted
+        interrupted = True
+        stop.ask()
+
+    try:
+        return invocation.run(_until_signalled(work, ask))
+    except RunStopped as stopped:
+        if interrupted:
+            stopped.exit_code = ExitCode.INTERRUPTED
+        raise
+    except KeyboardInterrupt:
+        note("stopped in the middle; the journal knows where: run the same command again to go on")
+        raise
+
+
+async def _until_signalled(work: Callable[[], Awaitable[T]], ask: Callable[[], None]) -> T:
+    import asyncio  # late: --help must not pay for it
+
+    working = asyncio.current_task()
+    assert working is not None
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def signalled() -> None:
+        nonlocal asked
+        asked += 1
+        ask()
+        if asked > 1:
+            working.cancel()
+        else:
+            note("stopping after this step; once more stops at once, in the middle of it")
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        loop.add_signal_handler(number, signalled)
+    try:
+        return await work()
+    except asyncio.CancelledError:
+        if asked > 1:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+def printer_for(invocation: Invocation, events: str) -> Listener:
+    """Who shows the events of a run: `text` on stderr, `json` as lines on stdout."""
+    return print_json_event if events == "json" else RunPrinter(invocation.look, quiet=invocation.quiet)
+
+
+def print_json_event(event: RunEvent) -> None:
+    """One event as one line on stdout, at once."""
+    sys.stdout.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TypedAccess:
+    """`procedures.Access` from what was typed: user, password file, certificates; the endpoints are the plan's."""
+
+    invocation: Invocation
+
+    def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
+        self.invocation.connection["endpoints"] = ",".join(endpoints)
+        self.invocation.connection.pop("local", None)
+        typed = self.invocation.connection_settings()
+        return dataclasses.replace(typed, endpoints=tuple(endpoints), source=f"cluster {cluster}")
+
+
+def go_on_detached(journal: Journal, cluster: str, more: Sequence[str] = ()) -> int:
+    """Have a process of its own go on with a run; it outlives this terminal. Returns its number.
+
+    What it says goes to a file beside the journal. Raises: OSError - it cannot be started.
+    """
+    import subprocess  # late: --help must not pay for it
+
+    log = journal.path.with_suffix(".log")
+    line = [sys.executable, "-m", "etcdops", "runs", "resume", str(journal.path), "--confirm", cluster, *more]
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return child.pid
