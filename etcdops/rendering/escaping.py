@@ -178,6 +178,32 @@ def word(value: object) -> Escaped:
     return Escaped(text)
 
 
+def srv_name(value: object) -> Escaped:
+    """The name of a DNS service with its protocol, such as `_etcd-server._tcp`."""
+    text = str(value)
+    if not re.fullmatch(r"_[A-Za-z0-9-]+\._(tcp|udp)", text):
+        raise _impossible(text, "a place for the name of a DNS service")
+    return Escaped(text)
+
+
+def networks(value: object) -> Escaped:
+    """Networks of one family for a set of nftables, with commas between them."""
+    assert isinstance(value, list | tuple), value
+    return Escaped(", ".join(map(network, value)))
+
+
+def numbers(value: object) -> Escaped:
+    """Whole numbers with commas between them."""
+    assert isinstance(value, list | tuple), value
+    return Escaped(", ".join(map(number, value)))
+
+
+def unit_words(value: object) -> Escaped:
+    """A whole command line of ExecStart= and its like."""
+    assert isinstance(value, list | tuple), value
+    return Escaped(" ".join(map(unit_word, value)))
+
+
 def variable_name(value: object) -> Escaped:
     """The environment variable of one of etcd's flags."""
     return word(variable(str(value)))
@@ -198,6 +224,7 @@ FILTERS: Mapping[str, Callable[[object], Escaped]] = {
     "env": environment,
     "unit": unit,
     "unit_word": unit_word,
+    "unit_words": unit_words,
     "unit_item": unit_item,
     "yaml": yaml,
     "compose": compose,
@@ -209,8 +236,11 @@ FILTERS: Mapping[str, Callable[[object], Escaped]] = {
     "haproxy": haproxy,
     "logrotate": logrotate,
     "host": host_name,
+    "srv": srv_name,
     "network": network,
+    "networks": networks,
     "number": number,
+    "numbers": numbers,
     "word": word,
     "variable": variable_name,
     "indent": indent,

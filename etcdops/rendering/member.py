@@ -82,6 +82,11 @@ class Pki:
     def peer_pair(self) -> tuple[str, str]:
         return f"{self.folder}/peer.crt", f"{self.folder}/peer.key"
 
+    @property
+    def client_pair(self) -> tuple[str, str]:
+        """(certificate, key) of tools on the host, such as backups."""
+        return f"{self.folder}/client.crt", f"{self.folder}/client.key"
+
 
 @dataclass(frozen=True, slots=True)
 class MemberConfig:

@@ -79,3 +79,28 @@ def log_directory(name: str) -> str:
 def log_rotation(name: str) -> str:
     """logrotate's file for `log_file`."""
     return f"/etc/logrotate.d/{name}"
+
+
+def rules(name: str) -> str:
+    """nftables' rules for a member's ports."""
+    return f"{OWN}/{name}.nft"
+
+
+def rules_script(name: str) -> str:
+    """The same for iptables: a script that takes `start` or `stop`."""
+    return f"{OWN}/{name}.iptables"
+
+
+def backup_script(name: str) -> str:
+    """Takes one backup, checks it, and only then lets the oldest go."""
+    return f"{OWN}/{name}.backup"
+
+
+def timer(name: str) -> str:
+    """A systemd timer, for the unit of the same name."""
+    return f"{UNITS}/{name}.timer"
+
+
+def cron(name: str) -> str:
+    """A file of cron's, which passes over names with a dot."""
+    return f"/etc/cron.d/{name.replace('.', '_')}"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
@@ -27,11 +24,9 @@ from etcdops.rendering.outputs import (
 from etcdops.services.container_arguments import Arguments
 from etcdops.services.unit_file import parse_environment_file, parse_unit, split_words
 from tests.remote.test_command import HOSTILE
+from tests.rendering.golden import compare
 from tests.rendering.members import config
 
-GOLDEN = Path(__file__).parent / "golden"
-REWRITE = bool(os.environ.get("ETCDOPS_REWRITE_GOLDEN"))
-"""Write what is rendered now as what is expected; look at `git diff` then."""
 ASKED = {
     "snapshot-count": 50000, "corrupt-check-time": "1h", "enable-v2": False, "log-outputs": "stderr",
     "experimental-initial-corrupt-check": True,
@@ -68,19 +63,6 @@ CASES = (
     "docker_3.5_tls_compose", "supervise_3.5_tls", "supervise_node_waldir", "supervisord_3.4_tls", "process_3.5_tls",
     "process_node",
 )  # fmt: skip
-
-
-def compare(case: str, files: Sequence[RenderedFile]) -> None:
-    """With what is in the golden folder of that name."""
-    folder = GOLDEN / case
-    if REWRITE:
-        shutil.rmtree(folder, ignore_errors=True)
-        for file in files:
-            path = folder / file.path.lstrip("/")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(file.content)
-    expected = {f"/{path.relative_to(folder)}": path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert {file.path: file.content.decode() for file in files} == expected
 
 
 @pytest.mark.parametrize("case", CASES)
