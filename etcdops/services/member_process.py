@@ -80,20 +80,19 @@ async def started_at(session: Session, pid: int) -> float | None:
     return int(boot.split()[1]) + ticks / TICKS_PER_S
 
 
-async def effective_config(session: Session, pid: int | None, next_start: Start | None) -> EffectiveConfig:
+async def effective_config(
+    session: Session, pid: int | None, next_start: Start | ProcessConfig | None
+) -> EffectiveConfig:
     """The configuration of the process `pid`, and the one that `next_start` comes to."""
-    running, following = await asyncio.gather(
-        running_config(session, pid) if pid is not None else _none(), settled(session, next_start)
-    )
+    running = await running_config(session, pid) if pid is not None else None
+    following = await settled(session, next_start) if isinstance(next_start, Start) else next_start
     if running is not None and following is not None:
         running = _with_places(running, following)
     return EffectiveConfig(running, following)
 
 
-async def settled(session: Session, start: Start | None) -> ProcessConfig | None:
+async def settled(session: Session, start: Start) -> ProcessConfig:
     """What a start comes to, its config file read from the host."""
-    if start is None:
-        return None
     file = config_file(start)
     content = None
     if file is not None:
@@ -162,10 +161,6 @@ def _place(setting: Setting, following: Setting | None) -> Setting:
     if following is None or setting.origin is Origin.FILE or setting.value != following.value:
         return setting
     return replace(setting, where=following.where) if setting.origin is following.origin else setting
-
-
-async def _none() -> None:
-    return None
 
 
 def _nul_separated(content: bytes | None) -> list[str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import posixpath
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 
 from etcdops.errors import EtcdopsError
 from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.session import Session
 from etcdops.rendering.files import RenderedFile
 from etcdops.rendering.places import unit as unit_path
-from etcdops.services.etcd_settings import Placed, Start
+from etcdops.services.etcd_settings import Start
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.host_files import HostFiles
-from etcdops.services.member_process import effective_config, member_below, member_words
+from etcdops.services.member_process import effective_config, member_below
 from etcdops.services.port import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
@@ -24,20 +24,8 @@ from etcdops.services.port import (
     ServiceStatus,
     State,
 )
-from etcdops.services.start_script import read_shell_start
 from etcdops.services.systemd_reasons import explain, next_step
-from etcdops.services.unit_file import (
-    Assignment,
-    effective,
-    expand_specifiers,
-    expand_variables,
-    last,
-    parse_environment_file,
-    parse_unit,
-    specifiers,
-    split_words,
-    strip_prefixes,
-)
+from etcdops.services.unit_start import unit_start
 from etcdops.services.waiting import SETTLE_S, wait_started, wait_stopped
 
 _ASKED = (
@@ -52,7 +40,6 @@ _STATES = {
     "inactive": State.STOPPED,
     "failed": State.FAILED,
 }
-_LIST_FILES = 'for pattern; do for file in $pattern; do [ -f "$file" ] && printf "%s\\n" "$file"; done; done; :'
 
 
 class SystemdService:
@@ -187,69 +174,12 @@ class SystemdService:
         return await effective_config(self._session, member, await self._next_start(shown))
 
     async def _next_start(self, shown: Mapping[str, str]) -> Start | None:
-        assignments = await self._assignments(shown)
-        user = last(assignments, "Service", "User")
-        values = specifiers(self._unit, self.host, user)
-        env = await self._environment(assignments, values)
-        commands = effective(assignments, "Service", "ExecStart")
-        if not commands:
-            return None
-        words = [Placed(expand_specifiers(word.text, values), word.where) for word in split_words(commands[-1].lines)]
-        argv = expand_variables(words, env)
-        argv = [Placed(strip_prefixes(argv[0].text), argv[0].where), *argv[1:]]
-        folder = expand_specifiers(last(assignments, "Service", "WorkingDirectory"), values).lstrip("-")
-        notes = (
-            (f"{self._unit}: systemd has not read these files yet; it does at `systemctl daemon-reload`",)
-            if shown["NeedDaemonReload"] == "yes"
-            else ()
-        )
-        found = Start(
-            argv[0].text, argv[1:], env, user or "root", values["h"] if folder == "~" else folder or "/", notes
-        )
-        if posixpath.basename(argv[0].text) in ("sh", "bash", "dash"):
-            return await read_shell_start(argv, found, self._read)
-        count = member_words([word.text for word in argv])
-        if count is None:
-            return found
-        return Start(" ".join(word.text for word in argv[:count]), argv[count:], env, found.user, found.folder, notes)
-
-    async def _assignments(self, shown: Mapping[str, str]) -> list[Assignment]:
         paths = [path for path in (shown["FragmentPath"], *shown["DropInPaths"].split()) if path]
-        texts = await asyncio.gather(*map(self._read, paths))
-        return [one for path, text in zip(paths, texts, strict=True) if text for one in parse_unit(text, path)]
-
-    async def _environment(self, assignments: Sequence[Assignment], values: Mapping[str, str]) -> dict[str, Placed]:
-        """`Environment=`, over it the files, and `UnsetEnvironment=` last."""
-        env: dict[str, Placed] = {}
-        for one in effective(assignments, "Service", "Environment"):
-            for word in split_words(one.lines):
-                name, equals, value = expand_specifiers(word.text, values).partition("=")
-                if equals:
-                    env[name] = Placed(value, word.where)
-        patterns = [
-            expand_specifiers(one.value, values).removeprefix("-")
-            for one in effective(assignments, "Service", "EnvironmentFile")
-        ]
-        for path in await self._matching(patterns):
-            text = await self._read(path)
-            env |= parse_environment_file(text or "", path)
-        for one in effective(assignments, "Service", "UnsetEnvironment"):
-            for word in split_words(one.lines):
-                name, equals, value = word.text.partition("=")
-                if name in env and (not equals or env[name].text == value):
-                    del env[name]
-        return env
-
-    async def _matching(self, patterns: Sequence[str]) -> list[str]:
-        """Files of the host; only patterns are asked for, and they are words of the unit file's author, not ours."""
-        if not any(set("*?[") & set(pattern) for pattern in patterns):
-            return list(patterns)
-        listed = await self._session.run(script(f"IFS=; {_LIST_FILES}", *patterns, user=ROOT))
-        return listed.text.splitlines()
-
-    async def _read(self, path: str) -> str | None:
-        content = await self._session.read_file(path, user=ROOT)
-        return content.decode(errors="replace") if content is not None else None
+        start = await unit_start(self._session, self._unit, paths)
+        if start is None or shown["NeedDaemonReload"] != "yes":
+            return start
+        note = f"{self._unit}: systemd has not read these files yet; it does at `systemctl daemon-reload`"
+        return replace(start, notes=(*start.notes, note))
 
     async def _show(self) -> dict[str, str]:
         # Every version of systemd prints times in the time zone of who asks; newer ones only print Unix times.

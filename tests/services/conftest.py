@@ -57,3 +57,10 @@ def host(dirty_hosts: Hosts) -> Host:
 async def session(dirty_hosts: Hosts) -> AsyncIterator[Session]:
     async with session_to(dirty_hosts, "h1") as opened:
         yield opened
+
+
+@pytest.fixture
+async def hosts_without_etcd(dirty_hosts: Hosts) -> AsyncIterator[Session]:
+    """A session to a host that no test of this folder changes."""
+    async with session_to(dirty_hosts, "h3") as opened:
+        yield opened

@@ -1,0 +1,91 @@
+"""How a systemd unit starts its member: its files on the host, read as systemd would at the next start."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from etcdops.remote.command import ROOT, script
+from etcdops.remote.session import Session
+from etcdops.services.etcd_settings import Placed, Start
+from etcdops.services.member_process import member_words
+from etcdops.services.start_script import read_shell_start
+from etcdops.services.unit_file import (
+    Assignment,
+    effective,
+    expand_specifiers,
+    expand_variables,
+    last,
+    parse_environment_file,
+    parse_unit,
+    specifiers,
+    split_words,
+    strip_prefixes,
+)
+
+_SHELLS = ("sh", "bash", "dash")
+_LIST_FILES = 'IFS=; for pattern; do for file in $pattern; do [ -f "$file" ] && printf "%s\\n" "$file"; done; done; :'
+
+
+async def unit_start(session: Session, unit: str, paths: Sequence[str]) -> Start | None:
+    """What the unit runs; None when it runs nothing.
+
+    Args: unit - with its `.service`; paths - its file, and its drop-ins in systemd's order.
+    """
+    texts = await asyncio.gather(*(_read(session, path) for path in paths))
+    assignments = [one for path, text in zip(paths, texts, strict=True) if text for one in parse_unit(text, path)]
+    commands = effective(assignments, "Service", "ExecStart")
+    if not commands:
+        return None
+    user = last(assignments, "Service", "User")
+    values = specifiers(unit, session.host, user)
+    env = await _environment(session, assignments, values)
+    words = [Placed(expand_specifiers(word.text, values), word.where) for word in split_words(commands[-1].lines)]
+    argv = expand_variables(words, env)
+    argv = [Placed(strip_prefixes(argv[0].text), argv[0].where), *argv[1:]]
+    folder = expand_specifiers(last(assignments, "Service", "WorkingDirectory"), values).lstrip("-")
+    count = member_words([word.text for word in argv]) or 1
+    program = " ".join(word.text for word in argv[:count])
+    start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/")
+    if posixpath.basename(program) not in _SHELLS:
+        return start
+
+    async def read(path: str) -> str | None:
+        return await _read(session, path)
+
+    return await read_shell_start(argv, start, read)
+
+
+async def _environment(
+    session: Session, assignments: Sequence[Assignment], values: Mapping[str, str]
+) -> dict[str, Placed]:
+    """`Environment=`, over it the files, and `UnsetEnvironment=` last."""
+    env: dict[str, Placed] = {}
+    for one in effective(assignments, "Service", "Environment"):
+        for word in split_words(one.lines):
+            name, equals, value = expand_specifiers(word.text, values).partition("=")
+            if equals:
+                env[name] = Placed(value, word.where)
+    files = effective(assignments, "Service", "EnvironmentFile")
+    for path in await _matching(session, [expand_specifiers(one.value, values).removeprefix("-") for one in files]):
+        env |= parse_environment_file(await _read(session, path) or "", path)
+    for one in effective(assignments, "Service", "UnsetEnvironment"):
+        for word in split_words(one.lines):
+            name, equals, value = word.text.partition("=")
+            if name in env and (not equals or env[name].text == value):
+                del env[name]
+    return env
+
+
+async def _matching(session: Session, patterns: Sequence[str]) -> list[str]:
+    """Files of the host that `EnvironmentFile=` names, whose patterns are the shell's."""
+    if not any(set("*?[") & set(pattern) for pattern in patterns):
+        return list(patterns)
+    listed = await session.run(script(_LIST_FILES, *patterns, user=ROOT))
+    return listed.text.splitlines()
+
+
+async def _read(session: Session, path: str) -> str | None:
+    content = await session.read_file(path, user=ROOT)
+    return content.decode(errors="replace") if content is not None else None
