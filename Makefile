@@ -15,10 +15,12 @@ N      ?= 3
 MINUTES ?= 30
 # How long `make robustness` runs, minutes
 TIME   ?= 2
+# How many random lives `make differential` runs beside each etcd
+LIVES  ?= 50
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast sim robustness power soak bench hosts hosts-down hosts-base format proto lock clean
+.PHONY: help venv etcd demo check test test-fast sim differential robustness power soak bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +84,10 @@ soak: venv  ## does anything grow? MINUTES=30 ENGINE=node|etcd under clients tha
 robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SEED=); tests/robustness/README.md
 	@.ci/fetch-etcd >/dev/null || true
 	@$(BIN)/python -m tests.robustness run --engine $(ENGINE) --minutes $(TIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+differential: venv  ## random lives of the node beside real etcd (LIVES=50); tests/differential/README.md
+	@.ci/fetch-etcd >/dev/null
+	ETCDOPS_DIFFERENTIAL_LIVES=$(LIVES) $(BIN)/pytest -q -n $(JOBS) tests/differential
 
 format: venv  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format etcdops tests

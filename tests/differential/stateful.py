@@ -300,8 +300,8 @@ def _shown(stream: WatchStream) -> str:
     return "\n".join(lines) + "\n"
 
 
-def restore_image(member: RealMember, image: Path) -> subprocess.CompletedProcess[str]:
-    """Run the tool that belongs to the member: its data directory is made of the image."""
+def restore_image(member: RealMember, image: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool that belongs to the member: its data directory is made of the image. `more` options win."""
     binaries = member.binaries
     if binaries == NODE:
         tool = [sys.executable, "-m", "etcdops", "snapshot", "restore"]
@@ -316,7 +316,7 @@ def restore_image(member: RealMember, image: Path) -> subprocess.CompletedProces
     if binaries != NODE:
         options.append(f"--initial-advertise-peer-urls={member.peer_url}")
     return subprocess.run(
-        [*tool, str(image), *options],
+        [*tool, str(image), *options, *more],
         env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,

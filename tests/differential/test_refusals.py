@@ -120,8 +120,11 @@ DOWNGRADES = [
     Row("S16.format", DOWNGRADE, pb.DowngradeRequest(version="junk"), "E17"),
     Row("S16.target", DOWNGRADE, pb.DowngradeRequest(version="3.2.0"), "E18"),
     Row("S16.cancel", DOWNGRADE, pb.DowngradeRequest(action=pb.DowngradeRequest.CANCEL), "E49"),
-    Row("S17", DOWNGRADE, pb.DowngradeRequest(action=9, version="3.4.0"),  # type: ignore[arg-type]  # unknown
-        "UNKNOWN: etcdserver: unknown method"),
+    *(
+        Row(statement, DOWNGRADE, pb.DowngradeRequest(action=9, version="3.4.0"),  # type: ignore[arg-type]  # unknown
+            "UNKNOWN: etcdserver: unknown method")
+        for statement in ("S17", "Q02")
+    ),
 ]  # fmt: skip
 
 USERS = [

@@ -15,6 +15,7 @@ from tests.differential.client import Client
 from tests.differential.conftest import Start, binaries_of
 from tests.differential.requests import get, put
 from tests.differential.stateful import restore_image
+from tests.differential.statements import REFUSALS
 from tests.support.ports import free_ports
 from tests.support.real_etcd import RealMember, new_cluster, poll_until
 
@@ -146,6 +147,37 @@ def test_a_damaged_image_is_not_restored(server: Server, tmp_path: Path, damage:
     member = dataclasses.replace(server.cluster.members[0], folder=tmp_path / "restored", process=None)
     done = restore_image(member, image)
     server.check("K12", done.returncode != 0, True)
+
+
+@executes("K11", "I06")
+@pytest.mark.parametrize("bump", [0, 1_000_000])
+def test_a_restored_member_goes_on_where_the_image_was(fresh: Start, bump: int) -> None:
+    """Keys, revisions and hash; a new cluster. With a bump the revision jumps, and what is older is compacted."""
+    server = fresh()
+    if bump:
+        server.runs("K11.bump")
+    for number in range(5):
+        server.client.put(put(b"k", b"%d" % number))
+    before, cluster = server.client.hash_kv(), server.client.members().header.cluster_id
+    (member,) = server.cluster.members
+    image = member.folder / "image.db"
+    image.write_bytes(b"".join(part.blob for part in server.client.snapshot()))
+    member.stop()
+    member.data_dir.rename(member.folder / "before")
+    bumped = (f"--bump-revision={bump}", "--mark-compacted") if bump else ()
+    done = restore_image(member, image, "--initial-cluster-token=another", *bumped)
+    assert done.returncode == 0, done.stdout + done.stderr
+    member.start()
+    poll_until(lambda: server.client.refusal("KV/Range", get(b"k")) == "OK", 20, "it does not serve")
+    found = server.client.range(get(b"k"))
+    server.check("K11", (found.kvs[0].value, found.kvs[0].mod_revision), (b"4", 6))
+    server.check("I06", found.header.cluster_id != cluster, True)
+    old = server.client.refusal("KV/Range", get(b"k", revision=4))
+    if bump:
+        server.check("K11", (found.header.revision, old), (6 + bump, REFUSALS["E19"]))
+    else:
+        server.check("K11", (found.header.revision, old), (6, "OK"))
+        server.check("K11", server.client.hash_kv().hash, before.hash)
 
 
 @executes("K14")

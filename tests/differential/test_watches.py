@@ -288,3 +288,23 @@ def test_a_cancelled_stream_leaves_the_server_well(server: Server, prefix: bytes
             watch.next()
     server.check("W34", rendered(error.value).partition(":")[0], "CANCELLED")
     server.check("W34", server.client.range(get(prefix)).count, 0)
+
+
+@executes("W04", "W10", "W15")
+def test_a_watch_that_a_compaction_cancelled_keeps_its_id(server: Server, prefix: bytes) -> None:
+    """Until the client cancels it as well, which is answered once; found by random lives."""
+    for _ in range(5):
+        revision = server.client.put(put(prefix)).header.revision
+    server.client.compact(revision - 1)
+    create = pb.WatchCreateRequest(key=prefix, start_revision=revision - 3, watch_id=7)
+    with server.client.watch() as watch:
+        watch.ask(pb.WatchRequest(create_request=create))
+        server.check("W10", watch.next().compact_revision, revision - 1)
+        create.start_revision = 0
+        again = watch.ask(pb.WatchRequest(create_request=create))
+        server.check("W04", again.cancel_reason, "mvcc: duplicate watch ID provided on the WatchStream")
+        cancel = pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=7))
+        server.check("W15", [watch.ask(cancel).watch_id, len(watch.more())], [7, 0])
+        watch.send(cancel)
+        server.check("W16", watch.more(), [])
+        server.check("W04", watch.ask(pb.WatchRequest(create_request=create)).created, True)

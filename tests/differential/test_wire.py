@@ -10,15 +10,17 @@ import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import grpc
 import pytest
 
 from tests.conftest import Golden
 from tests.differential import wire_cases as cases
 from tests.differential.checklist import Server, executes
 from tests.differential.conftest import Start
+from tests.differential.statements import REFUSALS
 from tests.differential.wire import Wire, http1, shown
 from tests.differential.wire_differences import DIFFERENT
-from tests.fakes.http2_client import call_headers
+from tests.fakes.http2_client import call_headers, message
 from tests.support.real_etcd import poll_until
 
 CONVERSATIONS: dict[str, Mapping[str, cases.Case]] = {
@@ -43,7 +45,7 @@ def _read(path: Path) -> dict[str, str]:
     return dict(zip(names, bodies, strict=True))
 
 
-@executes("Q05", "X05", "X06", "X13", "X22")
+@executes("Q03", "Q05", "X05", "X06", "X13", "X22")
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.parametrize("section", CONVERSATIONS)
@@ -56,6 +58,21 @@ def test_answers_over_http2(server: Server, section: str, golden: Golden) -> Non
             answers[name] = case(wire)
     golden.check(f"{section}-{server.name}.txt", _written(answers))
     assert server.client.revision() > 0, "it still serves"
+
+
+@executes("E07", "X10")
+@pytest.mark.real
+@pytest.mark.slow
+def test_a_client_version_that_is_no_text(server: Server) -> None:
+    """Bytes that no library would send."""
+    server.runs("X10")
+    with Wire(server.client.address) as wire:
+        pairs = [(name.encode(), value.encode()) for name, value in call_headers(cases.RANGE)]
+        stream_id, sent = wire.http2.headers([*pairs, (b"client-api-version", b"\xff\xfe")])
+        wire.send(sent + wire.http2.data(stream_id, message(cases.ASK), end=True))
+        found = wire.answer(stream_id).headers
+    code, text = REFUSALS["E07"].split(": ", 1)
+    server.check("E07", (found["grpc-status"], found["grpc-message"]), (str(grpc.StatusCode[code].value[0]), text))
 
 
 @executes("G05")

@@ -63,6 +63,13 @@ def frames(build: Callable[[Wire], bytes]) -> Case:
     return converse
 
 
+def _runs_out(wire: Wire) -> list[str]:
+    """A watch that the client wants for three tenths of a second."""
+    stream_id, sent = wire.http2.headers(head({"grpc-timeout": "300m"}, WATCH))
+    wire.send(sent + wire.http2.data(stream_id, message(b"\x0a\x03\x0a\x01a")))
+    return shown(wire.answer(stream_id))
+
+
 def _open_stream(wire: Wire) -> tuple[int, bytes]:
     return wire.http2.headers(call_headers(WATCH))
 
@@ -103,6 +110,7 @@ STREAMS: dict[str, Case] = {
     "Watch: a length without content": payload(b"\x0a\x05ab", WATCH),
     "Watch: wrong wire type": payload(b"\x08\x01", WATCH),
     "Watch: nothing of the union": payload(b"", WATCH),
+    "Watch: its time is up": _runs_out,
     "Watch: half a prefix": call(head({}, WATCH), b"\0\0"),
     "LeaseKeepAlive: a value cut short": payload(b"\x08", "/etcdserverpb.Lease/LeaseKeepAlive"),
     "Snapshot: a value cut short": payload(b"\x08", "/etcdserverpb.Maintenance/Snapshot"),
@@ -313,7 +321,15 @@ def _request(method: str, path: str, *headers: str, version: str = "1.1", body: 
     return "\r\n".join([*lines, "Connection: close", "", body]).encode()
 
 
-HTTP1_HEADERS = ("content-type", "allow", "x-content-type-options", "location", "connection", "transfer-encoding")
+HTTP1_HEADERS = (
+    "access-control-allow-origin",
+    "content-type",
+    "allow",
+    "x-content-type-options",
+    "location",
+    "connection",
+    "transfer-encoding",
+)
 PAGES = (
     "/health", "/health?serializable=true", "/health?exclude=NOSPACE", "/health/", "/livez", "/readyz",
     "/readyz/linearizable_read", "/readyz/nonsense", "/livez?verbose", "/livez?exclude=serializable_read",

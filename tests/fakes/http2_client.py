@@ -21,7 +21,7 @@ from hyperframe.frame import (
 
 from etcdops.node.rpc.http2 import PREFACE
 
-Pairs = Iterable[tuple[str, str]]
+Pairs = Iterable[tuple[str, str]] | Iterable[tuple[bytes, bytes]]
 
 
 def call_headers(path: str, *more: tuple[str, str]) -> list[tuple[str, str]]:

@@ -10,7 +10,13 @@ from etcdops.node.api import auth, health
 from etcdops.node.api.answer import Answer, Handler, Headers
 from etcdops.node.api.cluster import ClusterService
 from etcdops.node.api.election import ElectionService
-from etcdops.node.api.errors import NO_LEADER, NOT_CAPABLE, NOT_SUPPORTED_FOR_LEARNER, EtcdError
+from etcdops.node.api.errors import (
+    INVALID_CLIENT_API_VERSION,
+    NO_LEADER,
+    NOT_CAPABLE,
+    NOT_SUPPORTED_FOR_LEARNER,
+    EtcdError,
+)
 from etcdops.node.api.http import HttpHandlers
 from etcdops.node.api.kv import KVService, range_stream
 from etcdops.node.api.lease import LeaseService
@@ -38,6 +44,7 @@ from etcdops.node.rpc.service import (
     Unary,
     UnaryCall,
     UnaryHandler,
+    is_text,
 )
 
 log = logging.getLogger(__name__)
@@ -111,8 +118,12 @@ class EtcdServices:
         def handle(message: bytes, call: UnaryCall) -> None:
             stats.started += 1
             metadata = call.metadata
-            metrics.count_client("unary", metadata.get("client-api-version", "unknown"))
-            error = self._refusal(metadata.get("hasleader") == "true", row)
+            version = metadata.get("client-api-version", "unknown")
+            if is_text(version):
+                metrics.count_client("unary", version)
+                error = self._refusal(metadata.get("hasleader") == "true", row)
+            else:
+                error = INVALID_CLIENT_API_VERSION
             try:
                 if error is not None:
                     raise error()
@@ -128,8 +139,12 @@ class EtcdServices:
 
         def handle(call: StreamCall) -> None:
             stats.started += 1
-            metrics.count_client("stream", call.metadata.get("client-api-version", "unknown"))
-            error = self._refusal(requires_leader(call.metadata), row)
+            version = call.metadata.get("client-api-version", "unknown")
+            if is_text(version):
+                metrics.count_client("stream", version)
+                error = self._refusal(requires_leader(call.metadata), row)
+            else:
+                error = INVALID_CLIENT_API_VERSION
             if error is not None:
                 stats.count_failed(error.code)
                 call.end(error())

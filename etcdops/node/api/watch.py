@@ -83,6 +83,8 @@ class WatchSession:
         self._stats = stats
         self._size_max_bytes = server.limits.max_request_bytes + GRPC_OVERHEAD_BYTES
         self._watchers: dict[int, Watcher] = {}
+        # IDs of watchers that a compaction cancelled. They are in use until the client cancels them too.
+        self._compacted: set[int] = set()
         self._next_id = 0
         self._open = True
         self.writable = True
@@ -129,11 +131,11 @@ class WatchSession:
             return
         watch_id = request.watch_id
         if watch_id == 0:
-            while self._next_id in self._watchers:
+            while self._is_used(self._next_id):
                 self._next_id += 1
             watch_id = self._next_id
             self._next_id += 1
-        elif watch_id in self._watchers:
+        elif self._is_used(watch_id):
             self._send(refused_message(header, WATCH_DUPLICATE_ID))
             return
         watcher = Watcher(
@@ -155,10 +157,15 @@ class WatchSession:
         self._send(created_message(header, watch_id))
         self._hub.add(watcher, Revision(request.start_revision or self._hub.revision + 1))
 
+    def _is_used(self, watch_id: int) -> bool:
+        return watch_id in self._watchers or watch_id in self._compacted
+
     def _cancel(self, watch_id: int) -> None:
         watcher = self._forget(watch_id)
         if watcher is not None:
             self._hub.remove(watcher)
+        if watcher is not None or watch_id in self._compacted:
+            self._compacted.discard(watch_id)
             self._send(canceled_message(self._headers(self._hub.revision), watch_id))
 
     def _forget(self, watch_id: int) -> Watcher | None:
@@ -220,6 +227,7 @@ class WatchSession:
 
     def compacted(self, watcher: Watcher, compact_revision: Revision) -> None:
         self._forget(watcher.id)
+        self._compacted.add(watcher.id)
         # The one watch response whose header has no revision.
         header = self._headers.without_revision()
         self._send(canceled_message(header, watcher.id, compact_revision=compact_revision))

@@ -56,6 +56,11 @@ gRPC's own (`grpc-timeout`, `te`, `content-type`, pseudo headers) are not in it.
 """
 
 
+def is_text(value: str | bytes) -> bool:
+    """Whether a header's value is text: bytes that are no UTF-8 arrive as lone surrogates."""
+    return isinstance(value, str) and (value.isascii() or not any("\ud800" <= char <= "\udfff" for char in value))
+
+
 class Call(Protocol):
     """What both kinds of call share."""
 

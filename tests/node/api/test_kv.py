@@ -399,3 +399,15 @@ def test_long_ranges_are_read_off_the_loop(api: Api, member: SingleMember, monke
     with refused(errors.COMPACTED):
         api.range(b"k", b"l", revision=4)
     assert len(works) == 5
+
+
+def test_a_client_version_that_is_no_text_is_refused(api: Api, member: SingleMember) -> None:
+    """X10, E07: as from 3.6 on; etcd up to 3.5 is stopped by it. It is not counted under a name nobody can read."""
+    strange = b"\xff\xfe".decode("utf-8", "surrogateescape")
+    with refused(errors.INVALID_CLIENT_API_VERSION):
+        api.call("/etcdserverpb.KV/Range", pb.RangeRequest(key=b"a"), pb.RangeResponse, {"client-api-version": strange})
+    stream = api.stream("/etcdserverpb.Watch/Watch", pb.WatchResponse, metadata={"client-api-version": strange})
+    assert stream.error is not None
+    assert stream.error.message == errors.INVALID_CLIENT_API_VERSION.text
+    api.call("/etcdserverpb.KV/Range", pb.RangeRequest(key=b"a"), pb.RangeResponse, {"client-api-version": "3.5é"})
+    assert member.metrics.client_requests == {("unary", "3.5é"): 1}

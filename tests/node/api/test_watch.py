@@ -282,6 +282,25 @@ def test_half_closing_does_not_end_the_stream(api: Api, watch: WatchClient) -> N
     assert not watch.call.ended
 
 
+def test_a_watch_cancelled_by_a_compaction_keeps_its_id_until_the_client_cancels_it(
+    api: Api, watch: WatchClient
+) -> None:
+    """W10, W04, W15 as etcd has them: until then the ID is in use, and cancelling it is answered, once."""
+    for _ in range(5):
+        api.put(b"a")
+    api.compact(4, physical=True)
+    watch.create(b"a", start_revision=2, watch_id=7)
+    watch.create(b"a", start_revision=2)
+    assert [(one.watch_id, one.compact_revision) for one in watch.take() if one.canceled] == [(7, 4), (0, 4)]
+    watch.create(b"a", watch_id=7)
+    assert [one.cancel_reason for one in watch.take()] == [errors.WATCH_DUPLICATE_ID]
+    for number in (7, 7, 0):
+        watch.cancel(number)
+    assert [(one.watch_id, one.canceled) for one in watch.take()] == [(7, True), (0, True)]
+    watch.create(b"a", watch_id=7)
+    assert [(one.watch_id, one.created, one.canceled) for one in watch.take()] == [(7, True, False)]
+
+
 def test_a_cancelled_stream_leaves_no_watcher_behind(api: Api, member: SingleMember, watch: WatchClient) -> None:
     """W34."""
     watch.create(b"a", progress_notify=True)

@@ -90,6 +90,19 @@ async def test_proposals_that_wait_are_bounded_in_bytes(server: Server, monkeypa
     assert [answer.error for answer in answers] == [TOO_MANY_REQUESTS]
 
 
+async def test_proposals_are_refused_while_applying_is_far_behind(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """X14, E23: more than 5,000 entries are committed and not applied. Source: etcd v3_server.go, maxGapBetween..."""
+    assert server_module.APPLY_GAP_MAX == 5_000
+    gap = server.commit_index - server.applied_index
+    answers: list[Outcome] = []
+    for allowed in (gap, gap - 1):
+        monkeypatch.setattr(server_module, "APPLY_GAP_MAX", allowed)
+        server.propose(FIELD_PUT, pb.PutRequest(key=b"k").SerializeToString(), answers.append)
+    assert [answer.error for answer in answers] == [TOO_MANY_REQUESTS]
+
+
 async def test_reads_and_proposals_that_failed_are_counted(server: Server) -> None:
     """etcd_server_proposals_failed_total and ..._slow_read_indexes_total, which alerts look at."""
     server.linearize(lambda error: None)
