@@ -126,6 +126,7 @@ class _Run:
             if left := [step for step in wave if step.id not in self._state.results]:
                 raise self._stopped(left[0])
         self._journal.finished()
+        self._state.ended = "finished"
         self._tell("finished")
         return self._state.results
 
@@ -213,6 +214,7 @@ class _Run:
             self._state.results.pop(step.id, None)
             self._tell("undone", step, took_s=time.monotonic() - started)
         self._journal.rolled_back()
+        self._state.ended = "rolled-back"
         self._tell("rolled-back")
 
     def _refuse_lasting_changes(self, begun: Sequence[Step]) -> None:
@@ -228,6 +230,7 @@ class _Run:
         self._forget_stop()
         if not self._state.acted:
             self._journal.abandoned()
+            self._state.ended = "abandoned"
             self._tell("abandoned")
             return RunStopped("stopped as asked before anything was changed", hint="nothing is left to go on with")
         self._journal.stopped()
@@ -257,6 +260,7 @@ class _Run:
         step, error = failures[0].step, failures[0].error
         if not self._state.acted:
             self._journal.abandoned()
+            self._state.ended = "abandoned"
             self._tell("abandoned")
             return error  # the error speaks for itself
         others = [f"also {failed.step.title}: {failed.error.message}" for failed in failures[1:]]

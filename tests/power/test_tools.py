@@ -209,5 +209,5 @@ def _check_journal(runs: Path, noted: list[str]) -> None:
     done = [int(line.split()[1]) for line in noted if line.startswith("done")]
     begun = [int(line.split()[1]) for line in noted if line.startswith("intent")]
     assert set(state.results) >= {f"step-{number}" for number in done}, state.results
-    assert f"step-{begun[-1]}" in {state.interrupted, *state.results}
+    assert f"step-{begun[-1]}" in {*state.interrupted, *state.results}
     assert all(state.results[f"step-{number}"] == {"number": number} for number in done)

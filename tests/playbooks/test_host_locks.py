@@ -1,0 +1,154 @@
+"""Locks on hosts: one run at a time, from whichever machine; a crash and an unfinished run stay visible."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from etcdops.errors import ClusterUnsafe, EtcdopsError
+from etcdops.playbooks.host_locks import STALE_S, HostLocks, break_lock, look
+from etcdops.playbooks.journal import RunState
+from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.worker import Worker
+from etcdops.remote.local import LocalSession
+from tests.support.real_etcd import poll_until
+
+pytestmark = [pytest.mark.slow]
+
+
+class Hosts:
+    """Hosts that are this machine, each with a folder of its own for locks."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder / "locks of 'hosts'")
+        self.session = LocalSession("h1")
+
+    def locks(self, run: str, *, cluster: str = "prod/a b", lost: list[str] | None = None) -> HostLocks:
+        state = RunState(Plan("roll", cluster, {}, (), ()), 0.0, run)
+        heard = lost if lost is not None else []
+        return HostLocks([self.session], state, f"/j/{run}.jsonl", on_lost=heard.append, folder=self.folder, user="")
+
+    async def look(self) -> str:
+        lock = await look(self.session, "prod/a b", folder=self.folder, user="")
+        return "" if lock is None else f"{lock.run} {'at work' if lock.at_work else 'unfinished'}"
+
+    @property
+    def path(self) -> Path:
+        (path,) = Path(self.folder).glob("*.lock")
+        return path
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Hosts:
+    return Hosts(tmp_path)
+
+
+async def test_a_second_run_is_told_who_is_at_work(hosts: Hosts) -> None:
+    """Owner, run, and how long ago it was heard of; another cluster on the same hosts is nobody's business."""
+    async with hosts.locks("r-0001"):
+        with pytest.raises(ClusterUnsafe, match=rf"h1: run r-0001 of {Worker.this().owner} holds prod/a b") as refused:
+            await hosts.locks("r-0002").__aenter__()
+        assert "runs stop r-0001" in refused.value.hint
+        async with hosts.locks("r-0003", cluster="test"):
+            assert await hosts.look() == "r-0001 at work"
+
+
+async def test_a_lock_goes_with_a_run_that_ended_and_stays_with_one_that_did_not(hosts: Hosts) -> None:
+    """The next operator, on another machine, does not have the journal: the host has to say it."""
+    locks = hosts.locks("r-0001")
+    with pytest.raises(EtcdopsError, match="half way"):
+        async with locks:
+            raise EtcdopsError("half way")
+    assert await hosts.look() == "r-0001 unfinished"
+    with pytest.raises(ClusterUnsafe, match=r"r-0001 .* is unfinished") as refused:
+        await hosts.locks("r-0002").__aenter__()
+    assert "etcdops runs resume r-0001 (journal /j/r-0001.jsonl)" in refused.value.hint
+    again = hosts.locks("r-0001")
+    async with again:
+        assert await hosts.look() == "r-0001 at work", "its own run goes on"
+        again._state.ended = "finished"
+    assert await hosts.look() == ""
+    assert not list(Path(hosts.folder).iterdir()), "nothing is left"
+
+
+async def test_of_many_at_once_one_gets_it(hosts: Hosts) -> None:
+    """The host decides, atomically."""
+
+    async def attempt(number: int) -> str:
+        try:
+            await hosts.locks(f"r-000{number}").__aenter__()
+        except ClusterUnsafe:
+            return ""
+        return f"r-000{number}"
+
+    won = [run for run in await asyncio.gather(*map(attempt, range(6))) if run]
+    assert len(won) == 1
+    assert await hosts.look() == f"{won[0]} at work"
+
+
+async def test_hosts_taken_are_given_back_when_one_is_not_to_be_had(hosts: Hosts, tmp_path: Path) -> None:
+    """All or none: or two operators would hold half of the hosts each."""
+    second = LocalSession("h2")
+    async with hosts.locks("r-0001"):
+        pass
+    state = RunState(Plan("roll", "test", {}, (), ()), 0.0, "r-0009")
+    broken = HostLocks([hosts.session, second], state, "/j", folder=hosts.folder, user="")
+
+    async def fails(session: object) -> None:
+        if session is second:
+            raise EtcdopsError("h2: no")
+        await HostLocks._take(broken, hosts.session)
+
+    broken._take = fails  # type: ignore[method-assign]  # a host that says no
+    with pytest.raises(EtcdopsError, match="h2: no"):
+        await broken.__aenter__()
+    assert await look(hosts.session, "test", folder=hosts.folder, user="") is None
+
+
+async def test_a_silent_lock_is_named_as_stale_and_can_be_broken(hosts: Hosts) -> None:
+    """A tool that was killed leaves it; its file is kept beside, and only the lock that was looked at is broken."""
+    await hosts.locks("r-0001").__aenter__()
+    old = time.time() - STALE_S - 60
+    os.utime(hosts.path, (old, old))
+    with pytest.raises(ClusterUnsafe, match="seems to be gone") as refused:
+        await hosts.locks("r-0002").__aenter__()
+    assert "sudo mv --" in refused.value.hint
+    lock = await look(hosts.session, "prod/a b", folder=hosts.folder, user="")
+    assert lock is not None
+    assert lock.stale
+    assert await break_lock(hosts.session, lock, folder=hosts.folder, user="")
+    assert not await break_lock(hosts.session, lock, folder=hosts.folder, user=""), "it was broken before"
+    assert len(list(Path(hosts.folder).glob("*.broken-*"))) == 1
+    async with hosts.locks("r-0002"):
+        assert await hosts.look() == "r-0002 at work"
+
+
+async def test_the_lock_is_renewed_and_its_loss_is_noticed(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run has to stop when somebody broke its lock, and must not take away that of the next one."""
+    monkeypatch.setattr(HostLocks, "beat_s", 0.05)
+    lost: list[str] = []
+    async with hosts.locks("r-0001", lost=lost):
+        os.utime(hosts.path, (1, 1))
+        await asyncio.to_thread(poll_until, lambda: hosts.path.stat().st_mtime > 1, 20)
+        content = json.loads(hosts.path.read_text())
+        assert (content["run"], content["pid"], content["at_work"]) == ("r-0001", os.getpid(), True)
+        hosts.path.write_text(json.dumps({**content, "run": "r-0002"}, separators=(",", ":")) + "\n")
+        await asyncio.to_thread(poll_until, lambda: bool(lost), 20)
+    assert "taken away" in lost[0]
+    assert await hosts.look() == "r-0002 at work"
+
+
+async def test_a_file_that_is_no_lock_is_named(hosts: Hosts) -> None:
+    """Nothing is guessed, nothing is overwritten."""
+    async with hosts.locks("r-0001"):
+        hosts.path.write_text("hello\n")
+        with pytest.raises(EtcdopsError, match="is not a lock"):
+            await hosts.look()
+        with pytest.raises(EtcdopsError, match="cannot take the lock"):
+            await hosts.locks("r-0002").__aenter__()
+    assert hosts.path.read_text() == "hello\n"
