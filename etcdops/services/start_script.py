@@ -79,6 +79,10 @@ async def _follow(text: str, path: str, shell: _Shell, read: Read) -> None:
 
 
 async def _command(words: list[Placed], path: str, shell: _Shell, read: Read) -> None:
+    while words and words[0].text in _KEYWORDS:
+        words = words[1:]
+    if not words:
+        return
     exports = words[0].text == "export"
     rest = words[1:] if exports else words
     while rest and (match := _ASSIGNMENT.match(rest[0].text)):
@@ -110,7 +114,9 @@ async def _command(words: list[Placed], path: str, shell: _Shell, read: Read) ->
 
 
 _EXPORT_ALL = "\0all"
-_HARMLESS_WORDS = "[ : [[ test true ulimit umask echo printf mkdir chown chmod exit if then else fi for do done while"
+_KEYWORDS = frozenset(("if", "then", "else", "elif", "while", "until", "do", "!"))
+"""A command follows them."""
+_HARMLESS_WORDS = "[ : [[ test true ulimit umask echo printf mkdir chown chmod exit fi for done esac sleep trap"
 _HARMLESS = frozenset(_HARMLESS_WORDS.split())
 
 
