@@ -1,6 +1,7 @@
 """A member's flags as the lines of etcd's --config-file, which has types, sections and some keys of its own.
 
-etcd passes over a key it does not know, and stops at a value of another type: both are avoided here.
+etcd passes over a key it does not know, stops at a value of another type, and has no default for some of what the file
+leaves out: all three are avoided here.
 Source: etcd server/embed/config.go (Config, configJSON, securityConfig), server/etcdmain/config.go (configProxy) of
 every minor version; client/v3/config.go (ConfigSpec).
 """
@@ -80,6 +81,19 @@ _SINCE: Mapping[str, tuple[int, int, int]] = {
 }
 """Flags that the file has no word for, or only from a version on."""
 
+DEFAULTS: Mapping[str, tuple[str, str]] = {
+    "auto-compaction-mode": ("periodic", ""),
+    "enable-grpc-gateway": ("true", ""),
+    "tls-min-version": ("TLS1.2", ""),
+    "experimental-distributed-tracing-address": ("localhost:4317", "experimental-enable-distributed-tracing"),
+    "experimental-distributed-tracing-service-name": ("etcd", "experimental-enable-distributed-tracing"),
+}
+"""Flag -> (its default, the flag without which it does not count). Before 3.6 only the command line has these
+defaults: with a file that says nothing, 3.4 has no gateway, and a retention without a mode ends the member.
+Source: the flags of etcd's main packages whose default is not in embed.NewConfig."""
+
+_DEFAULTS_MENDED = (3, 6)
+
 _DURATION = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _NANOSECONDS = {
     "ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9,
@@ -103,7 +117,7 @@ def config_lines(flags: Mapping[str, str], version: Version) -> tuple[Line, ...]
     Raises: UsageError - a flag that has no place in the file of that version, or a value that is not of its type.
     """
     tree: dict[str, object] = {}
-    for name, text in flags.items():
+    for name, text in {**flags, **_unsaid(flags, version)}.items():
         if (version.major, version.minor, version.patch) < _SINCE.get(name, (0, 0, 0)):
             raise UsageError(
                 f"{name} cannot be written in the config file of etcd {version}: it is only a flag there",
@@ -128,6 +142,17 @@ def typed(name: str, text: str) -> Value:
             except ValueError:
                 raise UsageError(f"{name}={text!r} is not {kind}", hint="change it in the inventory") from None
     return text
+
+
+def _unsaid(flags: Mapping[str, str], version: Version) -> dict[str, str]:
+    return {
+        name: default
+        for name, (default, needed) in DEFAULTS.items()
+        if version.line < _DEFAULTS_MENDED
+        and version.has(name)
+        and name not in flags
+        and (not needed or needed in flags)
+    }
 
 
 def _lines(tree: Mapping[str, object], depth: int) -> Iterator[Line]:

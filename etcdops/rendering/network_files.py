@@ -20,6 +20,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _CHAIN_MAX = 28
 """Longest name iptables gives a chain."""
+_CONNECTIONS_MAX = 8_000
+"""Of a balancer: each takes two open files, and each carries any number of requests."""
 _PLAIN = Ownership(0o644, "root", "root")
 _SCRIPT = Ownership(0o755, "root", "root")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  # recognized, not listened on
@@ -87,7 +89,7 @@ def load_balancer(
         health="/health?exclude=NOSPACE" if exclude else "/health",
         ca_file=ca_file,
         client_pem=client_pem,
-        maxconn=20_000,
+        maxconn=_CONNECTIONS_MAX,
     )
     return RenderedFile(path, text.encode(), _PLAIN)
 

@@ -104,14 +104,13 @@ def _systemd(member: MemberConfig, settings_in: SettingsIn) -> tuple[RenderedFil
     return settings, unit
 
 
-def _container(restart: str, log_driver: str) -> Callable[[MemberConfig], tuple[RenderedFile, ...]]:
+def _container(engine: str) -> Callable[[MemberConfig], tuple[RenderedFile, ...]]:
     def files(member: MemberConfig) -> tuple[RenderedFile, ...]:
         arguments = _file(
             places.container_arguments(member.service),
             "container/arguments",
             member=member,
-            restart=restart,
-            log_driver=log_driver,
+            engine=engine,
             volumes=_volumes(member),
             entrypoint=_entrypoint(member),
         )
@@ -143,9 +142,8 @@ def _process(member: MemberConfig) -> tuple[RenderedFile, ...]:
 
 
 _FILES: Mapping[Manager, Callable[[MemberConfig], tuple[RenderedFile, ...]]] = {
-    # podman starts again after a boot only those that are always restarted
-    Manager.DOCKER: _container("unless-stopped", "json-file"),
-    Manager.PODMAN: _container("always", "k8s-file"),
+    Manager.DOCKER: _container("docker"),
+    Manager.PODMAN: _container("podman"),
     Manager.SUPERVISE: _supervise,
     Manager.SUPERVISORD: _supervisord,
     Manager.PROCESS: _process,

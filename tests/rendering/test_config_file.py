@@ -85,6 +85,7 @@ def test_a_flag_without_a_place_in_the_file_is_refused(version: str, name: str) 
 
 def test_every_name_is_a_flag() -> None:
     """A misspelt one would never be found otherwise."""
+    assert set(config_file.DEFAULTS) <= set(FLAGS)
     tables = (config_file.NUMBERS, config_file.DURATIONS, config_file.LISTS)
     made = {name for name in config_file.PLACES if name not in FLAGS}
     assert set().union(*tables) <= set(FLAGS)
@@ -97,5 +98,16 @@ def test_what_is_written_is_what_the_services_read() -> None:
     file = rendered(member)
     found = settle(Start("etcd", [Placed(f"--config-file={file.path}", "")], {}), file.content)
     read = {name: setting.value for name, setting in found.flags.items() if name != "config-file"}
-    assert read == dict(member.flags)
+    unsaid = {name: default for name, (default, needed) in config_file.DEFAULTS.items() if not needed}
+    assert read == {**unsaid, **member.flags}
     assert found.ignored == ()
+
+
+@pytest.mark.parametrize(("version", "mode"), [("3.4", "periodic"), ("3.5", "periodic"), ("3.6", None)])
+def test_defaults_that_only_flags_have_are_written_down(version: str, mode: str | None) -> None:
+    """A retention without a mode ends a member; 3.4 without a word has no gateway. 3.6 knows its defaults."""
+    lines = {line.key: line.value for line in config_lines({"auto-compaction-retention": "1h"}, Version.parse(version))}
+    assert lines.get("auto-compaction-mode") == mode
+    assert lines.get("enable-grpc-gateway") == (True if mode else None)
+    asked = config_lines({"auto-compaction-mode": "revision"}, Version.parse(version))
+    assert [line.value for line in asked if line.key == "auto-compaction-mode"] == ["revision"]
