@@ -51,7 +51,7 @@ class FakeSession:
         self._answers: list[tuple[tuple[str, ...], Result | Answer]] = []
 
     def answer(self, *words: str, result: Result | Answer) -> None:
-        """Commands that hold these words, in this order, end so; what is written down later comes first."""
+        """Commands whose arguments hold these texts, in this order, end so; what is written down later comes first."""
         self._answers.insert(0, (words, result))
 
     @property
@@ -75,7 +75,7 @@ class FakeSession:
     def _result(self, command: Command) -> Result:
         for words, answer in self._answers:
             left = iter(map(str, command.argv))
-            if all(word in left for word in words):
+            if all(any(word in argument for argument in left) for word in words):
                 return answer if isinstance(answer, Result) else answer(command)
         raise AssertionError(f"nobody said what `{command}` answers")
 
