@@ -34,6 +34,12 @@ class Caller:
         self.draw = random.Random(f"{cluster.seed}/{name}")
         self.calls = calls
         self.at: SimMember | None = None
+        self._asked: SimUnary | None = None
+
+    def hang_up(self) -> None:
+        """Wait no longer for an answer."""
+        if self._asked is not None and not self._asked.answered.done():
+            self._asked.give_up()
 
     def _delay_s(self) -> float:
         """Clients are near: so real time tells more about the order of their calls."""
@@ -54,7 +60,7 @@ class Caller:
         loop = self.cluster.loop
         call = Call(self.name, kind, request, loop.time(), member.name, member.lives, serializable)
         self.calls.append(call)
-        unary = SimUnary(loop, self._delay_s)
+        self._asked = unary = SimUnary(loop, self._delay_s)
         timer = loop.call_later(timeout_s, unary.give_up)
         await asyncio.sleep(self._delay_s())
         if not unary.answered.done():
@@ -134,9 +140,9 @@ class KeyClient(Caller):
         return b"k%d" % self.draw.randrange(self.cluster.options.keys)
 
     def _value(self) -> bytes:
-        """Nobody else ever writes it."""
+        """Nobody else ever writes it. A quota is for long ones."""
         self._number += 1
-        return f"{self.name}-{self._number}".encode()
+        return f"{self.name}-{self._number}".encode().ljust(400 if self.cluster.options.quota_bytes else 0, b".")
 
     def _draw_request(self) -> tuple[str, bytes, bool]:
         if self.draw.random() < self._reads:
@@ -353,7 +359,8 @@ class LeaseClient(Caller):
         if answer is None:
             return
         found = pb.LeaseTimeToLiveResponse.FromString(answer)
-        if found.TTL < 0:
+        if not found.grantedTTL:
+            # A TTL below zero alone says that it has ended and is not yet revoked.
             self._not_found(lease)
             return
         if lease in truth.expired and truth.expired[lease] < asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from tests.model.api_model import covers
 from tests.model.broken import Broken
 from tests.model.history import Call
 from tests.sim.clients import KeyClient, WatchClient
-from tests.sim.cluster import SimCluster
+from tests.sim.cluster import TICK_S, SimCluster
 from tests.sim.hands import Hands
 from tests.sim.member import SimMember
 from tests.sim.operations import make_room
@@ -19,6 +20,7 @@ from tests.sim.operations import make_room
 AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""
 
+ALARM_TICKS_MAX = 5
 CATCH_UP_TICKS_MAX = 150
 LEASES_TICKS_MAX = 150
 _TRIES = 5
@@ -93,9 +95,18 @@ class Ending:
             call = await self._client.put(b"k-last", 3.0)
             if call is not None and call.answered:
                 return True
-            if self._cluster.truth.model.no_space and self._cluster.options.quota_bytes:
-                await make_room(self._hands, self._cluster)
+            if call is not None and "space exceeded" in call.error and self._cluster.options.quota_bytes:
+                await self._make_room()
         return False
+
+    async def _make_room(self) -> None:
+        """Once the alarm is there: a member that has not heard that it was disarmed raises none."""
+        cluster = self._cluster
+        for _ in range(ALARM_TICKS_MAX):
+            if cluster.truth.model.no_space:
+                break
+            await asyncio.sleep(TICK_S)
+        await make_room(self._hands, cluster)
 
     async def leases_end(self) -> None:
         """Nobody renews any more: every lease ends."""

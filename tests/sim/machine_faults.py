@@ -9,7 +9,7 @@ from tests.sim import operations
 from tests.sim.damage import damage_tail
 from tests.sim.hands import Hands
 from tests.sim.member import SimMember
-from tests.sim.plan import Fault
+from tests.sim.plan import LOSSES, Fault
 
 
 async def _crash(hands: Hands, fault: Fault, draw: random.Random) -> bool:
@@ -37,7 +37,8 @@ async def _crash_in_write(hands: Hands, fault: Fault, draw: random.Random) -> bo
     if hands.cluster.healed:
         return True
     if draw.random() < 0.3:
-        # Again, in the middle of the start.
+        # Again, in the middle of the start: with what was left unsynced at stake.
+        member.lose = draw.choice(LOSSES)
         member.disk.dies_in = draw.randint(1, 40)
         hands.restart(member)
         await hands.sleep(0.5)

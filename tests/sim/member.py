@@ -117,6 +117,8 @@ class SimMember:
         self.corrupted = False
         self.force_new_cluster = False
         self.lives = 0
+        self.booted = False
+        """Whether it ever had data to start from."""
         self.confirmed = Memory()
         self.lose = "nothing"
         self._methods: Methods
@@ -152,6 +154,7 @@ class SimMember:
         self._directory = directory
         config = self.cluster.config_of(self)
         found = _run_now(boot(config, directory))
+        self.booted = True
         self.id = found.member_id
         self.confirmed.compare(self.name, found)
         server = Server(config, directory, found, SimClock(self, life))
@@ -167,6 +170,10 @@ class SimMember:
             return  # the power failed in the middle: _power_failed clears up
         self.cluster.trace(self.name, f"refuses to start: {error}")
         self._close()
+        if not self.booted and self.number >= self.cluster.options.members:
+            # It joins with a list of members that some do not have yet: an operator tries again.
+            self.state = "down"
+            return
         if not self.corrupted:
             if self.server_removed:
                 self.state = "removed"

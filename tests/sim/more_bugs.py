@@ -13,6 +13,7 @@ from etcdops.node.api.lease import LeaseService
 from etcdops.node.apply.alarms import Alarms
 from etcdops.node.apply.applier import Applier
 from etcdops.node.apply.outcome import Outcome
+from etcdops.node.apply.quota import KEY_OVERHEAD_BYTES
 from etcdops.node.apply.ranges import range_outcome
 from etcdops.node.lease.lessor import Lessor
 from etcdops.node.peer import snapshot_file
@@ -251,7 +252,7 @@ def _quota_decides_apply() -> list[Change]:
     put = Applier._put
 
     def choosy(applier: Applier, request: bytes) -> Outcome:
-        if applier.quota.limit_bytes < applier._state.size_bytes:
+        if not applier.quota.available(len(request) + KEY_OVERHEAD_BYTES):
             applier.over_quota()
             return Outcome(error=NO_SPACE)
         return put(applier, request)

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from tests.sim.trace import Trace
 
 
+IMAGE_S_MAX = 2.0
+"""How long an image is on its way at most."""
+
+
 @dataclass
 class Conditions:
     """How the network is now. Seconds and probabilities."""
@@ -112,7 +116,7 @@ class SimNetwork:
             copies = 2
             self.counts["doubled"] += 1
         for _ in range(copies):
-            delay = self.delay_s() * (20 if database is not None else 1)
+            delay = min(self.delay_s() * 20, IMAGE_S_MAX) if database is not None else self.delay_s()
             self.loop.after(delay, self._arrive, sender, message, data, database)
 
     def _arrive(self, sender: SimTransport, message: Message, data: bytes, database: Path | None) -> None:

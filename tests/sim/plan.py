@@ -95,8 +95,8 @@ class Fault:
 LOSSES = ("nothing", "all", "tail", "some")
 
 _WEIGHTS: dict[str, int] = {
-    "crash": 10,
-    "crash-in-write": 10,
+    "crash": 14,
+    "crash-in-write": 18,
     "crash-all": 3,
     "pause": 4,
     "isolate": 6,
@@ -163,7 +163,7 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
         message_bytes_max=1 if storm else draw.choice((1, 200, 1 << 20)),
         inflight_max=draw.choice((1, 4, 512)),
         healthy_s=draw.choice((0.2, 1.0, 5.0)),
-        quota_bytes=draw.choice((0,) * 8 + (46_000, 54_000)),
+        quota_bytes=draw.choice((0,) * 8 + (58_000, 66_000)),
         auto_compaction=draw.choice((("", ""),) * 6 + (("periodic", "1s"), ("revision", "10"))),
         checkpoint_leases_s=draw.choice((1.0, 300.0)),
         commit_every_s=draw.choice((0.02, 0.1, 0.1, 2.0)),
@@ -175,7 +175,7 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
 
 
 def _draw_faults(draw: random.Random, options: Options, kinds: Sequence[str]) -> list[Fault]:
-    count = draw.choice((0, 1, 2, 3, 4, 6, 8, 12))
+    count = draw.choice((1, 2, 3, 4, 5, 6, 8, 12))
     # Swarm: each run knows some kinds only, so that the rare ones also meet each other often.
     kinds = [kind for kind in kinds if draw.random() < 0.5] or kinds
     if options.members == 1:

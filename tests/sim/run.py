@@ -129,11 +129,11 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     watchers = [WatchClient(cluster, number) for number in range(options.watchers)]
     faults = Faults(cluster, plan)
     until = options.active_s
-    workers = [
-        *(KeyClient(cluster, number, calls).run(until) for number in range(options.clients)),
-        *(LeaseClient(cluster, number, calls).run(until) for number in range(options.leasers)),
+    clients: list[KeyClient | LeaseClient] = [
+        *(KeyClient(cluster, number, calls) for number in range(options.clients)),
+        *(LeaseClient(cluster, number, calls) for number in range(options.leasers)),
     ]
-    tasks = [cluster.spawn(work) for work in workers]
+    tasks = [cluster.spawn(client.run(until)) for client in clients]
     watching = [cluster.spawn(watcher.run(float("inf"))) for watcher in watchers]
     await faults.run()
     await asyncio.sleep(max(0.0, until - loop.time()))
@@ -145,6 +145,8 @@ async def _play(cluster: SimCluster, plan: list[Fault]) -> None:
     ending = Ending(cluster, calls)
     await ending.agree()
     await ending.majority_goes_on()
+    for client in clients:
+        client.hang_up()
     await asyncio.wait(tasks)
     await ending.leases_end()
     await ending.catch_up()
