@@ -217,10 +217,11 @@ def test_fragments(server: Server, prefix: bytes) -> None:
         keys = [event.kv.key[-1:] for message in messages for event in message.events]
         server.check("W30", keys, [b"0", b"1", b"2", b"3"])
         flags = [message.fragment for message in messages]
+        # History may come in more than one message, and each of them in parts.
         if fragment:
-            server.check("W30", (len(flags) > 1, flags[:-1], flags[-1]), (True, [True] * (len(flags) - 1), False))
+            server.check("W30", (True in flags, flags[-1]), (True, False))
         else:
-            server.check("W31", flags, [False])
+            server.check("W31", set(flags), {False})
     server.client.delete(delete(prefix, end_of(prefix)))
 
 

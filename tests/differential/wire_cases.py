@@ -64,10 +64,10 @@ def frames(build: Callable[[Wire], bytes]) -> Case:
 
 
 def _runs_out(wire: Wire) -> list[str]:
-    """A watch that the client wants for three tenths of a second."""
+    """A watch that the client wants for three tenths of a second. Which code the words have is a race in 3.4."""
     stream_id, sent = wire.http2.headers(head({"grpc-timeout": "300m"}, WATCH))
     wire.send(sent + wire.http2.data(stream_id, message(b"\x0a\x03\x0a\x01a")))
-    return shown(wire.answer(stream_id))
+    return [line for line in shown(wire.answer(stream_id)) if not line.startswith("grpc-status")]
 
 
 def _open_stream(wire: Wire) -> tuple[int, bytes]:
@@ -119,10 +119,10 @@ STREAMS: dict[str, Case] = {
     "Health: watched": payload(b"", "/grpc.health.v1.Health/Watch"),
     "Health: another service, watched": payload(b"\x0a\x01a", "/grpc.health.v1.Health/Watch"),
     "Health: listed": payload(b"", "/grpc.health.v1.Health/List"),
-    "Election: no leader": payload(b"", "/v3electionpb.Election/Leader"),
+    "Election: no leader": payload(b"\x0a\x06nobody", "/v3electionpb.Election/Leader"),
     "Election: resigns without a key": payload(b"", "/v3electionpb.Election/Resign"),
     "Election: proclaims without a key": payload(b"", "/v3electionpb.Election/Proclaim"),
-    "Election: observes nobody": payload(b"", "/v3electionpb.Election/Observe"),
+    "Election: observes nobody": payload(b"\x0a\x06nobody", "/v3electionpb.Election/Observe"),
     "Lock: no such lease": payload(b"\x10\x07", "/v3lockpb.Lock/Lock"),
     "Lock: unlocks nothing": payload(b"", "/v3lockpb.Lock/Unlock"),
 }
