@@ -33,6 +33,7 @@ _CHANNELS_MAX = 10
 """Commands that run at once on one host; more wait. OpenSSH's default for `MaxSessions`: it refuses those above."""
 _REFUSED_RETRY_S = 0.1
 _REFUSED_TIMEOUT_S = 20.0
+_NO_REASON_KEPT = "Unable to open channel."
 _CONNECT_FAILED = 2
 """RFC 4254, 5.1. What sshd says above `MaxSessions`, which may be lower, and until it has seen the end of others."""
 
@@ -100,12 +101,16 @@ class SSHSession(ShellSession):
         while True:
             try:
                 return await loop.run_in_executor(self._threads, self._open_channel, line)
-            except paramiko.ChannelException as error:
-                if error.code != _CONNECT_FAILED or loop.time() >= deadline:
-                    raise broken(self.host, error) from error
             except (paramiko.SSHException, OSError, EOFError) as error:
-                raise broken(self.host, error) from error
+                if not self._refused(error) or loop.time() >= deadline:
+                    raise broken(self.host, error) from error
             await asyncio.sleep(_REFUSED_RETRY_S)
+
+    def _refused(self, error: Exception) -> bool:
+        """Whether it is only that too many commands run at once. Of two refusals at once paramiko keeps one reason."""
+        if isinstance(error, paramiko.ChannelException):
+            return error.code == _CONNECT_FAILED
+        return str(error) == _NO_REASON_KEPT and self.alive
 
     def _open_channel(self, line: str) -> paramiko.Channel:
         channel = self._transports[0].open_session(timeout=_OPEN_TIMEOUT_S)

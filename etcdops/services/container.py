@@ -38,6 +38,7 @@ from etcdops.services.waiting import failed, wait_started, wait_stopped
 
 _CREATE_TIMEOUT_S = 600.0
 """An image may have to be fetched first."""
+_RESTARTED_WITHIN_S = 1.0
 _ABSENT = re.compile(r"no such (object|container)|no container with name", re.IGNORECASE)
 _ENV = ("--env", "-e")
 _PODMAN_UNIT = "podman-restart.service"
@@ -109,14 +110,31 @@ class ContainerService:
         await wait_started(self, timeout_s=timeout_s, hint=_hint)
 
     async def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        while (found := await self._inspect()) is not None:
+            left_s = max(deadline - clock(), 1)
+            # Told also when it does not run now: it may be about to be started again.
+            if found.was_started:
+                # The engine kills it after this long.
+                await self._run("stop", f"--time={max(int(left_s) - 3, 1)}", self._name, timeout_s=left_s + 5)
+            await wait_stopped(self, timeout_s=left_s)
+            if not await self._started_again():
+                return
+            if clock() >= deadline:
+                raise ServiceFailed(
+                    self.host, self._name, "is started again and again", reason=f"by {self._engine}",
+                    hint=f"see its restart policy: {self._engine} container inspect {self._name}",
+                )  # fmt: skip
+
+    async def _started_again(self) -> bool:
+        """Whether a start that was under way, because it failed before, came after the stop."""
         found = await self._inspect()
-        if found is None:
-            return
-        if found.pid is not None or found.word == "restarting":
-            # The engine kills it after this long; what it was killed by is no failure then.
-            patience = max(int(timeout_s) - 3, 1)
-            await self._run("stop", f"--time={patience}", self._name, timeout_s=timeout_s + 5)
-        await wait_stopped(self, timeout_s=timeout_s)
+        if found is None or found.state is not State.FAILED or found.restart_policy == "no":
+            return found is not None and found.pid is not None
+        await asyncio.sleep(_RESTARTED_WITHIN_S)
+        after = await self._inspect()
+        return after is not None and (after.pid is not None or after.since != found.since)
 
     async def restart(self, *, timeout_s: float = START_TIMEOUT_S + STOP_TIMEOUT_S) -> None:
         clock = asyncio.get_running_loop().time
