@@ -19,7 +19,6 @@ from etcdops.errors import ExitCode
 if TYPE_CHECKING:
     from etcdops.client.settings import ConnectionSettings
     from etcdops.playbooks.engine import StopRequest
-    from etcdops.playbooks.journal import Journal
     from etcdops.playbooks.run_event import Listener, RunEvent
 
 T = TypeVar("T")
@@ -107,19 +106,3 @@ class TypedAccess:
         self.invocation.connection.pop("local", None)
         typed = self.invocation.connection_settings()
         return dataclasses.replace(typed, endpoints=tuple(endpoints), source=f"cluster {cluster}")
-
-
-def go_on_detached(journal: Journal, cluster: str, more: Sequence[str] = ()) -> int:
-    """Have a process of its own go on with a run; it outlives this terminal. Returns its number.
-
-    What it says goes to a file beside the journal. Raises: OSError - it cannot be started.
-    """
-    import subprocess  # late: --help must not pay for it
-
-    log = journal.path.with_suffix(".log")
-    line = [sys.executable, "-m", "etcdops", "runs", "resume", str(journal.path), "--confirm", cluster, *more]
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            line, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    return child.pid

@@ -13,7 +13,7 @@ from etcdops.cli.options import connection_options, current, general_options
 from etcdops.client.settings import ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
 
-SCREENS = ("dashboard", "members", "keys")
+SCREENS = ("dashboard", "members", "keys", "runs")
 """A copy of `tui.app.SCREENS`, pinned by a test: --help must not import Textual."""
 
 INTERVAL_MIN_S = 0.2

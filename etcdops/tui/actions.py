@@ -49,6 +49,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("screen('members')", ("3", "f3"), "3", "Members", "Every member in detail", "app"),
     Action("screen('keys')", ("4", "f4"), "4", "Keys", "Browse, read and edit keys", "app"),
+    Action("screen('runs')", ("8", "f8"), "8", "Runs", "Procedures at work, cut off and past", "app"),
     Action("last_screen", ("minus",), "-", "last screen", "Back to the screen before this one", "app"),
     Action(
         "palette", ("ctrl+p",), "^P", "palette", "Find and run any command by name", "app", footer=80, palette=False
@@ -153,6 +154,14 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "back", ("escape",), "Esc", "back", "Drop jump and prefix, or go back to the last screen", "keys", palette=False
     ),
+    # Runs
+    Action("stop", ("x",), "x", "stop safely", "Stop the run after the step it is at", "runs", writes=True, footer=10),
+    Action(
+        "resume", ("u",), "u", "resume", "Go on with the run, in a process of its own", "runs", writes=True, footer=20
+    ),
+    Action("detach", ("d",), "d", "detach", "Leave the run to its own process", "runs", footer=30),
+    Action("copy", ("y",), "y", "copy", "Copy the run's ID to the clipboard", "runs"),
+    Action("back", ("escape",), "Esc", "back", "To the list, or back to the last screen", "runs", palette=False),
     # Dialogs
     Action("cancel", ("escape",), "Esc", "cancel", "Leave without doing anything", "dialog", palette=False),
     Action("cancel", ("q", *_QUESTION), "q", "close", "Close what is read", "reading", palette=False),

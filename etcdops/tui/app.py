@@ -27,6 +27,7 @@ from etcdops.tui.screens.dialogs import Confirm, Palette, Prompt, Reading, help_
 from etcdops.tui.screens.keys import KeysScreen
 from etcdops.tui.screens.member_list import MemberList
 from etcdops.tui.screens.members import MembersScreen
+from etcdops.tui.screens.runs import RunsScreen
 from etcdops.tui.theme import OWN_THEMES
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from etcdops.tui.actions import Action
 
 SCREENS: dict[str, type[ConsoleScreen]] = {
-    screen.NAME: screen for screen in (DashboardScreen, MembersScreen, KeysScreen)
+    screen.NAME: screen for screen in (DashboardScreen, MembersScreen, KeysScreen, RunsScreen)
 }
 """By the name `--screen` takes. A screen appears in footer, palette and help once it has an action in `actions.py`."""
 
