@@ -14,13 +14,14 @@ from etcdops.cli import diagnostics
 from etcdops.cli.lazy import Entry, LazyGroup
 from etcdops.cli.options import connection_options, general_options
 
-_SEE, _SAVE, _RUN = "See", "Save and bring back", "Run members"
+_SEE, _SAVE, _HOSTS, _RUN = "See", "Save and bring back", "Clusters on hosts", "Run members"
 ENTRIES = (
     Entry("status", "Who answers, quorum, leader, lag, sizes, alarms; what to do next.", "etcdops.cli.status", _SEE),
     Entry("tui", "The dashboard: members, keys, events, as they happen.", "etcdops.cli.tui", _SEE),
     Entry("snapshot", "Save, check and restore snapshots of the whole store.", "etcdops.cli.snapshot", _SAVE),
     Entry("recover", "Bring back a cluster that lost its quorum.", "etcdops.cli.recover", _SAVE),
     Entry("runs", "Procedures at work, cut off, past; go on, stop.", "etcdops.cli.runs", _SAVE),
+    Entry("inventory", "Which clusters and hosts there are: check, show.", "etcdops.cli.inventory", _HOSTS),
     Entry("demo", "A cluster dies and comes back, before your eyes.", "etcdops.cli.demo", _RUN),
     Entry("local", "Show, start, stop what demo or recover left here.", "etcdops.cli.local", _RUN),
     Entry("node", "The bundled member: etcd's flags, API and logs.", "etcdops.cli.node", _RUN),

@@ -1,0 +1,187 @@
+"""`etcdops inventory check|show`: what is written down about clusters and hosts, whether it holds, what it means."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.options import Invocation, current, general_options
+from etcdops.cli.output import Json, render_json, write
+from etcdops.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from etcdops.inventory.model import Host, Inventory
+    from etcdops.inventory.reach import Reached, Ways
+    from etcdops.remote.pool import Outcome
+
+CHECK_SCHEMA = "etcdops.inventory-check/1"
+SHOW_SCHEMA = "etcdops.inventory/1"
+
+_inventory = click.option(
+    "-i",
+    "--inventory",
+    "given",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="File or directory; may be repeated. Without it: $ETCDOPS_INVENTORY, ./etcdops.yaml,"
+    " ~/.config/etcdops/inventory/.",
+)
+
+
+@click.group(
+    "inventory",
+    cls=OpsGroup,
+    examples=[
+        ("is what I wrote right?", "etcdops inventory check"),
+        ("and do the hosts let us in?", "etcdops inventory check --connect"),
+        ("what does it mean, with all defaults?", "etcdops inventory show"),
+    ],
+)
+def command() -> None:
+    """Clusters, members and hosts as they are written down in YAML."""
+
+
+@command.command(
+    "check",
+    cls=OpsCommand,
+    examples=[
+        ("every fault by file, line, key and fix", "etcdops inventory check -i prod.yaml"),
+        ("from a script, on hosts that are new", "etcdops inventory check --connect --accept-new -w json"),
+    ],
+)
+@_inventory
+@click.option("--connect", is_flag=True, help="Log in to every host: may we become root, is what is needed there?")
+@click.option("--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones.")
+@general_options
+def check(given: tuple[Path, ...], connect: bool, accept_new: bool) -> int:
+    """Find all faults at once. With --connect, try the hosts too; nothing is changed on them.
+
+    Exit code 0: no faults, and all hosts can be worked with. 2: faults. 3: no host answers. 4: none lets us in. 5:
+    some hosts cannot be worked with.
+    """
+    if accept_new and not connect:
+        raise UsageError("--accept-new is about host keys", hint="give it with --connect")
+    from etcdops.inventory.load import InventoryError, load_inventory
+    from etcdops.inventory.source import dotted
+
+    invocation = current()
+    paths = _paths(given)
+    try:
+        inventory = load_inventory(paths)
+    except InventoryError as error:
+        if invocation.format != "json":
+            raise
+        faults: list[Json] = [
+            {"file": str(f.path), "line": f.line, "key": dotted(f.location), "message": f.message, "fix": f.fix}
+            for f in error.faults
+        ]
+        write(render_json(CHECK_SCHEMA, {"faults": faults, "hosts": []}))
+        return int(error.exit_code)
+    return _connect(invocation, inventory, paths, accept_new) if connect else _say(invocation, inventory, paths)
+
+
+def _say(invocation: Invocation, inventory: Inventory, paths: tuple[Path, ...]) -> int:
+    from etcdops.cli.inventory_view import summary
+
+    if invocation.format == "json":
+        write(render_json(CHECK_SCHEMA, {"faults": [], "hosts": []}))
+    else:
+        write(f"{_named(paths)}: {summary(inventory)}; no faults")
+    return int(ExitCode.OK)
+
+
+def _connect(invocation: Invocation, inventory: Inventory, paths: tuple[Path, ...], accept_new: bool) -> int:
+    from etcdops.cli.inventory_view import outcome_json, render_outcomes, summary
+    from etcdops.inventory.reach import ways_in
+
+    # before anything runs: a person who is asked for a password may answer with Ctrl-C
+    ways = ways_in(inventory)
+    with invocation.waiting(f"logging in to {len(inventory.hosts)} hosts ..."):
+        outcomes = invocation.run(_reach(inventory, ways, accept_new))
+    if invocation.format == "json":
+        hosts: list[Json] = [outcome_json(outcome) for outcome in outcomes]
+        write(render_json(CHECK_SCHEMA, {"faults": [], "hosts": hosts}))
+    else:
+        write(f"{_named(paths)}: {summary(inventory)}; no faults")
+        write(render_outcomes(outcomes, invocation.look, width=_width()))
+    return int(_exit_code(outcomes))
+
+
+async def _reach(inventory: Inventory, ways: Ways, accept_new: bool) -> list[Outcome[Host, Reached]]:
+    from etcdops.cli.host_key_question import HostKeyQuestion, host_key_policy
+    from etcdops.inventory.reach import reach_all
+    from etcdops.remote.ssh import Connector
+    from etcdops.remote.ssh_config import SSHConfig
+
+    question = HostKeyQuestion()
+    connector = Connector(host_key_policy(question, accept_new=accept_new), SSHConfig())
+    try:
+        return await reach_all(inventory, ways, connector)
+    finally:
+        question.withdraw()
+        connector.close()
+
+
+def _exit_code(outcomes: list[Outcome[Host, Reached]]) -> ExitCode:
+    """OK when all is well; what all failed of, when they failed alike; else UNHEALTHY."""
+    ended = {
+        outcome.error.exit_code
+        if outcome.error is not None
+        else ExitCode.OK
+        if outcome.value is not None and outcome.value.usable
+        else ExitCode.UNHEALTHY
+        for outcome in outcomes
+    }
+    return ended.pop() if len(ended) == 1 else ExitCode.UNHEALTHY if ended else ExitCode.OK
+
+
+@command.command(
+    "show",
+    cls=OpsCommand,
+    examples=[
+        ("hosts and members at a glance", "etcdops inventory show"),
+        ("an inventory with nothing left to defaults", "etcdops inventory show --yaml > full.yaml"),
+    ],
+)
+@_inventory
+@click.option("--yaml", "as_yaml", is_flag=True, help="As an inventory that leaves nothing to defaults.")
+@general_options
+def show(given: tuple[Path, ...], as_yaml: bool) -> None:
+    """Everything with its defaults filled in. Secrets are shown as the sources they come from, and not read."""
+    from etcdops.inventory.load import load_inventory
+
+    invocation = current()
+    inventory = load_inventory(_paths(given))
+    if as_yaml:
+        from etcdops.cli.inventory_view import render_yaml
+
+        write(render_yaml(inventory))
+    elif invocation.format == "json":
+        from etcdops.inventory.filled import filled
+
+        write(render_json(SHOW_SCHEMA, filled(inventory)))
+    else:
+        from etcdops.cli.inventory_view import render_inventory
+
+        write(render_inventory(inventory, invocation.look, width=_width()))
+
+
+def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
+    from etcdops.inventory.find import inventory_paths
+
+    return inventory_paths(given, os.environ)
+
+
+def _named(paths: tuple[Path, ...]) -> str:
+    return ", ".join(map(str, paths))
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000

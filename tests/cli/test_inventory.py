@@ -1,0 +1,84 @@
+"""`etcdops inventory`: faults with their places, and everything filled in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cli.conftest import RunCli
+
+SMALL = """\
+hosts:
+  etcd-1: {address: 10.0.0.11, ssh: {user: ops, become: {password: {env: SUDO_OF_ETCD}}}, tags: {rack: a}}
+  etcd-2: {address: 10.0.0.12, ssh: {jump: etcd-1}}
+clusters:
+  prod:
+    settings: {pre-vote: true}
+    members: [{host: etcd-1}, {host: etcd-2, data_dir: /data}]
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+def test_check_counts_what_is_there(cli: RunCli, small: Path) -> None:
+    """One line, exit code 0; the path may come from the environment."""
+    ran = cli("inventory", "check", "-i", str(small))
+    assert (ran.code, ran.out) == (0, f"{small}: 2 hosts, 1 cluster, 2 members; no faults\n")
+    assert cli("inventory", "check", ETCDOPS_INVENTORY=str(small)).out == ran.out
+
+
+def test_check_names_all_faults(cli: RunCli, tmp_path: Path) -> None:
+    """On stderr for people, on stdout for scripts; exit code 2 for both."""
+    path = tmp_path / "bad.yaml"
+    path.write_text("hosts:\n  a: {adress: x}\nclusters:\n  c:\n    members: [{host: b}, {}]\n")
+    ran = cli("inventory", "check", "-i", str(path))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{path}:2: hosts.a.adress: there is no such setting (fix: did you mean address?)" in ran.err
+    told = cli("inventory", "check", "-i", str(path), "-w", "json")
+    assert told.code == 2
+    faults = json.loads(told.out)["faults"]
+    assert [(one["line"], one["key"]) for one in faults] == [(2, "hosts.a.adress"), (5, "clusters.c.members[1].host")]
+    assert faults[0]["fix"] == "did you mean address?"
+
+
+def test_accept_new_alone_is_a_mistake(cli: RunCli, small: Path) -> None:
+    """It would do nothing."""
+    ran = cli("inventory", "check", "-i", str(small), "--accept-new")
+    assert ran.code == 2
+    assert "give it with --connect" in ran.err
+
+
+def test_show_fills_everything_in(cli: RunCli, small: Path) -> None:
+    """As tables; the password is where it comes from, and it is not fetched: the variable is not even set."""
+    ran = cli("inventory", "show", "-i", str(small))
+    assert ran.code == 0, ran.err
+    assert ran.out == (
+        "HOST    ADDRESS    LOGIN                  ROOT                                  JUMP    TAGS\n"
+        "etcd-1  10.0.0.11  ops                    sudo, password from env SUDO_OF_ETCD  -       rack=a\n"
+        "etcd-2  10.0.0.12  as ~/.ssh/config says  sudo                                  etcd-1  -\n"
+        "\n"
+        "prod: etcd 3.5, systemd etcd, no TLS, user etcd, token prod, protection normal\n"
+        "settings of etcd-1: pre-vote=true\n"
+        "settings of etcd-2: pre-vote=true\n"
+        "MEMBER  HOST    CLIENT URLS            PEER URLS              DATA\n"
+        "etcd-1  etcd-1  http://10.0.0.11:2379  http://10.0.0.11:2380  /var/lib/etcd\n"
+        "etcd-2  etcd-2  http://10.0.0.12:2379  http://10.0.0.12:2380  /data\n"
+    )
+
+
+def test_show_for_scripts_and_as_an_inventory(cli: RunCli, small: Path, tmp_path: Path) -> None:
+    """JSON and YAML say the same; the YAML passes `check`."""
+    data = json.loads(cli("inventory", "show", "-i", str(small), "-w", "json").out)
+    assert data.pop("schema") == "etcdops.inventory/1"
+    text = cli("inventory", "show", "-i", str(small), "--yaml").out
+    assert yaml.safe_load(text) == data
+    (tmp_path / "full.yaml").write_text(text)
+    assert cli("inventory", "check", "-i", str(tmp_path / "full.yaml")).code == 0
