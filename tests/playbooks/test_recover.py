@@ -30,10 +30,12 @@ from etcdops.playbooks.recover import procedure
 from etcdops.playbooks.recover.procedure import Outcome, RecoverRequest, carry_out, prepare
 from etcdops.playbooks.recover.steps import build_steps
 from etcdops.playbooks.run_event import RunEvent
+from etcdops.playbooks.runs import list_runs
 from etcdops.playbooks.step import Step
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.secret import Secret
 from tests.playbooks.clusters import KEYS, LATER_WRITES, BrokenCluster, break_cluster
+from tests.support.real_etcd import poll_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(240)]
 
@@ -185,6 +187,32 @@ def test_a_recovery_killed_again_and_again_ends_the_same(broken: BrokenCluster) 
             pytest.fail("it never came to an end")
         assert_recovered(broken)
     finally:
+        LocalCluster(load_cluster(broken.spec.directory)).kill()
+
+
+@only_etcd_35
+def test_a_killed_recovery_goes_on_by_its_id(broken: BrokenCluster) -> None:
+    """Goal: `runs resume` needs nothing but the journal; the same plan, the same end, and then nothing more to do."""
+    etcdops = [sys.executable, "-m", "etcdops"]
+    recovery = [*etcdops, "recover", "--from-snapshot", str(broken.snapshot), "--local", str(broken.spec.directory)]
+    child = subprocess.Popen([*recovery, "--confirm", "lab"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        poll_until(lambda: any("aside:m1" in one.state.results for one in list_runs(SystemClock())[0]), 60)
+        child.kill()
+        child.wait()
+        ((known,), _) = list_runs(SystemClock())
+        assert known.state.status == "interrupted"
+        assert known.journal.path.parent == broken.spec.runs
+        resume = [*etcdops, "runs", "resume", known.run, "--confirm", "lab", "--events", "json"]
+        done = subprocess.run(resume, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr
+        assert '"event": "finished"' in done.stdout.splitlines()[-1]
+        assert_recovered(broken)
+        again = subprocess.run(resume, capture_output=True, text=True, timeout=60, check=False)
+        assert (again.returncode, "came to its end: finished" in again.stderr) == (2, True)
+    finally:
+        child.kill()
+        child.wait()
         LocalCluster(load_cluster(broken.spec.directory)).kill()
 
 
