@@ -25,7 +25,7 @@ from tests.hosts.hosts import Hosts
 from tests.hosts.packages import load_etcd_image
 from tests.rendering.golden import GOLDEN
 from tests.support.certificates import Authority
-from tests.support.real_etcd import find_etcd, poll_until
+from tests.support.real_etcd import CACHE, find_etcd, poll_until
 
 _SUPERVISORD = """
 import glob, json, sys
@@ -51,6 +51,13 @@ def install_programs(host: test_host.Host, minor: str = "3.5") -> None:
         if program is not None and not host.path(f"/usr/local/bin/{program.name}").exists():
             shutil.copy(program, host.path("/usr/local/bin"))
     host.run(["sh", "-c", "id etcd >/dev/null 2>&1 || useradd --system --user-group --no-create-home etcd"])
+
+
+@pytest.fixture
+def clean_host(hosts: Hosts) -> test_host.Host:
+    """A host where nothing has its ports yet."""
+    install_programs(hosts["h1"])
+    return hosts["h1"]
 
 
 @pytest.fixture
@@ -147,13 +154,14 @@ def test_scripts_are_scripts_of_a_plain_shell(host: test_host.Host) -> None:
 
 
 def test_prometheus_checks_its_files() -> None:
-    """By promtool, where there is one: it is in Debian's package prometheus."""
-    if shutil.which("promtool") is None:
-        pytest.skip("needs promtool: apt-get install prometheus")
+    """By promtool, where there is one."""
+    promtool = shutil.which("promtool") or shutil.which("promtool", path=str(CACHE.parent / "prometheus"))
+    if promtool is None:
+        pytest.skip("needs promtool: .ci/fetch-promtool")
     for case in ("prometheus_tls", "prometheus_metrics"):
         for what, folder in ((["rules"], "rules.d"), (["config", "--syntax-only"], "scrape.d")):
             path = GOLDEN / case / "etc/prometheus" / folder / "etcd-prod.yml"
-            done = subprocess.run(["promtool", "check", *what, path], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([promtool, "check", *what, path], capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -303,9 +311,9 @@ CONTAINER = "etcd-contained"
 
 
 @pytest.mark.timeout(240)
-def test_podman_runs_what_is_rendered_for_it(host: test_host.Host) -> None:
+def test_podman_runs_what_is_rendered_for_it(clean_host: test_host.Host) -> None:
     """Without root's powers, on directories of the host."""
-    found = find_etcd("3.5")
+    host, found = clean_host, find_etcd("3.5")
     assert found is not None
     image = load_etcd_image(host, found)
     inventory, cluster = one_member(host, Manager.PODMAN, image)
@@ -324,8 +332,9 @@ def test_podman_runs_what_is_rendered_for_it(host: test_host.Host) -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("manager", [Manager.PROCESS, Manager.SUPERVISE, Manager.SUPERVISORD])
-def test_other_managers_run_what_is_rendered_for_them(host: test_host.Host, manager: Manager) -> None:
+def test_other_managers_run_what_is_rendered_for_them(clean_host: test_host.Host, manager: Manager) -> None:
     """The runner's script, daemontools and supervisord, each with the program itself."""
+    host = clean_host
     inventory, cluster = one_member(host, manager)
     config = member_config(inventory, cluster, cluster.members[0])
     host.run(["install", "-d", "-m", "0700", "-o", "etcd", "-g", "etcd", config.data_dir])
