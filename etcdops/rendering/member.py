@@ -51,6 +51,7 @@ RESERVED: Mapping[str, str] = {
     ),
     "force-new-cluster": "at every restart it would throw the other members out again",
     "config-file": "etcd ignores every other setting beside it",
+    "discovery-password": "it is a secret, and everybody on the host can read what is rendered",
 }
 """Flags that no `settings` may hold, and why."""
 

@@ -62,8 +62,10 @@ def test_members_that_discover_each_other_have_no_initial_cluster() -> None:
     assert not [name for name in flags if name.startswith("initial-cluster")]
 
 
-@pytest.mark.parametrize("name", ["force-new-cluster", "initial-cluster", "cert-file", "config-file", "data-dir"])
+@pytest.mark.parametrize(
+    "name", ["force-new-cluster", "initial-cluster", "cert-file", "discovery-password", "data-dir"]
+)
 def test_what_must_not_be_written_down_is_refused(name: str) -> None:
-    """Above all --force-new-cluster, which every restart would repeat."""
+    """Above all --force-new-cluster, which every restart would repeat; and no secret."""
     with pytest.raises(UsageError, match=f"the setting {name} is not one to write down"):
         config({"settings": {name: "x"}})
