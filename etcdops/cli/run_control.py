@@ -70,7 +70,9 @@ async def _until_signalled(work: Callable[[], Awaitable[T]], ask: Callable[[], N
         else:
             note("stopping after this step; once more stops at once, in the middle of it")
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What is ignored stays ignored: `nohup` means that a hang-up is no reason to stop.
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
     for number in signals:
         loop.add_signal_handler(number, signalled)
     try:

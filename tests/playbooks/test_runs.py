@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -141,7 +142,7 @@ def test_ctrl_c_once_stops_after_the_step(toys: Toys) -> None:
     (toys.folder / "wait-a").touch()
     working = toys.start("runs", "resume", toys.run_id, "--confirm", "toys")
     poll_until(lambda: toys.state.status == "running" and "a" in toys.state.interrupted, TIMEOUT_S)
-    working.send_signal(2)
+    working.send_signal(signal.SIGINT)
     assert working.stderr is not None
     poll_until(lambda: "stopping after this step" in working.stderr.readline(), TIMEOUT_S)  # type: ignore[union-attr]  # asserted above
     (toys.folder / "wait-a").unlink()
@@ -149,6 +150,24 @@ def test_ctrl_c_once_stops_after_the_step(toys: Toys) -> None:
     assert working.returncode == ExitCode.INTERRUPTED
     assert toys.state.status == "stopped"
     assert toys.acts == ["a"]
+
+
+def test_a_run_under_nohup_does_not_stop_when_the_terminal_goes(toys: Toys) -> None:
+    """What is ignored stays ignored."""
+    (toys.folder / "kill").write_text("before a")
+    toys.run("begin")
+    (toys.folder / "wait-a").touch()
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        working = toys.start("runs", "resume", toys.run_id, "--confirm", "toys")
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+    poll_until(lambda: toys.state.status == "running" and "a" in toys.state.interrupted, TIMEOUT_S)
+    working.send_signal(signal.SIGHUP)
+    (toys.folder / "wait-a").unlink()
+    working.communicate(timeout=TIMEOUT_S)
+    assert working.returncode == 0
+    assert toys.state.status == "finished"
 
 
 def test_a_detached_run_goes_on_by_itself(toys: Toys) -> None:
