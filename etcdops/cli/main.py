@@ -21,7 +21,7 @@ ENTRIES = (
     Entry("snapshot", "Save, check and restore snapshots of the whole store.", "etcdops.cli.snapshot", _SAVE),
     Entry("recover", "Bring back a cluster that lost its quorum.", "etcdops.cli.recover", _SAVE),
     Entry("runs", "Procedures at work, cut off, past; go on, stop.", "etcdops.cli.runs", _SAVE),
-    Entry("inventory", "Which clusters and hosts there are: check, show.", "etcdops.cli.inventory", _HOSTS),
+    Entry("inventory", "Which clusters and hosts there are: check, show, import.", "etcdops.cli.inventory", _HOSTS),
     Entry("demo", "A cluster dies and comes back, before your eyes.", "etcdops.cli.demo", _RUN),
     Entry("local", "Show, start, stop what demo or recover left here.", "etcdops.cli.local", _RUN),
     Entry("node", "The bundled member: etcd's flags, API and logs.", "etcdops.cli.node", _RUN),

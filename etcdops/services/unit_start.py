@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.session import Session
@@ -27,20 +27,39 @@ from etcdops.services.unit_file import (
 _SHELLS = ("sh", "bash", "dash")
 _LIST_FILES = 'IFS=; for pattern; do for file in $pattern; do [ -f "$file" ] && printf "%s\\n" "$file"; done; done; :'
 
+Read = Callable[[str], Awaitable[str | None]]
+"""The text of a file; None when there is none."""
+Matching = Callable[[Sequence[str]], Awaitable[list[str]]]
+"""The files that the patterns of `EnvironmentFile=` name."""
+
 
 async def unit_start(session: Session, unit: str, paths: Sequence[str]) -> Start | None:
-    """What the unit runs; None when it runs nothing.
+    """What the unit of a host runs; None when it runs nothing.
 
     Args: unit - with its `.service`; paths - its file, and its drop-ins in systemd's order.
     """
     texts = await asyncio.gather(*(_read(session, path) for path in paths))
     assignments = [one for path, text in zip(paths, texts, strict=True) if text for one in parse_unit(text, path)]
+
+    async def read(path: str) -> str | None:
+        return await _read(session, path)
+
+    async def matching(patterns: Sequence[str]) -> list[str]:
+        return await _matching(session, patterns)
+
+    return await start_of(assignments, unit, session.host, read, matching)
+
+
+async def start_of(
+    assignments: Sequence[Assignment], unit: str, host: str, read: Read, matching: Matching
+) -> Start | None:
+    """The same from a unit's assignments, wherever they and the files they name were read."""
     commands = effective(assignments, "Service", "ExecStart")
     if not commands:
         return None
     user = last(assignments, "Service", "User")
-    values = specifiers(unit, session.host, user)
-    env = await _environment(session, assignments, values)
+    values = specifiers(unit, host, user)
+    env = await _environment(assignments, values, read, matching)
     words = [Placed(expand_specifiers(word.text, values), word.where) for word in split_words(commands[-1].lines)]
     argv = expand_variables(words, env)
     argv = [Placed(strip_prefixes(argv[0].text), argv[0].where), *argv[1:]]
@@ -50,15 +69,11 @@ async def unit_start(session: Session, unit: str, paths: Sequence[str]) -> Start
     start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/")
     if posixpath.basename(program) not in _SHELLS:
         return start
-
-    async def read(path: str) -> str | None:
-        return await _read(session, path)
-
     return await read_shell_start(argv, start, read)
 
 
 async def _environment(
-    session: Session, assignments: Sequence[Assignment], values: Mapping[str, str]
+    assignments: Sequence[Assignment], values: Mapping[str, str], read: Read, matching: Matching
 ) -> dict[str, Placed]:
     """`Environment=`, over it the files, and `UnsetEnvironment=` last."""
     env: dict[str, Placed] = {}
@@ -68,8 +83,8 @@ async def _environment(
             if equals:
                 env[name] = Placed(value, word.where)
     files = effective(assignments, "Service", "EnvironmentFile")
-    for path in await _matching(session, [expand_specifiers(one.value, values).removeprefix("-") for one in files]):
-        env |= parse_environment_file(await _read(session, path) or "", path)
+    for path in await matching([expand_specifiers(one.value, values).removeprefix("-") for one in files]):
+        env |= parse_environment_file(await read(path) or "", path)
     for one in effective(assignments, "Service", "UnsetEnvironment"):
         for word in split_words(one.lines):
             name, equals, value = word.text.partition("=")

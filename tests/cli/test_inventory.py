@@ -82,3 +82,20 @@ def test_show_for_scripts_and_as_an_inventory(cli: RunCli, small: Path, tmp_path
     assert yaml.safe_load(text) == data
     (tmp_path / "full.yaml").write_text(text)
     assert cli("inventory", "check", "-i", str(tmp_path / "full.yaml")).code == 0
+
+
+def test_import_writes_an_inventory_that_passes_its_check(cli: RunCli, tmp_path: Path) -> None:
+    """To stdout or a file, which is never overwritten."""
+    source, made = tmp_path / "etcd", tmp_path / "made.yaml"
+    source.write_text("ETCD_NAME=m1\nETCD_DATA_DIR=/data\nETCD_INITIAL_CLUSTER=m1=http://10.0.0.1:2380\n")
+    line = ("inventory", "import", str(source), "--cluster", "lab", "--etcd-version", "3.5.16")
+    printed = cli(*line)
+    assert printed.code == 0, printed.err
+    assert cli(*line, "-o", str(made)).code == 0
+    assert made.read_text() == printed.out
+    ran = cli("inventory", "check", "-i", str(made))
+    assert (ran.code, ran.out) == (0, f"{made}: 1 host, 1 cluster, 1 member; no faults\n")
+    again = cli(*line, "-o", str(made))
+    assert again.code == 2
+    assert "is there already" in again.err
+    assert cli("inventory", "import", str(tmp_path / "none")).code == 2
