@@ -75,7 +75,7 @@ async def _hunt_leaders(hands: Hands, fault: Fault, draw: random.Random) -> bool
     cluster = hands.cluster
     before: SimMember | None = None
     killed = 0
-    for _ in range(draw.randint(3, 8)):
+    for _ in range(3 + int(12 * fault.amount)):
         leader = await cluster.next_leader(3.0)
         if cluster.healed:
             break

@@ -6,8 +6,8 @@ Each fault has a random source of its own, so one can be left out without changi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 HEARTBEAT_MS = 100
 
@@ -136,7 +136,7 @@ SHORT = 0.3
 
 
 STORM = 0.08
-"""The part of the seeds in which leaders of a small cluster are hunted all the time, and each message has one entry."""
+"""The part of the seeds in which the leaders of a small cluster are hunted, and each message has one entry."""
 
 
 def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
@@ -171,13 +171,16 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
         survivor=draw.random() < 0.1,
         away=draw.choice(("here", "here", "down", "cut", "deaf", "mute")),
     )
-    return options, _draw_faults(draw, options, kinds=("hunt-leaders",) if storm else KINDS)
+    if storm:
+        hunt = Fault(0, draw.uniform(0.4, 0.8), "hunt-leaders", 0, 0, 0.5, 1.0, draw.choice(LOSSES))
+        return replace(options, active_s=draw.uniform(5.0, 9.0)), [hunt]
+    return options, _draw_faults(draw, options)
 
 
-def _draw_faults(draw: random.Random, options: Options, kinds: Sequence[str]) -> list[Fault]:
+def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
     count = draw.choice((1, 2, 3, 4, 5, 6, 8, 12))
     # Swarm: each run knows some kinds only, so that the rare ones also meet each other often.
-    kinds = [kind for kind in kinds if draw.random() < 0.5] or kinds
+    kinds = [kind for kind in KINDS if draw.random() < 0.5] or list(KINDS)
     if options.members == 1:
         kinds = [kind for kind in kinds if _alone(kind)] or ["crash-in-write"]
     weights = [_WEIGHTS[kind] for kind in kinds]

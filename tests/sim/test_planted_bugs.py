@@ -13,6 +13,7 @@ FOUND = {
     "alarm-forgotten": 1,
     "applied-again": 0,
     "checkpoint-outlives-renewal": 51,
+    "commit-of-older-terms": 39,
     "compacted-not-told": 8,
     "compaction-too-far": 8,
     "configuration-not-kept": 1,
@@ -24,6 +25,7 @@ FOUND = {
     "ids-reused": 0,
     "index-apart-from-data": 14,
     "lease-keys-forgotten": 18,
+    "learner-counts": 67,
     "leases-never-end": 0,
     "leases-not-extended": 24,
     "leases-not-recovered": 28,
@@ -52,9 +54,7 @@ MORE_SEEDS = 60
 
 RARE = frozenset(
     (
-        "commit-of-older-terms",
         "image-not-synced",
-        "learner-counts",
         "names-not-synced",
         "read-index-without-quorum",
         "read-joins-round",
