@@ -12,9 +12,9 @@ import yaml
 from pydantic import ValidationError
 
 from etcdops.errors import UsageError
-from etcdops.inventory.model import Cluster, Host
+from etcdops.inventory.model import Cluster, EngineKind, Host
 from etcdops.rendering.flags import FLAGS
-from etcdops.rendering.member import RESERVED
+from etcdops.rendering.member import NODE_PROGRAM, RESERVED
 from etcdops.services.written_config import Written
 
 _DEFAULT_TOKEN = "etcd-cluster"  # noqa: S105  # etcd's default of --initial-cluster-token
@@ -138,11 +138,12 @@ def _cluster_name(draft: _Draft) -> str:
 
 
 def _cluster(draft: _Draft, name: str, version: str, members: Mapping[str, Sequence[str]]) -> dict[str, Plain]:
-    if not version:
+    kind = _engine(draft.written.config.program)
+    if not version and kind is EngineKind.ETCD:
         draft.notes.append("engine.version is a guess: the files do not say it, `etcd --version` on a host does")
     made: dict[str, Plain] = {
         "token": draft.value("initial-cluster-token") or _DEFAULT_TOKEN,
-        "engine": {"kind": "etcd", "version": version or "3.5"},
+        "engine": {"kind": kind.value, "version": version or "3.5"},
         "service": {"manager": "systemd", "name": draft.written.unit or "etcd"},
     }
     if not draft.written.unit:
@@ -158,6 +159,13 @@ def _cluster(draft: _Draft, name: str, version: str, members: Mapping[str, Seque
         made["settings"] = settings
     made["members"] = [_member(draft, one, urls, members) for one, urls in members.items()]
     return made
+
+
+def _engine(program: str) -> EngineKind:
+    """`etcdops node`, in whatever way it is called, is the bundled member."""
+    words = program.split()
+    ours = words[-1:] == ["node"] or posixpath.basename(program) == posixpath.basename(NODE_PROGRAM)
+    return EngineKind.NODE if ours else EngineKind.ETCD
 
 
 def _tls(draft: _Draft) -> dict[str, Plain]:

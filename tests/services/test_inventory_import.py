@@ -165,3 +165,19 @@ ExecStart=/usr/bin/etcd --name m1 --discovery-password hunter3 \\
     assert "hunter" not in text
     assert "colour was left out: no version of etcd has such a flag" in text
     assert members(inventory)[0].settings == {}
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        ("/usr/bin/etcd", "etcd"),
+        ("/usr/local/bin/etcdops-node", "node"),
+        ("/usr/bin/python3 -m etcdops node", "node"),
+        ("/opt/node/etcd", "etcd"),
+    ],
+)
+async def test_the_bundled_member_is_told_from_etcd(tmp_path: Path, program: str, kind: str) -> None:
+    """By what the unit starts."""
+    inventory, text = await imported(tmp_path, etcd__service=f"[Service]\nExecStart={program} --name m1\n")
+    assert inventory.clusters["etcd"].engine.kind == kind
+    assert ("engine.version is a guess" in text) == (kind == "etcd")
