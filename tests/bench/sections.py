@@ -13,6 +13,9 @@ from tests.bench.stream_load import LEASE_TTL_S, keep_alive, watch
 from tests.support.real_etcd import RealCluster
 
 SECTIONS = ("1", "3", "watch", "lease", "growth")
+TITLES = ("1 member", "3 members", "watch", "lease", "growth")
+"""What they are called in the table, in its order, whichever is measured first."""
+
 CLIENTS = ((1, 1), (10, 10), (50, 10))
 """Connections, and puts under way on each."""
 

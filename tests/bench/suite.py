@@ -62,7 +62,7 @@ def main() -> None:
         ceilings.measure(bench)
         for section in arguments.sections:
             sections.run(bench, section)
-        order = list(dict.fromkeys(row.section for row in bench.rows))
+        order = list(dict.fromkeys([*sections.TITLES, *(row.section for row in bench.rows)]))
         rows = sorted(bench.rows, key=lambda row: order.index(row.section))
         setting = {
             "etcd": binaries.version,
