@@ -140,9 +140,15 @@ class Pair:
             stream.create(request)
 
     def cancel(self, number: int, watch_id: int) -> None:
+        """Returns when both have done it: what they are asked on one stream they do in order."""
         self.script.append(f"# cancel watch {watch_id} on stream {number}")
+        self._barriers += 1
+        barrier = _SENTINEL_WATCH + self._barriers
         for stream in self.streams[number]:
-            stream.say(pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=watch_id)))
+            stream.say(_cancel(watch_id))
+            stream.create(pb.WatchCreateRequest(key=SENTINEL + b"/nobody", watch_id=barrier))
+            stream.say(_cancel(barrier))
+            stream.wait_canceled(barrier, _SETTLE_S)
 
     def close_streams(self) -> None:
         for pair in self.streams:
@@ -170,7 +176,7 @@ class Pair:
                 stream.wait_event(barrier, _SETTLE_S)
             self._compare_stream(number, pair)
             for stream in pair:
-                stream.say(pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=barrier)))
+                stream.say(_cancel(barrier))
                 stream.wait_canceled(barrier, _SETTLE_S)
 
     def _compare_stream(self, number: int, pair: tuple[WatchStream, WatchStream]) -> None:
@@ -233,6 +239,10 @@ class Pair:
 
 def _put(key: bytes, value: bytes = b"") -> Request:
     return "/etcdserverpb.KV/Put", pb.PutRequest(key=key, value=value), pb.PutResponse
+
+
+def _cancel(watch_id: int) -> pb.WatchRequest:
+    return pb.WatchRequest(cancel_request=pb.WatchCancelRequest(watch_id=watch_id))
 
 
 def _wait_served(side: Side) -> None:

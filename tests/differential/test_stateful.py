@@ -18,8 +18,8 @@ from tests.support.node_nursery import Nursery
 EXAMPLES = int(os.environ.get("ETCDOPS_DIFFERENTIAL_LIVES", "0"))
 """How many lives; 0: a few that are always the same ones."""
 
-_STEPS = 80
-_FEW = 4
+_STEPS = 40
+_FEW = 3
 
 
 @pytest.mark.real
@@ -37,7 +37,7 @@ def test_an_etcd_and_a_node_lead_the_same_life(beside: str, capsys: pytest.Captu
             machine,
             settings=settings(
                 max_examples=EXAMPLES or _FEW,
-                stateful_step_count=_STEPS,
+                stateful_step_count=2 * _STEPS if EXAMPLES else _STEPS,
                 derandomize=not EXAMPLES,
                 database=None,
                 deadline=None,
