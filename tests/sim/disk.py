@@ -71,8 +71,14 @@ class SimDisk:
             raise PowerLost("the power is gone")
 
     def inode(self, path: str | Path) -> _Inode:
-        stat = os.stat(path)
-        return self.inodes.setdefault(stat.st_ino, _Inode(stat.st_size))
+        """What is opened past or through SQLite; content that was written past it and never synced may be lost."""
+        found = os.stat(path)
+        inode = self.inodes.get(found.st_ino)
+        if inode is None:
+            inode = self.inodes[found.st_ino] = _Inode(found.st_size)
+            if found.st_size and found.st_ino not in self._synced:
+                inode.unsynced.append(_Write(0, Path(path).read_bytes(), b""))
+        return inode
 
     def synced(self, number: int) -> None:
         """An fsync of that inode."""

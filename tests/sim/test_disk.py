@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
@@ -84,6 +85,20 @@ def test_content_that_was_not_synced_is_lost_under_a_name_that_was(disk: SimDisk
     sync_directory(disk.root)
     _cut(disk)
     assert path.stat().st_size < 4096
+
+
+def test_content_that_was_not_synced_is_lost_also_when_sqlite_has_read_it(disk: SimDisk) -> None:
+    """Goal: an image that was received without an fsync does not become durable by being opened."""
+    path = disk.root / "image.db"
+    with apsw.Connection(os.fspath(disk.root / "made.db")) as made:
+        made.execute("CREATE TABLE t (x)")
+    path.write_bytes((disk.root / "made.db").read_bytes())
+    sync_directory(disk.root)
+    reader = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
+    list(reader.execute("SELECT * FROM t"))
+    reader.close()
+    _cut(disk)
+    assert path.stat().st_size == 0
 
 
 def test_what_was_done_to_a_lost_file_is_lost_with_it_or_keeps_it(disk: SimDisk) -> None:
