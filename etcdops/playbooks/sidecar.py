@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from etcdops.files import sync_folder
 from etcdops.playbooks.plan import Json
-from etcdops.snapshot.checksum import sync_folder
 
 SCHEMA = "etcdops.snapshot/1"
 

@@ -15,10 +15,11 @@ from etcdops.client.remedies import remedy
 from etcdops.client.view import ClusterView, MemberView, Silence, observe
 from etcdops.clock import Clock, SystemClock, rfc3339
 from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
+from etcdops.files import sync_folder
 from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
 from etcdops.playbooks.sidecar import create_private, sidecar_path, write_sidecar
-from etcdops.snapshot.checksum import sync, sync_folder
+from etcdops.snapshot.checksum import sync
 from etcdops.snapshot.inspect import SnapshotReport, inspect_snapshot
 
 LAG_WARNED = 1000

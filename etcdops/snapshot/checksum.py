@@ -73,12 +73,3 @@ def sync(file: BinaryIO) -> None:
     """Push a file's content to the disk."""
     file.flush()
     os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Push a folder's entries to the disk, without which a rename may be lost with the power."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -21,9 +21,9 @@ import crc32c
 
 from etcdops import ids
 from etcdops.errors import EtcdopsError, SnapshotCorrupt, UsageError
-from etcdops.files import make_private
+from etcdops.files import make_private, sync_folder
 from etcdops.ids import ClusterID, MemberID
-from etcdops.snapshot.checksum import database_size, sync, sync_folder
+from etcdops.snapshot.checksum import database_size, sync
 from etcdops.snapshot.node_file import NodeSnapshot
 from etcdops.snapshot.sqlite_schema import FileKind, Meta, create_tables, to_signed
 

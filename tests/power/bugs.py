@@ -33,7 +33,7 @@ def _folder_not_synced() -> list[Change]:
     """Folders and files are made and renamed, and nobody syncs the folder above."""
 
     return [
-        *((module, "sync_directory", _nothing) for module in (data_dir, database, snapshot_copy)),
+        *((module, "sync_folder", _nothing) for module in (data_dir, database, snapshot_copy)),
         (snapshot_file, "sync_folder", _nothing),
     ]
 

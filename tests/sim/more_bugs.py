@@ -114,7 +114,7 @@ def _read_log_not_synced() -> list[Change]:
 
 def _names_not_synced() -> list[Change]:
     """Files are replaced without an fsync of their directory."""
-    return [(module, "sync_directory", lambda directory: None) for module in (database, snapshot_copy)]
+    return [(module, "sync_folder", lambda directory: None) for module in (database, snapshot_copy)]
 
 
 def _image_not_synced() -> list[Change]:

@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from etcdops.files import sync_folder
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.node.raft.types import Entry, EntryType
-from etcdops.node.storage.database import sync_directory
 from etcdops.node.storage.raft_log import RaftLog
 from etcdops.snapshot.checksum import sync
 from tests.sim.disk import Disks, PowerLost, SimDisk
@@ -63,7 +63,7 @@ def test_names_are_lost_until_their_folder_is_synced(disk: SimDisk) -> None:
     """Source: rename(2) and fsync(2): the directory's entry needs an fsync of its own."""
     old, new = disk.root / "file", disk.root / "file.new"
     _write(old, b"old")
-    sync_directory(disk.root)
+    sync_folder(disk.root)
     _write(new, b"new")
     new.replace(old)
     _cut(disk)
@@ -72,7 +72,7 @@ def test_names_are_lost_until_their_folder_is_synced(disk: SimDisk) -> None:
 
     _write(new, b"new")
     new.replace(old)
-    sync_directory(disk.root)
+    sync_folder(disk.root)
     old.unlink()
     _cut(disk)
     assert old.read_bytes() == b"new"
@@ -82,7 +82,7 @@ def test_content_that_was_not_synced_is_lost_under_a_name_that_was(disk: SimDisk
     """Source: the zero-length files of ext4 after a crash: replace without fsync."""
     path = disk.root / "file"
     path.write_bytes(b"x" * 4096)
-    sync_directory(disk.root)
+    sync_folder(disk.root)
     _cut(disk)
     assert path.stat().st_size < 4096
 
@@ -93,7 +93,7 @@ def test_content_that_was_not_synced_is_lost_also_when_sqlite_has_read_it(disk: 
     with apsw.Connection(os.fspath(disk.root / "made.db")) as made:
         made.execute("CREATE TABLE t (x)")
     path.write_bytes((disk.root / "made.db").read_bytes())
-    sync_directory(disk.root)
+    sync_folder(disk.root)
     reader = apsw.Connection(os.fspath(path), flags=apsw.SQLITE_OPEN_READONLY)
     list(reader.execute("SELECT * FROM t"))
     reader.close()

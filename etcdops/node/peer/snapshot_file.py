@@ -14,9 +14,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import BinaryIO, cast
 
+from etcdops.files import sync_folder
 from etcdops.ids import LogIndex
 from etcdops.node.peer.status import SavedImages
-from etcdops.snapshot.checksum import sync, sync_folder
+from etcdops.snapshot.checksum import sync
 
 _PORTION_BYTES = 1024 * 1024
 

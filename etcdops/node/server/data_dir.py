@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from etcdops.errors import StartRefused
-from etcdops.files import make_private
+from etcdops.files import make_private, sync_folder
 from etcdops.ids import LogIndex
 from etcdops.node.peer.snapshot_file import received_path
-from etcdops.node.storage.database import sync_directory
 
 _DIRECTORY_MODE = 0o700
 
@@ -112,7 +111,7 @@ def _make_directory(directory: Path, made: list[Path]) -> None:
             _make_directory(directory.parent, made)
         directory.mkdir(mode=_DIRECTORY_MODE)
         made.append(directory)
-        sync_directory(directory.parent)
+        sync_folder(directory.parent)
         return
     if not directory.is_dir():
         raise StartRefused(

@@ -20,7 +20,7 @@ from typing import Final
 import apsw
 
 from etcdops.errors import StartRefused
-from etcdops.files import make_private
+from etcdops.files import make_private, sync_folder
 from etcdops.node.storage.errors import NoSpace, StorageFailed
 from etcdops.snapshot.sqlite_schema import FileKind, create_tables, schema_problem
 
@@ -224,11 +224,9 @@ def create_database(path: Path, kind: FileKind, fill: Callable[[apsw.Connection]
             connection.close()
         if kind is FileKind.RAFT_LOG:
             log_of(unfinished).replace(log_of(path))
-            sync_directory(
-                path.parent
-            )  # the database without it, should only one name get to the disk, is a damaged one
+            sync_folder(path.parent)  # the database without it, should only one name get to the disk, is a damaged one
         unfinished.replace(path)
-        sync_directory(path.parent)
+        sync_folder(path.parent)
     except (apsw.Error, OSError) as error:
         for leftover in (unfinished, log_of(unfinished), unfinished.with_name(unfinished.name + "-journal")):
             leftover.unlink(missing_ok=True)
@@ -248,15 +246,6 @@ def no_waiting(connection: apsw.Connection) -> Iterator[None]:
 def log_of(path: Path) -> Path:
     """SQLite's write-ahead log of a database."""
     return path.with_name(path.name + "-wal")
-
-
-def sync_directory(directory: Path) -> None:
-    """Make renames in a directory survive a loss of power."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def require_sqlite() -> None:

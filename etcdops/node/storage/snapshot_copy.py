@@ -17,7 +17,7 @@ from typing import NamedTuple
 import apsw
 
 from etcdops.errors import StartRefused
-from etcdops.files import make_private
+from etcdops.files import make_private, sync_folder
 from etcdops.ids import LogIndex, Revision, Term
 from etcdops.node.raft.types import ConfState
 from etcdops.node.storage.compaction import read_mark
@@ -29,7 +29,6 @@ from etcdops.node.storage.database import (
     no_waiting,
     open_database,
     refusal,
-    sync_directory,
 )
 from etcdops.node.storage.log_rows import decode_conf_state
 from etcdops.node.storage.mvcc import last_revision
@@ -101,8 +100,8 @@ def install(snapshot: Path, state: Path) -> SnapshotInfo:
     try:
         _sync(snapshot)
         snapshot.replace(state)
-        sync_directory(state.parent)
-        sync_directory(snapshot.parent)
+        sync_folder(state.parent)
+        sync_folder(snapshot.parent)
     except OSError as error:
         raise refusal(error, state, FileKind.STATE) from error
     return info
@@ -126,7 +125,7 @@ def remove(state: Path) -> None:
     """Delete a state that was never used, its write-ahead log last: alone that is nothing, the database would be."""
     for path in (state, log_of(state), state.with_name(state.name + "-shm")):
         path.unlink(missing_ok=True)
-    sync_directory(state.parent)
+    sync_folder(state.parent)
 
 
 def defragment(connection: apsw.Connection, path: Path) -> None:

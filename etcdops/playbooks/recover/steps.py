@@ -10,7 +10,7 @@ from pathlib import Path
 from etcdops.client.client import Client
 from etcdops.client.quorum import Quorum
 from etcdops.errors import EtcdopsError, SnapshotCorrupt
-from etcdops.files import fill_directory
+from etcdops.files import fill_directory, sync_folder
 from etcdops.playbooks import safety
 from etcdops.playbooks.cluster_file import FILE_NAME, ClusterSpec, EngineKind, load_cluster
 from etcdops.playbooks.local_cluster import START_TIMEOUT_S
@@ -21,7 +21,7 @@ from etcdops.playbooks.recover.run import PROCEDURE, RecoveryRun
 from etcdops.playbooks.recover.strangers import Stranger, refuse_strangers
 from etcdops.playbooks.step import Step, StepKinds
 from etcdops.snapshot import etcd_tools
-from etcdops.snapshot.checksum import sync_folder, verify_checksum
+from etcdops.snapshot.checksum import verify_checksum
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 
 _WAL_SIZE = 130 << 20

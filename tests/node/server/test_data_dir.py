@@ -90,7 +90,7 @@ def test_a_new_directory_survives_a_loss_of_power(tmp_path: Path, monkeypatch: p
     def noted(directory: Path) -> None:
         synced.append((directory, sorted(directory.iterdir())))
 
-    monkeypatch.setattr(data_dir, "sync_directory", noted)
+    monkeypatch.setattr(data_dir, "sync_folder", noted)
     root = tmp_path / "deep" / "data"
     DataDir.open(root).close()
     member = root / "member"

@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from etcdops.errors import StartRefused
+from etcdops.files import sync_folder
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
 from etcdops.node.raft.storage import SnapshotOutOfDate
 from etcdops.node.raft.types import ConfState, Entry, EntryType, HardState, SnapshotMetadata
@@ -89,7 +90,7 @@ def test_a_new_log_has_its_name_only_once_the_name_of_its_wal_is_safe(
 ) -> None:
     """A loss of power may take either name alone, and a log without its `-wal` is a damaged one."""
     order: list[str] = []
-    replace, sync_directory = Path.replace, database.sync_directory
+    replace = Path.replace
 
     def noted_replace(source: Path, target: Path) -> Path:
         order.append(target.name)
@@ -97,10 +98,10 @@ def test_a_new_log_has_its_name_only_once_the_name_of_its_wal_is_safe(
 
     def noted_sync(directory: Path) -> None:
         order.append("sync")
-        sync_directory(directory)
+        sync_folder(directory)
 
     monkeypatch.setattr(Path, "replace", noted_replace)
-    monkeypatch.setattr(database, "sync_directory", noted_sync)
+    monkeypatch.setattr(database, "sync_folder", noted_sync)
     RaftLog.create(path, member_id=ME, cluster_id=CLUSTER).close()
     assert order == ["wal.db-wal", "sync", "wal.db", "sync"]
 
