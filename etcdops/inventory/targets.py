@@ -37,7 +37,7 @@ def target(inventory: Inventory, host: Host, secrets: Secrets, depth: int = 0) -
         key=host.ssh.key,
         password=secrets.read(host.ssh.password),
         jump=_jump(inventory, host, secrets, depth),
-        become=Become(secrets.read(host.ssh.become.password)),
+        become=Become(secrets.read(host.ssh.become.password), needed=host.ssh.become.method == "sudo"),
     )
 
 

@@ -19,6 +19,8 @@ class Become:
     """How to become another user on a host. Without a password, sudo must not want one."""
 
     password: Secret | None = None
+    needed: bool = True
+    """Not when the login user may do everything by itself: commands for others are then run as they are."""
 
 
 def sudo_argv(argv: tuple[Argument, ...], user: str, become: Become) -> tuple[Argument, ...]:

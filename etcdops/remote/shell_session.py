@@ -185,7 +185,7 @@ class ShellSession(abc.ABC):
         """The line that runs `before` and the command as its user, and what sudo wants to read first."""
         env: dict[str, Argument] = {**_ENVIRONMENT, **command.env}
         line = shell_line((*before, *command.argv), env=env, cwd=command.cwd)
-        if not command.user or command.user == self._login_user:
+        if not command.user or command.user == self._login_user or not self._become.needed:
             return line, b""
         # sudo resets the environment, and the login user may not be let into the folder: both are set behind it
         argv = sudo_argv(("/bin/sh", "-c", line), command.user, self._become)

@@ -53,3 +53,9 @@ def test_one_source_is_read_once(tmp_path: Path) -> None:
     passwords = [target(made, host, secrets).become.password for host in made.hosts.values()]
     assert [one and one.reveal() for one in passwords] == ["hunter2"] * 3
     assert count.read_text() == "x\n"
+
+
+def test_a_login_user_that_may_do_everything_needs_no_sudo() -> None:
+    """`become: {method: none}`: hosts without sudo."""
+    made = inventory(h1={"ssh": {"become": {"method": "none"}}}, h2={})
+    assert [target(made, host, Secrets()).become.needed for host in made.hosts.values()] == [False, True]
