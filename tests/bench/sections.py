@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 
 from tests.bench import members
 from tests.bench.figures import Better
@@ -150,6 +151,7 @@ def growth(bench: Bench) -> None:
             title = f"{_megabytes(plan)} put by put"
             rates = {engine: members.fill_singly(c.members[0], FEW_KEYS, size_keys) for engine, c in pair.items()}
             bench.add(title, "filling, 500 clients", "puts/s", rates)
+            os.sync()
             _sizes(bench, pair, title)
             _starts(bench, pair, title)
 
@@ -161,6 +163,7 @@ def _megabytes(plan: Plan) -> str:
 def _fill(bench: Bench, pair: Pair, first: int, end: int) -> None:
     rates = {engine: members.fill(cluster.members[0], first, end) for engine, cluster in pair.items()}
     bench.add("growth", f"filling to {end:,} keys, {members.OPS_A_TXN} a transaction", "keys/s", rates)
+    os.sync()  # gigabytes on their way to the disk would be measured with whatever comes next
 
 
 def _growth_puts(bench: Bench, pair: Pair, small: Pair, keys: int) -> None:
