@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -121,6 +122,12 @@ class Best:
 
     def lowest(self, name: str) -> float:
         return min(one[name] for one in self.rounds)
+
+    def median_share(self, name: str, whole: Best) -> float:
+        """The middle one of the rounds' values, each divided by that of `whole` in the same round."""
+        return statistics.median(
+            mine[name] / theirs[name] for mine, theirs in zip(self.rounds, whole.rounds, strict=True)
+        )
 
 
 def pick(found: dict[str, Best], name: str, better: Better) -> dict[str, float]:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from tests.bench.ceilings import needed
 from tests.bench.chart import chart
 from tests.bench.figures import Better, Ceiling, Report, Row, Verdict, load, save, table
+from tests.bench.run import Best
 
 ROWS = (
     Row("1 member", "puts, 100 clients", "puts/s", 8000.0, 2400.0, target=0.35),
@@ -42,6 +43,13 @@ def test_the_load_is_held_against_the_fastest_member() -> None:
     """A load that is as fast as a member measures itself."""
     assert needed(list(ROWS), "puts") == 8000.0
     assert needed(list(ROWS), "reads") == 0.0
+
+
+def test_a_share_is_that_of_the_middle_round() -> None:
+    """Other work on the machine may spoil a round of one store, not what is said about growth."""
+    many = Best([{"rate": 9.0}, {"rate": 80.0}, {"rate": 85.0}])
+    few = Best([{"rate": 100.0}, {"rate": 100.0}, {"rate": 20.0}])
+    assert many.median_share("rate", few) == 0.8
 
 
 def test_what_is_saved_is_read_back_the_same(tmp_path: Path) -> None:
