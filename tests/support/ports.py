@@ -51,6 +51,9 @@ def _open(path: Path) -> int:
         return descriptor
 
 
+FOLDER_NAME = "etcdops-test-ports"
+"""In the folder for temporary files; it stays."""
+
 _registers: dict[int, _Register] = {}
 """By process: a lock is not inherited by a fork."""
 
@@ -58,7 +61,7 @@ _registers: dict[int, _Register] = {}
 def _register() -> _Register:
     # One for each process: closing a second descriptor of the file would end all its locks.
     if os.getpid() not in _registers:
-        _registers[os.getpid()] = _Register(Path(tempfile.gettempdir(), "etcdops-test-ports"))
+        _registers[os.getpid()] = _Register(Path(tempfile.gettempdir(), FOLDER_NAME))
     return _registers[os.getpid()]
 
 
