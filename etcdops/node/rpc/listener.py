@@ -37,6 +37,7 @@ _RESERVED_FILES = 150  # for the member's own files and peers. Source: etcd serv
 _BACKLOG = 4096
 _ACCEPTED_A_TURN_MAX = 64
 _TICK_S = 1.0
+_LINGER_S = 1.0
 _WRITE_HIGH_BYTES = 256 * 1024
 _UNREAD_BYTES_MAX = 4 * 1024 * 1024
 _STOPPED = RpcError(StatusCode.UNAVAILABLE, "etcdserver: server stopped")
@@ -270,6 +271,7 @@ class _Connection(asyncio.Protocol):
         self._in_receive = False
         self._flush_planned = False
         self._closing_ticks = 0
+        self._lingering = False
 
     # asyncio.Protocol
 
@@ -278,6 +280,8 @@ class _Connection(asyncio.Protocol):
         self._transport.set_write_buffer_limits(high=_WRITE_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
+        if self._lingering:
+            return
         if self._grpc is not None:
             self._in_receive = True
             try:
@@ -326,6 +330,8 @@ class _Connection(asyncio.Protocol):
     def tick(self, now: float) -> None:
         """Close the connection if its client is silent for too long."""
         limits = self._listener.limits
+        if self._lingering:
+            return
         if self._transport is not None and self._transport.is_closing():
             # it was closed before, and its client takes the last bytes too slowly
             self._closing_ticks += 1
@@ -403,18 +409,36 @@ class _Connection(asyncio.Protocol):
     def _flush(self) -> None:
         self._flush_planned = False
         grpc, transport = self._grpc, self._transport
-        if grpc is None or transport is None or transport.is_closing():
+        if grpc is None or transport is None or transport.is_closing() or self._lingering:
             return
         while data := grpc.pull():
             transport.write(data)
             if not self._writable:
                 break
         if grpc.closed:
-            transport.close()
+            self._linger(transport)
         elif not self._writable and not self._reading_paused and transport.get_write_buffer_size() > _UNREAD_BYTES_MAX:
             # a client that asks and asks and reads no answer is not listened to until it does
             self._reading_paused = True
             transport.pause_reading()
+
+    def _linger(self, transport: asyncio.Transport) -> None:
+        """Close once the client has closed too, or after `_LINGER_S`.
+
+        A socket closed with bytes in it that nobody read resets the connection, and what was written last, why the
+        connection ends, is lost on the way to a client that is still sending.
+        """
+        if not transport.can_write_eof():
+            transport.close()
+            return
+        self._lingering = True
+        transport.write_eof()
+        self._loop.call_later(_LINGER_S, self._end_of_linger)
+
+    def _end_of_linger(self) -> None:
+        self._lingering = False
+        if self._transport is not None:
+            self._transport.close()
 
 
 def _connections_possible() -> int:
