@@ -20,7 +20,7 @@ LIVES  ?= 50
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test test-fast sim differential robustness power soak bench hosts hosts-down hosts-base format proto lock clean
+.PHONY: help venv etcd demo check test exhaustive sim differential robustness power soak bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,12 @@ check: venv  ## format, lint, types, import rules, fast tests
 test: venv  ## all tests; what this machine cannot run is listed by name with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
-	$(BIN)/pytest -q -n $(JOBS)
+	$(BIN)/pytest -q -n $(JOBS) -m 'not exhaustive'
+
+exhaustive: venv  ## the long proofs: procedures killed at every step on real hosts, every state of a power cut
+	@.ci/fetch-etcd
+	@$(BIN)/python -m tests.hosts base >/dev/null
+	$(BIN)/pytest -q -n $(JOBS) -m exhaustive
 
 # Without h2load the bench reads with its own load, and says so.
 bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
