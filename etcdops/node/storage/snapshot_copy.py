@@ -9,6 +9,7 @@ still so after some attempts, SQLite copies page by page, which costs eight time
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -135,24 +136,32 @@ def defragment(connection: apsw.Connection, path: Path) -> None:
     """
     compact = path.with_name(path.name + _DEFRAGMENTED)
     try:
-        compact.unlink(missing_ok=True)
-        make_private(compact)
-        connection.execute("VACUUM INTO ?", (os.fspath(compact),))
-        source = apsw.Connection(os.fspath(compact), flags=apsw.SQLITE_OPEN_READONLY)
         try:
-            with connection.backup("main", source, "main") as backup:
-                backup.step(-1)
-        finally:
-            source.close(True)
-        try:
-            with no_waiting(connection):
-                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.BusyError:
-            pass  # a snapshot is being written: the file shrinks with a later checkpoint
+            _rewrite_compact(connection, compact)
+        except BaseException:
+            with contextlib.suppress(OSError):  # why it failed is told; the copy goes at the next start
+                compact.unlink(missing_ok=True)
+            raise
+        compact.unlink()
     except (apsw.Error, OSError) as error:
         raise failure(_as_sqlite(error), path, "defragmenting") from error
+
+
+def _rewrite_compact(connection: apsw.Connection, compact: Path) -> None:
+    compact.unlink(missing_ok=True)
+    make_private(compact)
+    connection.execute("VACUUM INTO ?", (os.fspath(compact),))
+    source = apsw.Connection(os.fspath(compact), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        with connection.backup("main", source, "main") as backup:
+            backup.step(-1)
     finally:
-        compact.unlink(missing_ok=True)
+        source.close(True)
+    try:
+        with no_waiting(connection):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    except apsw.BusyError:
+        pass  # a snapshot is being written: the file shrinks with a later checkpoint
 
 
 def remove_leftovers(state: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -598,6 +599,51 @@ def test_a_defragmentation_that_fails_changes_nothing(path: Path, disk: Disk) ->
     again = StateStore.open(path, create=False)
     assert all_keys(again) == expected
     again.close()
+
+
+def test_a_defragmentation_whose_copy_stays_is_told_as_a_failure_of_the_disk(
+    state: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S09: the room of the copy is not given back, and whoever asked must hear it; the member goes on."""
+    fill(state, 500)
+    expected = all_keys(state)
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self.name.endswith(".defrag") and self.exists():
+            raise OSError(errno.EROFS, "Read-only file system", str(self))
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        with pytest.raises(StorageFailed, match="failed while defragmenting") as failed:
+            state.defragment()
+    assert "Read-only file system" in failed.value.cause
+    assert all_keys(state) == expected
+    state.defragment()
+    assert not list(path.parent.glob("*.defrag*"))
+
+
+def test_a_defragmentation_that_fails_tells_why_also_when_its_copy_stays(
+    path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S09: the first fault is the one to mend."""
+    state = StateStore.open(path, create=True)
+    fill(state, 500)
+    unlink = Path.unlink
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        if self.name.endswith(".defrag") and self.exists():
+            raise OSError(errno.EIO, "Input/output error", str(self))
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refuse)
+        disk.fail_writes, disk.fail_writes_after = apsw.FullError, 7
+        with pytest.raises(NoSpace):
+            state.defragment()
+        disk.fail_writes = None
+    state.close()
 
 
 def test_defragmentation_while_a_snapshot_is_read_harms_neither(state: StateStore, path: Path) -> None:
