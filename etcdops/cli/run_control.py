@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -14,12 +15,17 @@ import click
 from etcdops.cli.diagnostics import note
 from etcdops.cli.options import Invocation
 from etcdops.cli.run_view import RunPrinter
-from etcdops.errors import ExitCode
+from etcdops.errors import EtcdopsError, ExitCode
 
 if TYPE_CHECKING:
     from etcdops.client.settings import ConnectionSettings
+    from etcdops.inventory.model import Inventory
+    from etcdops.inventory.reach import Ways
     from etcdops.playbooks.engine import StopRequest
+    from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.run_event import Listener, RunEvent
+    from etcdops.remote.pool import Open
+    from etcdops.remote.session import Session
 
 T = TypeVar("T")
 
@@ -97,11 +103,56 @@ def print_json_event(event: RunEvent) -> None:
     sys.stdout.flush()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class TypedAccess:
-    """`procedures.Access` from what was typed: user, password file, certificates; the endpoints are the plan's."""
+    """`on_hosts.Access` from what was typed: user, password file, certificates; the endpoints are the plan's.
+
+    Hosts are logged in to as their inventory says.
+    """
 
     invocation: Invocation
+    accept_new: bool = False
+    """Trust host keys that were not seen before."""
+    _ways: Ways | None = None
+
+    def learn(self, inventory: Inventory) -> None:
+        """Read the secrets of its hosts now: a person who is asked for a password may answer with Ctrl-C."""
+        from etcdops.inventory.reach import ways_in
+
+        self._ways = ways_in(inventory)
+
+    def learn_plan(self, plan: Plan) -> None:
+        """`learn`, when the plan is about hosts. Raises: as `on_hosts.planned_inventory`."""
+        from etcdops.playbooks.on_hosts import names_hosts, planned_inventory
+
+        if names_hosts(plan):
+            self.learn(planned_inventory(plan)[0])
+
+    @contextlib.contextmanager
+    def connecting(self, inventory: Inventory) -> Iterator[Open]:
+        from etcdops.cli.host_key_question import HostKeyQuestion, host_key_policy
+        from etcdops.inventory.reach import connect
+        from etcdops.remote.ssh import Connector
+        from etcdops.remote.ssh_config import SSHConfig
+
+        if self._ways is None:
+            self.learn(inventory)
+        ways = self._ways
+        assert ways is not None
+        question = HostKeyQuestion()
+        connector = Connector(host_key_policy(question, accept_new=self.accept_new), SSHConfig())
+
+        async def open_host(name: str) -> Session:
+            way = ways[name]
+            if isinstance(way, EtcdopsError):
+                raise way
+            return await connect(inventory.hosts[name], way, connector)
+
+        try:
+            yield open_host
+        finally:
+            question.withdraw()
+            connector.close()
 
     def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
         self.invocation.connection["endpoints"] = ",".join(endpoints)

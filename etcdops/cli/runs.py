@@ -223,6 +223,7 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
         stop = StopRequest()
         listener = printer_for(invocation, events)
         access = TypedAccess(invocation)
+        access.learn_plan(known.state.plan)
         outcome = work_on(invocation, stop, lambda: resume_run(known, access, listener, stop=stop))
     if invocation.format == "json" and events != "json":
         write(render_json(RUN_SCHEMA, {"run": known.run, "took_s": outcome.took_s, "results": dict(outcome.results)}))
@@ -254,6 +255,7 @@ def rollback(run_id: str, events: str, confirm: str | None, yes: bool) -> int:
         stop = StopRequest()
         listener = printer_for(invocation, events)
         access = TypedAccess(invocation)
+        access.learn_plan(known.state.plan)
         work_on(invocation, stop, lambda: roll_back_run(known, access, listener, stop=stop))
     if events != "json":
         write(f"{known.run} was taken back; journal: {known.journal.path}")

@@ -5,22 +5,27 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from etcdops.errors import UsageError
+from etcdops.inventory.local_path import FOLDER
 from etcdops.inventory.model import (
     SSH,
     TLS,
+    Access,
     Become,
     Cluster,
     Engine,
+    Firewall,
     Host,
     Inventory,
     Member,
     ServiceSpec,
     Source,
+    TLSFiles,
     place,
 )
 from etcdops.inventory.secrets import SecretSource
@@ -35,18 +40,27 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "become": Become,
     "password": SecretSource,
     "engine": Engine,
+    "firewall": Firewall,
     "source": Source,
     "service": ServiceSpec,
     "tls": TLS,
+    "files": TLSFiles,
+    "tls_files": TLSFiles,
+    "access": Access,
     "members": Member,
 }
 """What a mapping is, by the key it stands under: for suggestions only."""
 
 
+Owners = Mapping[tuple[str, str], Document]
+"""(section, name) -> the file it is in."""
+
+
 class InventoryError(UsageError):
     """The inventory cannot be used. `faults` are all of them, in the order of the files."""
 
-    def __init__(self, faults: Sequence[Fault]) -> None:
+    def __init__(self, found: Sequence[Fault]) -> None:
+        faults = sorted(dict.fromkeys(found), key=lambda fault: (str(fault.path), fault.line))
         first, *others = faults
         super().__init__(
             f"the inventory has {len(faults)} fault{'s' if others else ''}:\n  "
@@ -56,11 +70,35 @@ class InventoryError(UsageError):
         self.faults = tuple(faults)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An inventory, and where everything in it was written."""
+
+    inventory: Inventory
+    owners: Owners
+
+    def folder(self, cluster: str) -> Path:
+        """Of the file that a cluster is in."""
+        return self.owners["clusters", cluster].path.parent.absolute()
+
+    def fault(self, location: tuple[Key, ...], message: str, fix: str = "") -> Fault:
+        """Something wrong at `("clusters", NAME, ...)`; where `defaults` say it, there."""
+        document = self.owners[str(location[0]), str(location[1])]
+        by_default = ("defaults", str(location[0]).removesuffix("s"), *location[2:])
+        written = location if document.has(location) or not document.has(by_default) else by_default
+        return document.fault(written, message, fix)
+
+
 def load_inventory(paths: Sequence[Path]) -> Inventory:
     """Read files, and directories of `*.yaml` and `*.yml`; together they are one inventory.
 
     Raises: InventoryError - with all faults found. UsageError - a path that cannot be read.
     """
+    return read_inventory(paths).inventory
+
+
+def read_inventory(paths: Sequence[Path]) -> Read:
+    """The same, with the places of everything. Raises: as `load_inventory`."""
     documents: list[Document] = []
     faults: list[Fault] = []
     for path in _files(paths):
@@ -76,12 +114,8 @@ def load_inventory(paths: Sequence[Path]) -> Inventory:
     if inventory is not None and not faults:
         faults += _cross_checks(inventory, owners)
     if inventory is None or faults:
-        raise InventoryError(sorted(dict.fromkeys(faults), key=lambda fault: (str(fault.path), fault.line)))
-    return inventory
-
-
-Owners = Mapping[tuple[str, str], Document]
-"""(section, name) -> the file it is in."""
+        raise InventoryError(faults)
+    return Read(inventory, owners)
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -159,7 +193,7 @@ def _validate(merged: Mapping[str, Mapping[str, object]], owners: Owners, faults
                     document.fault((section, name, "name"), f"its name is {name} already", "remove this line")
                 )
             try:
-                made = model.model_validate({**value, "name": name})
+                made = model.model_validate({**value, "name": name}, context={FOLDER: document.path.parent.absolute()})
             except ValidationError as error:
                 faults += _explain(error, document, (section, name), model)
                 continue

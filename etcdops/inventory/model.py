@@ -18,12 +18,12 @@ import enum
 import ipaddress
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from etcdops.inventory.local_path import LocalPath
 from etcdops.inventory.secrets import SecretSource
 
 CLIENT_PORT = 2379
@@ -87,7 +87,7 @@ class SSH(_Model):
 
     user: str = ""
     port: Port | None = None
-    key: Path | None = None
+    key: LocalPath | None = None
     password: SecretSource | None = None
     """Of the login, or the key's passphrase."""
     jump: str = ""
@@ -124,9 +124,9 @@ class Source(_Model):
 
     package: str = ""
     """A package of the host's own package manager, such as `etcd-server`."""
-    archive: Path | None = None
+    archive: LocalPath | None = None
     """A release archive (tar.gz) on this machine, with `etcd`, `etcdctl` and perhaps `etcdutl` in it."""
-    directory: Path | None = None
+    directory: LocalPath | None = None
     """A directory of this machine with those programs."""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
     """Of the archive."""
@@ -155,6 +155,8 @@ class Manager(enum.StrEnum):
     SUPERVISE = "supervise"
     SUPERVISORD = "supervisord"
     PROCESS = "process"
+    KUBELET = "kubelet"
+    """A static pod, such as kubeadm's: seen and asked, never changed."""
 
 
 class ServiceSpec(_Model):
@@ -164,13 +166,29 @@ class ServiceSpec(_Model):
     name: Name = "etcd"
     """Of the unit, container or supervised program."""
     image: str = ""
-    """For docker and podman."""
+    """For docker, podman and kubelet."""
 
     @model_validator(mode="after")
     def _image_where_needed(self) -> ServiceSpec:
-        if (self.manager in (Manager.DOCKER, Manager.PODMAN)) != bool(self.image):
-            raise ValueError("docker and podman need an image, the other managers have none")
+        if (self.manager in (Manager.DOCKER, Manager.PODMAN, Manager.KUBELET)) != bool(self.image):
+            raise ValueError("docker, podman and kubelet need an image, the other managers have none")
         return self
+
+
+class TLSFiles(_Model):
+    """Certificates that somebody else makes: where they are on the hosts. etcdops reads them and never writes them."""
+
+    cert_file: Directory | None = None
+    key_file: Directory | None = None
+    trusted_ca_file: Directory | None = None
+    peer_cert_file: Directory | None = None
+    peer_key_file: Directory | None = None
+    peer_trusted_ca_file: Directory | None = None
+
+    @property
+    def flags(self) -> dict[str, str]:
+        """By etcd's names; those that are set."""
+        return {name.replace("_", "-"): path for name, path in self if path is not None}
 
 
 class TLS(_Model):
@@ -181,12 +199,53 @@ class TLS(_Model):
     peer: bool = True
     client_cert_auth: bool = True
     """Clients and members must show a certificate."""
+    peer_client_cert_auth: bool | None = None
+    """Members must; none: as `client_cert_auth`."""
     directory: Directory = "/etc/etcd/pki"
     """On the hosts."""
-    authority: Path | None = None
+    authority: LocalPath | None = None
     """Directory of the authority on this machine; none: `pki/<cluster>` beside the inventory."""
     extra_names: tuple[str, ...] = ()
     """Further names and addresses that clients dial members by, such as a load balancer's."""
+    files: TLSFiles | None = None
+    """Somebody else's certificates; none: an authority of our own signs them, in `directory`."""
+
+
+class Access(_Model):
+    """How this machine's clients reach a cluster, and as whom."""
+
+    endpoints: tuple[URL, ...] = ()
+    """None: what the members advertise."""
+    via: Literal["direct", "ssh"] | None = None
+    """`ssh`: through the members' hosts. None: so where a host is behind a jump host, or its member listens on loopback
+    alone; else directly."""
+    cacert: LocalPath | None = None
+    """Trust only these authorities; none: the cluster's own authority on this machine, if it is here."""
+    cert: LocalPath | None = None
+    key: LocalPath | None = None
+    server_name: str = ""
+    """The name members' certificates carry instead of the endpoint's host."""
+    user: str = ""
+    """etcd's user."""
+    password: SecretSource | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Access:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key go together")
+        if self.password is not None and not self.user:
+            raise ValueError("a password needs a user")
+        if self.endpoints and self.via == "ssh":
+            raise ValueError("through SSH the members themselves are reached: leave out endpoints, or via")
+        return self
+
+
+class Firewall(_Model):
+    """Rules on the members' hosts. None unless it is written down: hosts often have their own."""
+
+    tool: Literal["nft", "iptables"] = "nft"
+    clients: tuple[str, ...] = ()
+    """Addresses and networks that may reach the client ports, beside the members."""
 
 
 class Protection(enum.StrEnum):
@@ -213,6 +272,8 @@ class Member(_Model):
     listen_metrics_urls: tuple[URL, ...] = ()
     settings: Mapping[str, str | int | bool] = {}
     """Flags of this member alone, by etcd's names without dashes before them."""
+    tls_files: TLSFiles | None = None
+    """What of `tls.files` is elsewhere on this member's host."""
     tags: Mapping[str, str] = {}
 
     @property
@@ -236,6 +297,7 @@ class Cluster(_Model):
     engine: Engine = Engine()
     service: ServiceSpec = ServiceSpec()
     tls: TLS | None = None
+    firewall: Firewall | None = None
     members: Annotated[tuple[Member, ...], AfterValidator(_some)]
     settings: Mapping[str, str | int | bool] = {}
     """Flags of every member, by etcd's names without dashes before them, such as `quota-backend-bytes`."""
@@ -243,6 +305,7 @@ class Cluster(_Model):
     user: Name = "etcd"
     """Whom members run as, and who owns their data."""
     group: Name = "etcd"
+    access: Access = Access()
     protection: Protection = Protection.NORMAL
     tags: Mapping[str, str] = {}
 

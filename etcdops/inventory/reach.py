@@ -23,6 +23,7 @@ _MANAGER_NEEDS: dict[Manager, tuple[str, ...]] = {
     Manager.SUPERVISE: ("svc|sv",),
     Manager.SUPERVISORD: ("supervisorctl",),
     Manager.PROCESS: (),
+    Manager.KUBELET: (),
 }
 _LACKING = """
 for one; do
@@ -77,7 +78,7 @@ async def reach_all(inventory: Inventory, ways: Ways, connector: Connector) -> l
         way = ways[host.name]
         if isinstance(way, EtcdopsError):
             raise way
-        session = await _connect(host, way, connector)
+        session = await connect(host, way, connector)
         try:
             return await _look(session, host, needs(inventory, host))
         finally:
@@ -97,7 +98,8 @@ def _needs_of(cluster: Cluster) -> tuple[str, ...]:
     return (*_MANAGER_NEEDS[cluster.service.manager], *python)
 
 
-async def _connect(host: Host, way: Target, connector: Connector) -> ShellSession:
+async def connect(host: Host, way: Target, connector: Connector) -> ShellSession:
+    """A session that the caller closes. Raises: as `Connector.connect`."""
     if not host.local:
         return await connector.connect(way)
     session = LocalSession(host.name, way.become)

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
-from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError, UsageError
 from etcdops.playbooks.engine import StopRequest, ask_to_stop, execute, roll_back
+from etcdops.playbooks.on_hosts import Access, RunHosts, at_work
 from etcdops.playbooks.plan import Plan, Result
 from etcdops.playbooks.run_event import Listener
 from etcdops.playbooks.runs import KnownRun
 from etcdops.playbooks.step import Step
 
 
-class Access(Protocol):
-    """How to reach what a plan names; what no plan holds, such as passwords, comes from the operator."""
-
-    def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
-        """How to reach a cluster's members. Raises: UsageError, NotConfirmed - a password is needed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Procedure:
     """How the runs of one procedure are worked on again."""
 
-    rebuild: Callable[[Plan, Access], list[Step]]
+    rebuild: Callable[[Plan, Access], list[Step]] | None = None
     """The steps of a saved plan. Raises: EtcdopsError - this version cannot carry it out."""
     refuse: Callable[[Plan, Access], None] | None = None
     """Looks before anything is done, in a thread. Raises: EtcdopsError - it may not go on now."""
+    on_hosts: Callable[[Plan, RunHosts], list[Step]] | None = None
+    """The same for a procedure on hosts of an inventory, while they are reached and held: see `on_hosts.at_work`."""
 
 
 _procedures: dict[str, Procedure] = {}
@@ -82,10 +77,36 @@ async def resume_run(
     _refuse_ended(known)
     if known.state.rolling_back:
         raise UsageError(f"{known.run} is being taken back", hint=f"finish that: etcdops runs rollback {known.run}")
-    steps = await _steps(known, access)
-    known.journal.resumed()
+    return await carry_out(known, access, listener, stop=stop, clock=clock, resumed=True)
+
+
+async def carry_out(
+    known: KnownRun,
+    access: Access,
+    listener: Listener,
+    *,
+    stop: StopRequest | None = None,
+    clock: Clock | None = None,
+    resumed: bool = False,
+) -> RunOutcome:
+    """Do what the plan of a run says, from where it is. The caller holds its lock and has the confirmation.
+
+    Raises: as `engine.execute`; for a run on hosts also as `on_hosts.at_work`.
+    """
+    stop = stop or StopRequest()
     started = time.monotonic()
-    results = await execute(steps, known.journal, known.state, listener, stop=stop, clock=clock or SystemClock())
+    try:
+        async with _steps(known, access, stop, clock) as steps:
+            if resumed:
+                known.journal.resumed()
+            state = known.state
+            results = await execute(steps, known.journal, state, listener, stop=stop, clock=clock or SystemClock())
+    except EtcdopsError:
+        if not known.state.acted and not known.state.ended:
+            # A host cannot be reached, or another run holds one: nothing was begun, so nothing is left to go on with.
+            known.journal.abandoned()
+            known.state.ended = "abandoned"
+        raise
     return RunOutcome(time.monotonic() - started, results)
 
 
@@ -102,9 +123,10 @@ async def roll_back_run(
     Raises: UsageError - it came to its end; and as `engine.roll_back`.
     """
     _refuse_ended(known)
-    steps = await _steps(known, access)
-    known.journal.resumed()
-    await roll_back(steps, known.journal, known.state, listener, stop=stop, clock=clock or SystemClock())
+    stop = stop or StopRequest()
+    async with _steps(known, access, stop, clock) as steps:
+        known.journal.resumed()
+        await roll_back(steps, known.journal, known.state, listener, stop=stop, clock=clock or SystemClock())
 
 
 def stop_run(known: KnownRun) -> None:
@@ -120,11 +142,18 @@ def stop_run(known: KnownRun) -> None:
     ask_to_stop(known.journal)
 
 
-async def _steps(known: KnownRun, access: Access) -> list[Step]:
-    procedure = procedure_of(known.state.plan)
+@asynccontextmanager
+async def _steps(known: KnownRun, access: Access, stop: StopRequest, clock: Clock | None) -> AsyncIterator[list[Step]]:
+    plan = known.state.plan
+    procedure = procedure_of(plan)
     if procedure.refuse is not None:
-        await asyncio.to_thread(procedure.refuse, known.state.plan, access)
-    return procedure.rebuild(known.state.plan, access)
+        await asyncio.to_thread(procedure.refuse, plan, access)
+    if procedure.on_hosts is not None:
+        async with at_work(known, access, on_lost=lambda reason: stop.ask(), clock=clock) as run:
+            yield procedure.on_hosts(plan, run)
+    else:
+        assert procedure.rebuild is not None
+        yield procedure.rebuild(plan, access)
 
 
 def _refuse_ended(known: KnownRun) -> None:

@@ -52,6 +52,11 @@ def runs_folder() -> Path:
     return state_folder() / "runs"
 
 
+def runs_on_hosts(cluster: str) -> Path:
+    """Where the journals of runs on the hosts of a cluster lie: one folder for each cluster, as one lock for each."""
+    return runs_folder() / "clusters" / cluster
+
+
 def begin_run(folder: Path, plan: Plan, clock: Clock) -> Journal:
     """Start the journal of a new run in `folder`, under an ID that no other run has, and list it.
 

@@ -20,8 +20,9 @@ from etcdops.clock import SystemClock
 from etcdops.errors import EtcdopsError, VerificationFailed
 from etcdops.playbooks.engine import execute
 from etcdops.playbooks.journal import RunState, run_lock
+from etcdops.playbooks.on_hosts import Access
 from etcdops.playbooks.plan import Danger, Plan, Result, StepSpec
-from etcdops.playbooks.procedures import Access, Procedure, add_procedure
+from etcdops.playbooks.procedures import Procedure, add_procedure
 from etcdops.playbooks.runs import begin_run
 from etcdops.playbooks.step import Step, StepKinds, UndoableStep
 

@@ -9,8 +9,9 @@ from typing import cast
 from etcdops.errors import EtcdopsError
 from etcdops.playbooks.cluster_file import ClusterSpec, parse_cluster
 from etcdops.playbooks.local_cluster import LocalCluster
+from etcdops.playbooks.on_hosts import Access
 from etcdops.playbooks.plan import Json, Plan
-from etcdops.playbooks.procedures import Access, Procedure
+from etcdops.playbooks.procedures import Procedure
 from etcdops.playbooks.recover import run
 from etcdops.playbooks.recover.procedure import rebuild_steps
 from etcdops.playbooks.recover.strangers import find_strangers, refuse_strangers

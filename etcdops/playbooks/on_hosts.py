@@ -1,0 +1,206 @@
+"""What a run on hosts works with: the inventory its plan was made from, and one session to each host.
+
+A plan names the files of the inventory and the digest of what they said of its cluster. So a run that goes on days
+later works on the same members, while keys, users and passwords of the login may have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, cast
+
+from etcdops.client.settings import ConnectionSettings
+from etcdops.clock import Clock, SystemClock
+from etcdops.errors import EtcdopsError, UsageError
+from etcdops.inventory.filled import filled
+from etcdops.inventory.load import load_inventory
+from etcdops.inventory.model import Cluster, Inventory, Member
+from etcdops.playbooks.host_locks import HostLocks
+from etcdops.playbooks.plan import Json, Plan
+from etcdops.playbooks.runs import KnownRun
+from etcdops.remote.pool import Open, Sessions, on_all
+from etcdops.remote.session import Session
+
+INPUT = "inventory"
+"""Under which a plan's inputs name the inventory."""
+
+
+class Access(Protocol):
+    """How to reach what a plan names; what no plan holds, such as passwords, comes from the operator."""
+
+    def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
+        """How to reach a cluster's members. Raises: UsageError, NotConfirmed - a password is needed."""
+
+    def connecting(self, inventory: Inventory) -> AbstractContextManager[Open]:
+        """How to log in to its hosts; what connections share is let go at the end. Raises: UsageError."""
+
+
+@dataclass(frozen=True, slots=True)
+class InventorySource:
+    """Where an inventory was read, and what it said of one cluster."""
+
+    paths: tuple[Path, ...]
+    """Absolute."""
+    digest: str
+
+    def to_json(self) -> dict[str, Json]:
+        return {"paths": [str(path) for path in self.paths], "digest": self.digest}
+
+
+def find_cluster(inventory: Inventory, name: str = "") -> Cluster:
+    """The cluster of this name, or the only one there is. Raises: UsageError - there is none, or several."""
+    known = ", ".join(inventory.clusters) or "none"
+    if name:
+        if name not in inventory.clusters:
+            raise UsageError(f"the inventory has no cluster {name}", hint=f"it has {known}")
+        return inventory.clusters[name]
+    if len(inventory.clusters) != 1:
+        raise UsageError(f"the inventory has {len(inventory.clusters)} clusters: {known}", hint="name one: --cluster")
+    return next(iter(inventory.clusters.values()))
+
+
+def source_of(paths: Sequence[Path], inventory: Inventory, cluster: Cluster) -> InventorySource:
+    """For the inputs of a plan."""
+    return InventorySource(tuple(path.expanduser().absolute() for path in paths), _digest(inventory, cluster))
+
+
+def planned_inventory(plan: Plan) -> tuple[Inventory, Cluster, InventorySource]:
+    """What the plan was made from, read again.
+
+    Raises: UsageError - it cannot be read, or says something else of the cluster now. EtcdopsError - no plan of hosts.
+    """
+    source = _source(plan)
+    inventory = load_inventory(source.paths)
+    cluster = find_cluster(inventory, plan.cluster)
+    if _digest(inventory, cluster) != source.digest:
+        raise UsageError(
+            f"the inventory says something else of {plan.cluster} than when this run was planned",
+            cause=f"files: {', '.join(map(str, source.paths))}",
+            hint="put it back as it was to go on with the run; make the change afterwards, as a run of its own",
+        )
+    return inventory, cluster, source
+
+
+def names_hosts(plan: Plan) -> bool:
+    """Whether the plan is about hosts of an inventory."""
+    return INPUT in plan.inputs
+
+
+@dataclass(frozen=True, slots=True)
+class RunHosts:
+    """The inventory and the hosts of one run, for its steps. Sessions are opened when first asked for."""
+
+    inventory: Inventory
+    cluster: Cluster
+    source: InventorySource
+    sessions: Sessions
+    access: Access
+    clock: Clock = field(default_factory=SystemClock)
+
+    async def session(self, host: str) -> Session:
+        """Raises: Unreachable, AccessDenied, UsageError - as the connector."""
+        return await self.sessions.open(host)
+
+    def member(self, label: str) -> Member:
+        return next(member for member in self.cluster.members if member.label == label)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Those of the cluster's members, in their order."""
+        return tuple(dict.fromkeys(member.host for member in self.cluster.members))
+
+    @property
+    def pki(self) -> Path:
+        """The folder of the cluster's authorities on this machine: `client`, `peer`, and the operator's certificate."""
+        first = self.source.paths[0]
+        beside = first if first.is_dir() else first.parent
+        named = self.cluster.tls.authority if self.cluster.tls is not None else None
+        return beside / (named.expanduser() if named is not None else Path("pki") / self.cluster.name)
+
+
+@asynccontextmanager
+async def reaching(
+    inventory: Inventory, cluster: Cluster, source: InventorySource, access: Access, *, clock: Clock | None = None
+) -> AsyncIterator[RunHosts]:
+    """Sessions for as long as it lasts, closed at the end. Nothing is connected yet."""
+    with access.connecting(inventory) as connect:
+        sessions = Sessions(connect)
+        try:
+            yield RunHosts(inventory, cluster, source, sessions, access, clock or SystemClock())
+        finally:
+            await sessions.close()
+
+
+@asynccontextmanager
+async def at_work(
+    known: KnownRun,
+    access: Access,
+    *,
+    on_lost: Callable[[str], None],
+    clock: Clock | None = None,
+    left: dict[str, str] | None = None,
+) -> AsyncIterator[RunHosts]:
+    """The hosts of a run that is worked on: reached, and held by the run's lock on each of them.
+
+    Which hosts: those its plan names as `hosts`, else those of all members.
+    Args: on_lost - told why when somebody took a lock away: the run has to stop; left - gets the hosts whose lock could
+        not be given back, and why. Raises: as `planned_inventory`, `require_all`, and `HostLocks`: nothing was changed.
+    """
+    plan = known.state.plan
+    inventory, cluster, source = planned_inventory(plan)
+    async with AsyncExitStack() as stack:
+        run = await stack.enter_async_context(reaching(inventory, cluster, source, access, clock=clock))
+        sessions = await require_all(run, _hosts(plan) or run.hosts)
+        locks = HostLocks(sessions, known.state, known.journal.path, on_lost=on_lost, clock=clock)
+        try:
+            async with locks:
+                yield run
+        finally:
+            if left is not None:
+                left.update(locks.left)
+
+
+async def require_all(run: RunHosts, hosts: Sequence[str]) -> list[Session]:
+    """A session to every host. Raises: the error of the first that cannot be reached, which names the others too."""
+    outcomes = await on_all(hosts, run.session)
+    failed = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if failed:
+        first, *others = failed
+        if others:
+            first.cause = "\n".join(filter(None, (first.cause, *(f"also {error.message}" for error in others))))
+        raise first
+    return [outcome.value for outcome in outcomes if outcome.value is not None]
+
+
+def _hosts(plan: Plan) -> tuple[str, ...]:
+    named = plan.inputs.get("hosts")
+    return tuple(map(str, named)) if isinstance(named, Sequence) and not isinstance(named, str) else ()
+
+
+def _source(plan: Plan) -> InventorySource:
+    found = plan.inputs.get(INPUT)
+    try:
+        said = cast("Mapping[str, Json]", found)
+        paths = cast("Sequence[Json]", said["paths"])
+        return InventorySource(tuple(Path(str(path)) for path in paths), str(said["digest"]))
+    except (KeyError, TypeError) as error:
+        raise EtcdopsError(
+            f"the plan of this run of {plan.procedure} names no inventory",
+            hint="go on with the version of etcdops that began it",
+        ) from error
+
+
+def _digest(inventory: Inventory, cluster: Cluster) -> str:
+    """Of everything that makes the cluster, and of nothing that only tells how to log in."""
+    plain = filled(Inventory(hosts=inventory.hosts, clusters={cluster.name: cluster}))
+    names = {member.host for member in cluster.members}
+    said = {
+        "cluster": plain["clusters"][cluster.name],
+        "addresses": {name: host["address"] for name, host in plain["hosts"].items() if name in names},
+    }
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,142 @@
+"""Runs on hosts: which inventory they go on with, how hosts are held, what fails before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from etcdops.client.settings import ConnectionSettings
+from etcdops.clock import SystemClock
+from etcdops.errors import Unreachable, UsageError
+from etcdops.inventory.load import load_inventory
+from etcdops.inventory.model import Inventory
+from etcdops.playbooks.journal import RunState
+from etcdops.playbooks.on_hosts import INPUT, RunHosts, find_cluster, planned_inventory, source_of
+from etcdops.playbooks.plan import Danger, Plan, StepSpec
+from etcdops.playbooks.procedures import Procedure, _procedures, carry_out
+from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
+from etcdops.playbooks.step import Step
+from etcdops.remote.pool import Open
+from etcdops.remote.session import Ownership, Session
+from tests.fakes.session import FakeSession, said
+
+YAML = """\
+hosts:
+  h1: {address: 10.0.0.1, ssh: {user: ops}}
+  h2: {address: 10.0.0.2}
+  h3: {address: 10.0.0.3}
+clusters:
+  prod:
+    members: [{host: h1}, {host: h2}, {host: h3}]
+"""
+
+
+@dataclass
+class FakeAccess:
+    """Hosts that are only told of; those in `dead` do not answer."""
+
+    dead: Sequence[str] = ()
+    sessions: dict[str, FakeSession] = field(default_factory=dict)
+
+    def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
+        return ConnectionSettings(tuple(endpoints))
+
+    @contextmanager
+    def connecting(self, inventory: Inventory) -> Iterator[Open]:
+        async def open_host(name: str) -> Session:
+            if name in self.dead:
+                raise Unreachable(f"{name}: no answer", cause="timed out")
+            session = self.sessions.setdefault(name, FakeSession(name))
+            session.answer("/bin/sh", result=said())
+            return session
+
+        yield open_host
+
+
+class Touch(Step):
+    """Says that it was on a host."""
+
+    def __init__(self, spec: StepSpec, run: RunHosts) -> None:
+        super().__init__(spec)
+        self.run = run
+
+    async def act(self) -> None:
+        session = await self.run.session(self.spec.host)
+        await session.write_file("/touched", b"", Ownership())
+
+
+@pytest.fixture
+def inventory_file(tmp_path: Path) -> Path:
+    path = tmp_path / "prod.yaml"
+    path.write_text(YAML)
+    return path
+
+
+def make_plan(path: Path) -> Plan:
+    inventory = load_inventory([path])
+    cluster = find_cluster(inventory)
+    steps = tuple(
+        StepSpec(f"touch:{name}", f"touch {name}", "touch", name, danger=Danger.MILD) for name in ("h1", "h2")
+    )
+    source = source_of([path], inventory, cluster)
+    return Plan("touch", "prod", {INPUT: source.to_json()}, ("touch",), ("nothing",), steps)
+
+
+@pytest.fixture
+def begun(inventory_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KnownRun:
+    """A run of a procedure that is known for this test only."""
+    monkeypatch.setenv("ETCDOPS_HOME", str(tmp_path / "home"))
+    monkeypatch.setitem(
+        _procedures, "touch", Procedure(on_hosts=lambda plan, run: [Touch(spec, run) for spec in plan.steps])
+    )
+    plan = make_plan(inventory_file)
+    journal = begin_run(runs_on_hosts("prod"), plan, SystemClock())
+    return KnownRun(journal, RunState(plan, 0.0, journal.run))
+
+
+def test_a_login_may_change_between_planning_and_going_on_but_members_may_not(inventory_file: Path) -> None:
+    """A run that goes on must work on the members it began with."""
+    plan = make_plan(inventory_file)
+    inventory_file.write_text(YAML.replace("user: ops", "user: root, port: 2222"))
+    inventory, cluster, source = planned_inventory(plan)
+    assert (inventory.hosts["h1"].ssh.user, cluster.name, source.paths) == ("root", "prod", (inventory_file,))
+    inventory_file.write_text(YAML.replace("10.0.0.2", "10.0.0.9"))
+    with pytest.raises(UsageError, match="says something else of prod"):
+        planned_inventory(plan)
+
+
+async def test_a_run_holds_every_host_and_lets_go_of_them_at_its_end(begun: KnownRun) -> None:
+    """The lock is taken on hosts without a step too: all of a cluster's."""
+    access = FakeAccess()
+    await carry_out(begun, access, lambda event: None)
+    assert begun.state.ended == "finished"
+    assert begun.journal.path.parent == runs_on_hosts("prod")
+    assert "/touched" in access.sessions["h2"].files
+    for name in ("h1", "h2", "h3"):
+        texts = [str(command) for command in access.sessions[name].ran]
+        assert any("ln --" in text for text in texts), "the lock was taken"
+        assert any('rm -f -- "$1/$2"' in text for text in texts), "and given back"
+
+
+async def test_a_host_that_does_not_answer_is_known_before_anything_is_done(begun: KnownRun) -> None:
+    """All hosts that fail are named, and the run is no unfinished one."""
+    access = FakeAccess(dead=("h2", "h3"))
+    with pytest.raises(Unreachable, match="h2: no answer") as caught:
+        await carry_out(begun, access, lambda event: None)
+    assert "also h3: no answer" in caught.value.cause
+    assert begun.state.ended == "abandoned"
+    assert access.sessions["h1"].ran == []
+
+
+def test_the_cluster_is_named_when_there_is_more_than_one(inventory_file: Path) -> None:
+    """Nothing is guessed."""
+    inventory = load_inventory([inventory_file])
+    two = Inventory(hosts=inventory.hosts, clusters={**inventory.clusters, "test": inventory.clusters["prod"]})
+    with pytest.raises(UsageError, match="2 clusters: prod, test"):
+        find_cluster(two)
+    with pytest.raises(UsageError, match="no cluster dev"):
+        find_cluster(two, "dev")
