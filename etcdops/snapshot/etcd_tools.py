@@ -56,10 +56,16 @@ class RestoreTarget:
 def program_version(path: Path) -> Version:
     """The version of an etcd, etcdctl or etcdutl. Raises: UsageError - it does not run or is something else."""
     flag = "--version" if path.name == "etcd" else "version"
-    match = _VERSION.search(_run([str(path), flag], _PROBE_TIMEOUT_S).stdout)
-    if match is None:
+    found = parse_version(_run([str(path), flag], _PROBE_TIMEOUT_S).stdout)
+    if found is None:
         raise UsageError(f"{path} does not say which version of etcd it is", hint="name etcd's own binary")
-    return int(match[1]), int(match[2]), int(match[3])
+    return found
+
+
+def parse_version(said: str) -> Version | None:
+    """What an etcd, etcdctl or etcdutl prints of its version; None: it is something else."""
+    match = _VERSION.search(said)
+    return (int(match[1]), int(match[2]), int(match[3])) if match is not None else None
 
 
 def format_version(version: Version) -> str:
@@ -74,7 +80,7 @@ def find_tool(etcd: Path, *, tool: Path | None = None) -> RestoreTool:
     Raises: UsageError - none fits; the message names what to install.
     """
     server = program_version(etcd)
-    names = ["etcdutl"] if server >= (3, 6, 0) else ["etcdutl", "etcdctl"] if server >= (3, 5, 0) else ["etcdctl"]
+    names = tool_names(server)
     if tool is not None:
         if tool.name.startswith("etcdctl") and server >= (3, 6, 0):
             raise UsageError(f"{tool} cannot restore for etcd {format_version(server)}", hint="name its etcdutl")
@@ -94,6 +100,36 @@ def find_tool(etcd: Path, *, tool: Path | None = None) -> RestoreTool:
     )
 
 
+def tool_names(server: Version) -> tuple[str, ...]:
+    """Programs that can restore for a server of this version, best first."""
+    return ("etcdutl",) if server >= (3, 6, 0) else ("etcdutl", "etcdctl") if server >= (3, 5, 0) else ("etcdctl",)
+
+
+def tool_of(path: Path, version: str, usage: str) -> RestoreTool | None:
+    """What a program can do, from what it prints for `version` and for `snapshot restore --help`; None: not that."""
+    found = parse_version(version)
+    if found is None or "--initial-cluster-token" not in usage:
+        return None
+    return RestoreTool(path, found, "--bump-revision" in usage and "--mark-compacted" in usage)
+
+
+def restore_arguments(snapshot: str, target: RestoreTarget, *, has_checksum: bool, bump: int = 0) -> list[str]:
+    """What follows a tool's name to make `target.data_dir`; see `restore`."""
+    return [
+        "snapshot",
+        "restore",
+        snapshot,
+        f"--name={target.name}",
+        f"--data-dir={target.data_dir}",
+        f"--initial-cluster={target.initial_cluster}",
+        f"--initial-cluster-token={target.token}",
+        f"--initial-advertise-peer-urls={','.join(target.peer_urls)}",
+        *([f"--wal-dir={target.wal_dir}"] if target.wal_dir is not None else []),
+        *([] if has_checksum else ["--skip-hash-check"]),
+        *([f"--bump-revision={bump}", "--mark-compacted"] if bump else []),
+    ]
+
+
 def restore(tool: RestoreTool, snapshot: Path, target: RestoreTarget, *, has_checksum: bool, bump: int = 0) -> None:
     """Make `target.data_dir` from the snapshot; `bump` > 0 also raises the revision by it and marks it compacted.
 
@@ -105,23 +141,7 @@ def restore(tool: RestoreTool, snapshot: Path, target: RestoreTarget, *, has_che
         raise UsageError(f"{target.data_dir} is not empty", hint="move it aside first; nothing is overwritten")
     if bump and not tool.can_bump:
         raise UsageError(f"{tool.label} cannot raise the revision", hint="rewrite the snapshot first")
-    command = [
-        str(tool.path),
-        "snapshot",
-        "restore",
-        str(snapshot),
-        f"--name={target.name}",
-        f"--data-dir={target.data_dir}",
-        f"--initial-cluster={target.initial_cluster}",
-        f"--initial-cluster-token={target.token}",
-        f"--initial-advertise-peer-urls={','.join(target.peer_urls)}",
-    ]
-    if target.wal_dir is not None:
-        command.append(f"--wal-dir={target.wal_dir}")
-    if not has_checksum:
-        command.append("--skip-hash-check")
-    if bump:
-        command += [f"--bump-revision={bump}", "--mark-compacted"]
+    command = [str(tool.path), *restore_arguments(str(snapshot), target, has_checksum=has_checksum, bump=bump)]
     done = _run(command, _RESTORE_TIMEOUT_S)
     if done.returncode != 0:
         raise EtcdopsError(
@@ -135,13 +155,11 @@ def restore(tool: RestoreTool, snapshot: Path, target: RestoreTarget, *, has_che
 def _probe(path: Path) -> RestoreTool | None:
     """What a program can do, None when it has no `snapshot restore`."""
     try:
-        version = program_version(path)
+        said = _run([str(path), "version"], _PROBE_TIMEOUT_S)
+        usage = _run([str(path), "snapshot", "restore", "--help"], _PROBE_TIMEOUT_S)
     except UsageError:
         return None
-    done = _run([str(path), "snapshot", "restore", "--help"], _PROBE_TIMEOUT_S)
-    if done.returncode != 0 or "--initial-cluster-token" not in done.stdout:
-        return None
-    return RestoreTool(path, version, "--bump-revision" in done.stdout and "--mark-compacted" in done.stdout)
+    return tool_of(path, said.stdout, usage.stdout) if usage.returncode == 0 else None
 
 
 def _run(command: Sequence[str], timeout_s: float) -> subprocess.CompletedProcess[str]:

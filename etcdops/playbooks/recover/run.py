@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import cast
 
 from etcdops.client.settings import ConnectionSettings
-from etcdops.ids import ClusterID, MemberID, cluster_id, member_id
-from etcdops.playbooks.cluster_file import ClusterSpec, parse_cluster
+from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind, parse_cluster
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Json, Plan
+from etcdops.playbooks.recover.recovered import Recovered, RecoveredMember
 
 PROCEDURE = "recover-from-snapshot"
 
@@ -46,16 +46,19 @@ class RecoveryRun:
         return self.cluster.runs / f"bumped-{self.stamp}.db"
 
     @property
-    def expected_members(self) -> dict[MemberID, tuple[str, str]]:
-        """The member list the recovered cluster must have: ID -> (name, peer URL)."""
-        return {
-            member_id([member.peer_url], self.cluster.token): (member.name, member.peer_url)
-            for member in self.cluster.members
-        }
-
-    @property
-    def expected_cluster_id(self) -> ClusterID:
-        return cluster_id(self.expected_members)
+    def recovered(self) -> Recovered:
+        """What it leads to."""
+        return Recovered(
+            members=tuple(
+                RecoveredMember(member.name, member.client_url, (member.peer_url,)) for member in self.cluster.members
+            ),
+            token=self.cluster.token,
+            settings=self.settings,
+            snapshot=self.snapshot,
+            snapshot_revision=self.snapshot_revision,
+            revision=self.revision,
+            marked=self.cluster.engine.kind is EngineKind.ETCD,
+        )
 
 
 def read_plan(plan: Plan, settings: ConnectionSettings, *, tethered: bool) -> RecoveryRun:

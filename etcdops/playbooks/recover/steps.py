@@ -283,7 +283,21 @@ class WaitServing(_RecoveryStep):
     lasting = False
 
     async def act(self) -> None:
-        await verifying.wait_serving(self.run, START_TIMEOUT_S)
+        await verifying.wait_serving(self.run.recovered, _Local(self.run), START_TIMEOUT_S)
+
+
+class _Local:
+    """`Processes` of this machine."""
+
+    def __init__(self, run: RecoveryRun) -> None:
+        self._local = run.local
+
+    async def ended(self, name: str) -> bool:
+        return not self._local.member(name).running
+
+    async def last_said(self, name: str) -> tuple[str, str]:
+        member = self._local.member(name)
+        return member.log_tail(3), str(member.log_path)
 
 
 class Verify(_RecoveryStep):
@@ -296,7 +310,7 @@ class Verify(_RecoveryStep):
 
     async def verify(self) -> Result:
         checks = {name: check for name, _, check in verifying.CHECKS}
-        return await checks[str(self.spec.inputs["check"])](self.run)
+        return await checks[str(self.spec.inputs["check"])](self.run.recovered)
 
 
 KINDS: StepKinds[RecoveryRun] = StepKinds(PROCEDURE)

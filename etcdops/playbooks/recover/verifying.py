@@ -12,17 +12,15 @@ from etcdops.client.client import Client
 from etcdops.client.failures import Compacted, Refused
 from etcdops.errors import EtcdopsError, VerificationFailed
 from etcdops.ids import NO_MEMBER, MemberID, format_id
-from etcdops.playbooks.cluster_file import EngineKind
-from etcdops.playbooks.local_cluster import LocalMember
 from etcdops.playbooks.plan import Result
-from etcdops.playbooks.recover.run import RecoveryRun
+from etcdops.playbooks.recover.recovered import Processes, Recovered, RecoveredMember
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.snapshot.buckets import read_facts
 from etcdops.snapshot.file import open_snapshot
 from etcdops.snapshot.hashkv import OfflineHashKV, hash_kv_when_bumped
 from etcdops.snapshot.keys import KeyPrint, key_prints
 
-Check: TypeAlias = Callable[[RecoveryRun], Awaitable[Result]]
+Check: TypeAlias = Callable[[Recovered], Awaitable[Result]]
 
 _PAGE_SIZE = 500
 _TIMEOUT_S = 30.0
@@ -30,7 +28,7 @@ _PROBE_TIMEOUT_S = 2.0
 _DIFFERENCES_SHOWN = 3
 
 
-async def wait_serving(run: RecoveryRun, timeout_s: float) -> None:
+async def wait_serving(run: Recovered, processes: Processes, timeout_s: float) -> None:
     """Wait until every member knows a leader and answers a read through the quorum.
 
     Not until /health says so: an alarm that came along in the snapshot makes a working member unhealthy.
@@ -39,26 +37,24 @@ async def wait_serving(run: RecoveryRun, timeout_s: float) -> None:
     """
     deadline = time.monotonic() + timeout_s
     async with Client(run.settings) as client:
-        waiting = list(run.local.members)
+        waiting = list(run.members)
         while waiting:
             reasons = await asyncio.gather(*(_not_serving(client, member) for member in waiting))
             waiting = [member for member, reason in zip(waiting, reasons, strict=True) if reason]
             passed = time.monotonic() > deadline
             for member, reason in zip(waiting, filter(None, reasons), strict=True):
-                if passed or not member.running:
-                    what = f"does not serve after {timeout_s:.0f} s" if member.running else "ended"
-                    raise EtcdopsError(
-                        f"{member.name} {what}: {reason}",
-                        cause=member.log_tail(3),
-                        hint=f"its whole log is {member.log_path}",
-                    )
+                ended = await processes.ended(member.name)
+                if passed or ended:
+                    what = "ended" if ended else f"does not serve after {timeout_s:.0f} s"
+                    said, where = await processes.last_said(member.name)
+                    raise EtcdopsError(f"{member.name} {what}: {reason}", cause=said, hint=f"its whole log: {where}")
             if waiting:
                 await asyncio.sleep(0.05)
 
 
-async def _not_serving(client: Client, member: LocalMember) -> str:
+async def _not_serving(client: Client, member: RecoveredMember) -> str:
     """Why a member does not serve, "" when it does."""
-    endpoint = member.spec.client_url
+    endpoint = member.client_url
     try:
         status = await client.maintenance.status(endpoint, timeout=_PROBE_TIMEOUT_S)
         if status.leader == NO_MEMBER:
@@ -69,15 +65,15 @@ async def _not_serving(client: Client, member: LocalMember) -> str:
     return ""
 
 
-async def check_members(run: RecoveryRun) -> Result:
+async def check_members(run: Recovered) -> Result:
     """The member list is exactly the planned one, under the new cluster ID, and every member says so."""
     expected = run.expected_members
     async with Client(run.settings) as client:
-        for member in run.cluster.members:
+        for member in run.members:
             answer = await client.cluster.member_list(
                 linearizable=False, endpoint=member.client_url, timeout=_TIMEOUT_S
             )
-            found = {MemberID(one.ID): (one.name, ",".join(one.peerURLs)) for one in answer.members}
+            found = {MemberID(one.ID): (one.name, ",".join(sorted(one.peerURLs))) for one in answer.members}
             if answer.header.cluster_id != run.expected_cluster_id:
                 raise VerificationFailed(
                     f"{member.name} is in cluster {format_id(answer.header.cluster_id)},"
@@ -93,7 +89,7 @@ async def check_members(run: RecoveryRun) -> Result:
     return {"members": len(expected), "cluster_id": format_id(run.expected_cluster_id)}
 
 
-async def check_keys(run: RecoveryRun) -> Result:
+async def check_keys(run: Recovered) -> Result:
     """Every key of the snapshot is there with its value and history numbers, and no other key is."""
     expected = await asyncio.to_thread(_snapshot_keys, run.snapshot)
     remaining = dict(expected)
@@ -113,7 +109,7 @@ async def check_keys(run: RecoveryRun) -> Result:
     return {"keys": len(expected)}
 
 
-async def check_hashes(run: RecoveryRun) -> Result:
+async def check_hashes(run: Recovered) -> Result:
     """HashKV is equal on all members, and while nobody has written yet it is the one the snapshot file gives."""
     expected = await asyncio.to_thread(_expected_hash, run)
     async with Client(run.settings) as client:
@@ -134,25 +130,25 @@ async def check_hashes(run: RecoveryRun) -> Result:
     return {"hash_kv": number, "compact_revision": mark, "as_in_snapshot": untouched}
 
 
-async def _hashes(client: Client, run: RecoveryRun, revision: int) -> dict[str, tuple[tuple[int, int], int]]:
+async def _hashes(client: Client, run: Recovered, revision: int) -> dict[str, tuple[tuple[int, int], int]]:
     """((hash, compact revision), current revision) of every member by name."""
     answers = await asyncio.gather(
         *(
             client.maintenance.hash_kv(member.client_url, revision=revision, timeout=_TIMEOUT_S)
-            for member in run.cluster.members
+            for member in run.members
         )
     )
     return {
         member.name: ((answer.hash, answer.compact_revision), answer.header.revision)
-        for member, answer in zip(run.cluster.members, answers, strict=True)
+        for member, answer in zip(run.members, answers, strict=True)
     }
 
 
-async def check_watchers(run: RecoveryRun) -> Result:
+async def check_watchers(run: Recovered) -> Result:
     """A watcher and a reader from before the recovery are told that their revision is compacted, by every member."""
     old = max(1, run.snapshot_revision)
     async with Client(run.settings) as client:
-        for member in run.cluster.members:
+        for member in run.members:
             if not await _read_is_compacted(client, old, member.client_url):
                 raise VerificationFailed(
                     f"{member.name} still serves revision {old}: clients cannot tell the new history from the old",
@@ -168,7 +164,7 @@ async def check_watchers(run: RecoveryRun) -> Result:
     return {"compact_revision": run.revision}
 
 
-async def check_leftovers(run: RecoveryRun) -> Result:
+async def check_leftovers(run: Recovered) -> Result:
     """What survives a restore and needs a person: alarms, leases, users. Reported, not judged."""
     with open_snapshot(run.snapshot) as file:
         facts = await asyncio.to_thread(read_facts, file)
@@ -198,9 +194,9 @@ def _snapshot_keys(path: Path) -> dict[bytes, KeyPrint]:
         return key_prints(file)
 
 
-def _expected_hash(run: RecoveryRun) -> OfflineHashKV:
+def _expected_hash(run: Recovered) -> OfflineHashKV:
     with open_snapshot(run.snapshot) as file:
-        return hash_kv_when_bumped(file, run.revision, marked=run.cluster.engine.kind is EngineKind.ETCD)
+        return hash_kv_when_bumped(file, run.revision, marked=run.marked)
 
 
 async def _read_is_compacted(client: Client, revision: int, endpoint: str) -> bool:
