@@ -8,7 +8,8 @@ so other work on the machine hits both alike, and ratios can be compared where a
 system time of the server's process. All values have 256 bytes. Large stores are filled with transactions of 50
 sequential keys, and once more by single puts.
 
-Results: a table, with what the load itself can do; .cache/bench/<time>.json and latest.json; .cache/bench/bench.svg.
+Results: a table, with what the load itself can do; .cache/bench/<time>.json and latest.json; .cache/bench/bench.svg;
+.cache/bench/partial.json while it runs.
 What misses its target is listed, with a profile of the node under that load.
 """
 
@@ -47,6 +48,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _report(bench: Bench, now: datetime.datetime, setting: dict[str, str]) -> Report:
+    """What is measured by now, in the order of the table."""
+    order = list(dict.fromkeys([*sections.TITLES, *(row.section for row in bench.rows)]))
+    rows = sorted(bench.rows, key=lambda row: order.index(row.section))
+    busy = f"load average {os.getloadavg()[1]:.1f} at the end, the bench's own work included"
+    return Report(now.isoformat(), {**setting, "busy": busy}, rows, tuple(bench.ceilings))
+
+
 def main() -> None:
     arguments = _arguments()
     plan = QUICK if arguments.quick else FULL if arguments.full else USUAL
@@ -57,23 +66,23 @@ def main() -> None:
         sys.exit(f"etcd {arguments.etcd} is not in .cache/etcd: make etcd")
     OUTPUT.mkdir(parents=True, exist_ok=True)
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    setting = {
+        "etcd": binaries.version,
+        "mode": "quick" if arguments.quick else "full" if arguments.full else "usual",
+        "python": platform.python_version(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
     with tempfile.TemporaryDirectory(prefix="data-", dir=OUTPUT) as folder:
         bench = Bench(plan, Path(folder), arguments.etcd, find_h2load())
         ceilings.measure(bench)
         for section in arguments.sections:
             sections.run(bench, section)
-        order = list(dict.fromkeys([*sections.TITLES, *(row.section for row in bench.rows)]))
-        rows = sorted(bench.rows, key=lambda row: order.index(row.section))
-        setting = {
-            "etcd": binaries.version,
-            "mode": "quick" if arguments.quick else "full" if arguments.full else "usual",
-            "python": platform.python_version(),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "busy": f"load average {os.getloadavg()[1]:.1f} at the end, the bench's own work included",
-        }
-        report = Report(now.isoformat(), setting, rows, tuple(bench.ceilings))
+            # a run of hours that ends early leaves what it had measured
+            save(_report(bench, now, setting), OUTPUT / "partial.json")
+        report = _report(bench, now, setting)
         report = replace(report, why={row.title: why.profile(bench, row) for row in report.short})
     save(report, OUTPUT / f"{now:%Y%m%dT%H%M%SZ}.json")
+    (OUTPUT / "partial.json").unlink(missing_ok=True)
     for folder in filter(None, (OUTPUT, arguments.save)):
         save(report, folder / ("latest.json" if folder is OUTPUT else "bench.json"))
         write(folder / "bench.svg", chart(report))
