@@ -24,6 +24,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from etcdops.certs.facts import Use, describe, is_signed_by, read_certificates
@@ -103,11 +104,25 @@ class Authority:
         return len(self.trusted) > 1
 
     def issue(self, use: Use, name: str, *, hosts: Sequence[str] = (), days: int = LEAF_DAYS) -> Issued:
-        """A certificate with common name `name`, valid for `hosts` (DNS names and IP addresses).
+        """A certificate with common name `name`, valid for `hosts` (DNS names and IP addresses), and a new key.
 
         For PEER and SERVER, name everything it is dialled by; clients know it by nothing else.
         Raises: UsageError - a server or peer without hosts; the authority ends before `days` are over.
         """
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = self.certify(use, name, key.public_key(), hosts=hosts, days=days)
+        return Issued(certificate, Secret(_key_pem(key).decode()))
+
+    def certify(
+        self,
+        use: Use,
+        name: str,
+        public_key: CertificatePublicKeyTypes,
+        *,
+        hosts: Sequence[str] = (),
+        days: int = LEAF_DAYS,
+    ) -> bytes:
+        """A certificate, as PEM, for a key that stays where it is. Everything else as `issue`."""
         if use is not Use.CLIENT and not hosts:
             raise UsageError(
                 f"the {use.value} certificate {name} is for no host", hint="name the hosts it is dialled by"
@@ -120,9 +135,8 @@ class Authority:
                 f" {self.certificate.not_valid_after_utc:%Y-%m-%d}",
                 hint="etcdops cert rotate-ca makes a new authority without downtime; or ask for fewer days",
             )
-        key = ec.generate_private_key(ec.SECP256R1())
         builder = (
-            _builder(_name(name), self.certificate.subject, key.public_key(), now, until)
+            _builder(_name(name), self.certificate.subject, public_key, now, until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(authority=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(use.purposes), critical=False)
@@ -132,7 +146,17 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_general_name(host) for host in dict.fromkeys(hosts)]), critical=False
             )
-        return Issued(_pem(builder.sign(self._key, hashes.SHA256())), Secret(_key_pem(key).decode()))
+        return _pem(builder.sign(self._key, hashes.SHA256()))
+
+    def predecessor(self, fingerprint: str) -> Authority | None:
+        """A retired authority by the SHA-256 of its certificate, to prove that nobody trusts it; None: not kept."""
+        for folder in sorted((self.folder / _RETIRED).glob("*")):
+            if not (folder / _CERTIFICATE).exists():
+                continue
+            certificate, key = _read_pair(folder)
+            if describe(certificate).fingerprint == fingerprint:
+                return Authority(folder, certificate, key, self._clock)
+        return None
 
     def signed(self, certificate: x509.Certificate) -> bool:
         """Whether this authority, in its present key, signed it."""
@@ -261,7 +285,7 @@ def _self_signed(name: str, key: ec.EllipticCurvePrivateKey, clock: Clock, days:
 def _builder(
     subject: x509.Name,
     issuer: x509.Name,
-    public_key: ec.EllipticCurvePublicKey,
+    public_key: CertificatePublicKeyTypes,
     now: datetime.datetime,
     until: datetime.datetime,
 ) -> x509.CertificateBuilder:

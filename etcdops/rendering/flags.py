@@ -188,7 +188,7 @@ FLAGS = _read_table()
 """Flag -> minor version -> its first patch release there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Version:
     """A version of etcd; without a patch, the latest of its minor."""
 
