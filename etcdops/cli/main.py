@@ -12,7 +12,7 @@ import click
 from etcdops import __version__
 from etcdops.cli import diagnostics
 from etcdops.cli.lazy import Entry, LazyGroup
-from etcdops.cli.options import connection_options, general_options
+from etcdops.cli.options import cluster_options, connection_options, general_options
 
 _SEE, _SAVE, _HOSTS, _RUN = "See", "Save and bring back", "Clusters on hosts", "Run members"
 ENTRIES = (
@@ -59,6 +59,7 @@ Try next:
     epilog=EPILOG,
 )
 @click.version_option(__version__, prog_name="etcdops", message="%(prog)s %(version)s")
+@cluster_options
 @connection_options
 @general_options
 @click.pass_context

@@ -18,7 +18,7 @@ import click
 from etcdops.cli import diagnostics
 from etcdops.cli.help import SectionOption
 from etcdops.cli.output import Look, choose_look
-from etcdops.client.settings import ConnectionFlags, ConnectionSettings, parse_seconds, resolve
+from etcdops.client.settings import ConnectionFlags, ConnectionSettings, Resolved, parse_seconds, resolve
 from etcdops.errors import DeadlinePassed, NotConfirmed, UsageError
 from etcdops.secret import Secret
 
@@ -37,6 +37,8 @@ class Invocation:
 
     connection: dict[str, Any] = field(default_factory=dict)
     general: dict[str, Any] = field(default_factory=dict)
+    cluster: str = ""
+    """The cluster of an inventory that `connection_settings` chose; empty: none."""
 
     @property
     def format(self) -> str:
@@ -87,16 +89,27 @@ class Invocation:
 
         Raises: UsageError; NotConfirmed when a password is needed and there is no terminal.
         """
-        resolved = resolve(ConnectionFlags(**self._connection_flags()), os.environ)
+        resolved = self._of_inventory() or resolve(ConnectionFlags(**self._connection_flags()), os.environ)
         for text in resolved.notes:
             self.note(text)
         if not resolved.needs_password:
             return resolved.settings
         return _with_password(resolved.settings)
 
+    def _of_inventory(self) -> Resolved | None:
+        """The cluster that --cluster, --inventory or the environment choose, and the ways to it; None: they do not."""
+        from etcdops.cli.inventory_connection import chosen_cluster, reached  # late: pydantic
+
+        chosen = chosen_cluster(self.connection, os.environ)
+        if chosen is None:
+            return None
+        self.cluster = chosen.cluster.name
+        typed = {key: value for key, value in self.connection.items() if key not in ("inventory", "cluster", "local")}
+        return reached(chosen, ConnectionFlags(**typed), os.environ, self)
+
     def _connection_flags(self) -> dict[str, Any]:
         """What was typed, with the endpoints of `--local DIR` in its place."""
-        typed = dict(self.connection)
+        typed = {key: value for key, value in self.connection.items() if key not in ("inventory", "cluster")}
         directory = typed.pop("local", None)
         if directory is None:
             return typed
@@ -195,6 +208,10 @@ _CONNECTION: tuple[Callable[[Any], Any], ...] = (
     _connection("--dial-timeout", metavar="TIME", help="For one connection (2s)."),
     _connection("--command-timeout", metavar="TIME", help="For one request (5s)."),
 )
+_CLUSTER: tuple[Callable[[Any], Any], ...] = (
+    _connection("--cluster", metavar="NAME", help="A cluster of the inventory: members, TLS, user, the way there."),
+    _connection("--inventory", metavar="PATH", help="File or directory it is in (see inventory)."),
+)
 _GENERAL: tuple[Callable[[Any], Any], ...] = (
     _general("-w", "--write-out", type=click.Choice(["table", "json"]), help="Format (table)."),
     _general("--timeout", metavar="TIME", help="For the whole command; exit 124 when it passes."),
@@ -207,6 +224,13 @@ _GENERAL: tuple[Callable[[Any], Any], ...] = (
 def connection_options(function: F) -> F:
     """Adds where to connect and as whom; read them with `current().connection_settings()`."""
     for option in reversed(_CONNECTION):
+        function = option(function)
+    return function
+
+
+def cluster_options(function: F) -> F:
+    """Adds --cluster and --inventory to those, for commands that work on any cluster."""
+    for option in reversed(_CLUSTER):
         function = option(function)
     return function
 

@@ -14,7 +14,7 @@ import click
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
-from etcdops.cli.options import Invocation, connection_options, current, general_options
+from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_json, render_table, write
 from etcdops.cli.run_control import TypedAccess, events_option, print_json_event, printer_for, work_on
 from etcdops.cli.run_view import render_plan
@@ -206,6 +206,7 @@ def attach(run_id: str, events: str) -> int:
 @events_option
 @_CONFIRM
 @_YES
+@cluster_options
 @connection_options
 @general_options
 def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: bool) -> int:
@@ -240,6 +241,7 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
 @events_option
 @_CONFIRM
 @_YES
+@cluster_options
 @connection_options
 @general_options
 def rollback(run_id: str, events: str, confirm: str | None, yes: bool) -> int:
@@ -325,7 +327,7 @@ def _access_arguments(invocation: Invocation) -> list[str]:
     typed = invocation.connection
     if "password" in typed or ":" in str(typed.get("user", "")):
         raise UsageError("a detached run cannot be given a password like this", hint="use --password-file FILE")
-    names = ("user", "password_file", "cacert", "cert", "key", "server_name")
+    names = ("cluster", "inventory", "user", "password_file", "cacert", "cert", "key", "server_name")
     return [part for name in names if typed.get(name) for part in (f"--{name.replace('_', '-')}", str(typed[name]))]
 
 

@@ -11,7 +11,7 @@ import click
 
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
-from etcdops.cli.options import Invocation, connection_options, current, general_options
+from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.snapshot_view import render_report, report_json
 from etcdops.clock import rfc3339
@@ -56,6 +56,7 @@ def command() -> None:
 @click.argument("file", type=_PATH)
 @click.option("--member", default="", metavar="NAME", help="Take this member's, by name or ID.")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@cluster_options
 @connection_options
 @general_options
 def save(file: Path, member: str, force: bool) -> None:

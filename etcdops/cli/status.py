@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcdops.cli.help import OpsCommand
-from etcdops.cli.options import Invocation, connection_options, current, general_options
+from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
 from etcdops.cli.output import render_json, write
 from etcdops.client.settings import ConnectionSettings, parse_seconds
 from etcdops.errors import UsageError
@@ -43,6 +43,7 @@ WATCH_MIN_S = 0.1
 @click.option("--hashes", is_flag=True, help="Compare the data of all members by their HashKV.")
 @click.option("--plain", is_flag=True, help="One line for each look; nothing is redrawn.")
 @click.option("--wide", is_flag=True, help="All columns, however wide.")
+@cluster_options
 @connection_options
 @general_options
 def command(watch: str | None = None, hashes: bool = False, plain: bool = False, wide: bool = False) -> int:

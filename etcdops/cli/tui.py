@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from etcdops.cli.help import OpsCommand
-from etcdops.cli.options import connection_options, current, general_options
+from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.client.settings import ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
 
@@ -33,6 +33,7 @@ READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
 @click.option("--every", type=float, default=2.0, metavar="SECONDS", help="Look at the cluster this often (2).")
 @click.option("--read-only", is_flag=True, help=f"Refuse every change; also {READ_ONLY_VARIABLE}=1.")
 @click.option("--title", default="", metavar="NAME", help="What to call the cluster; its name or first endpoint.")
+@cluster_options
 @connection_options
 @general_options
 def command(screen: str, every: float, read_only: bool, title: str) -> int:
@@ -52,7 +53,7 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
 
     return run_tui(
         settings,
-        title=title or cluster_title(settings, invocation.connection.get("local")),
+        title=title or invocation.cluster or cluster_title(settings, invocation.connection.get("local")),
         read_only=read_only or from_environment,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=every,

@@ -46,10 +46,12 @@ class Connection:
         options = _options(self.endpoint, self._settings)
         if self._tunnel is not None:
             return grpc.aio.insecure_channel(await self._tunnel.start(), options=options)
+        route = self._settings.routes.get(self.endpoint.url)
+        target = f"unix:{route}" if route else self.endpoint.target
         if self.endpoint.secure:
             credentials = tls.channel_credentials(tls.read_files(self._settings))
-            return grpc.aio.secure_channel(self.endpoint.target, credentials, options=options)
-        return grpc.aio.insecure_channel(self.endpoint.target, options=options)
+            return grpc.aio.secure_channel(target, credentials, options=options)
+        return grpc.aio.insecure_channel(target, options=options)
 
     async def wait_ready(self, timeout_s: float) -> Failure | None:
         """Wait until requests can be sent, at most `timeout_s`.
@@ -104,9 +106,10 @@ def _options(endpoint: Endpoint, settings: ConnectionSettings) -> list[tuple[str
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.primary_user_agent", f"etcdops/{__version__}"),
     ]
-    if endpoint.secure and settings.server_name:
-        options.append(("grpc.ssl_target_name_override", settings.server_name))
-    if settings.insecure_skip_tls_verify and endpoint.host:
+    routed = endpoint.url in settings.routes
+    if endpoint.secure and (settings.server_name or routed):
+        options.append(("grpc.ssl_target_name_override", settings.server_name or endpoint.host))
+    if (settings.insecure_skip_tls_verify or routed) and endpoint.host:
         options.append(("grpc.default_authority", f"{endpoint.host}:{endpoint.port}"))
     return options
 

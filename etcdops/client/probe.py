@@ -9,7 +9,7 @@ import ssl
 from etcdops.client import tls
 from etcdops.client.endpoints import Endpoint
 from etcdops.client.settings import ConnectionSettings
-from etcdops.client.sockets import hang_up
+from etcdops.client.sockets import dial, hang_up
 from etcdops.client.view import Silence
 
 PROBE_TIMEOUT_S = 2.0
@@ -64,11 +64,7 @@ def _alert(error: ssl.SSLError, settings: ConnectionSettings) -> str:
 
 async def _handshake(endpoint: Endpoint, settings: ConnectionSettings) -> tuple[Silence, str] | None:
     context = tls.context(settings, verify=not settings.insecure_skip_tls_verify) if endpoint.secure else None
-    name = (settings.server_name or endpoint.host) if context else None
-    if endpoint.path:
-        reader, writer = await asyncio.open_unix_connection(endpoint.path, ssl=context, server_hostname=name)
-    else:
-        reader, writer = await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context, server_hostname=name)
+    reader, writer = await dial(endpoint, settings, context)
     try:
         writer.write(_PREFACE)
         await writer.drain()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etcdops.client.endpoints import Endpoint, parse_endpoints
@@ -41,6 +41,8 @@ class ConnectionSettings:
     """How long one request may take, retries included. etcdctl: --command-timeout."""
     source: str = LOCAL_DEFAULT
     """Where these settings came from, for the note on stderr."""
+    routes: Mapping[str, str] = field(default_factory=dict)
+    """Endpoint -> a socket file of this machine that leads to it, such as a tunnel's; the others are dialled."""
 
     def __post_init__(self) -> None:
         if bool(self.cert) != bool(self.key):
@@ -128,6 +130,37 @@ def resolve(flags: ConnectionFlags, environment: Mapping[str, str]) -> Resolved:
     ]
     typed = flags.password is not None or ":" in (flags.user or "")
     return _build(chosen, source, ignored, password_typed=typed)
+
+
+def override(base: ConnectionSettings, flags: ConnectionFlags, environment: Mapping[str, str]) -> Resolved:
+    """Settings that another source gave, such as an inventory, with what was typed in their place.
+
+    Of the environment only the timeouts count. Raises: UsageError naming the flag or variable.
+    """
+    typed = _given(flags)
+    sources = [typed, *(_read(prefix, environment) for prefix in _PREFIXES)]
+    chosen = {key: str(getattr(base, key)) for key in PLACE if key != "endpoints"}
+    chosen["endpoints"] = ",".join(base.endpoints)
+    for key in TIMES:
+        chosen |= next(({key: values[key]} for values in sources if key in values), {})
+    if {"cert", "key"} & {*typed}:
+        chosen |= {"cert": "", "key": ""}  # a pair of two sources would never fit
+    chosen |= typed
+    made = _build(chosen, base.source, [], password_typed=flags.password is not None or ":" in (flags.user or ""))
+    settings, needs_password = replace(made.settings, routes=base.routes), made.needs_password
+    if settings.password is None and settings.username in ("", base.username):
+        settings = replace(settings, username=base.username, password=base.password)
+        needs_password = bool(base.username) and base.password is None
+    instead = [f"--{key.replace('_', '-')}" for key in (*PLACE, *IDENTITY) if key in typed]
+    others = [
+        f"{prefix}* environment"
+        for prefix, found in zip(_PREFIXES, sources[1:], strict=True)
+        if {*found} & {*PLACE, *IDENTITY}
+    ]
+    note = f"using {base.source}"
+    note += f", with {', '.join(instead)} as typed" if instead else ""
+    note += f"; {' and '.join(others)} ignored" if others else ""
+    return Resolved(settings, (note, *made.notes), needs_password)
 
 
 def _identity(source: str, place: Mapping[str, str], sources: list[dict[str, str]]) -> Mapping[str, str]:

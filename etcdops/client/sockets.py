@@ -1,8 +1,23 @@
-"""Ending a connection of ours for good."""
+"""Connections of our own to members: made, and ended for good."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+
+from etcdops.client.endpoints import Endpoint
+from etcdops.client.settings import ConnectionSettings
+
+
+async def dial(
+    endpoint: Endpoint, settings: ConnectionSettings, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to an endpoint, along its route if it has one. Raises: OSError, ssl.SSLError; the caller's deadline."""
+    name = (settings.server_name or endpoint.host or "localhost") if context is not None else None
+    path = settings.routes.get(endpoint.url) or endpoint.path
+    if path:
+        return await asyncio.open_unix_connection(path, ssl=context, server_hostname=name)
+    return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context, server_hostname=name)
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

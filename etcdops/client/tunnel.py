@@ -19,7 +19,7 @@ from pathlib import Path
 from etcdops.client import tls
 from etcdops.client.endpoints import Endpoint
 from etcdops.client.settings import ConnectionSettings
-from etcdops.client.sockets import hang_up
+from etcdops.client.sockets import dial, hang_up
 
 _CHUNK_BYTES = 1 << 16
 
@@ -34,7 +34,7 @@ class UnverifiedTunnel:
         self.endpoint = endpoint
         self.error = ""
         self._context = tls.context(settings, verify=False)
-        self._name = settings.server_name or endpoint.host or None
+        self._settings = settings
         self._timeout_s = settings.dial_timeout_s
         self._notify = notify
         self._fingerprint = ""
@@ -74,7 +74,7 @@ class UnverifiedTunnel:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                member_reader, member_writer = await self._dial()
+                member_reader, member_writer = await dial(self.endpoint, self._settings, self._context)
         except (OSError, TimeoutError) as error:
             self.error = _describe(error, self._timeout_s)
             return
@@ -85,15 +85,6 @@ class UnverifiedTunnel:
                     group.create_task(_copy(member_reader, writer))
         finally:
             await hang_up(member_writer)
-
-    async def _dial(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if self.endpoint.path:
-            return await asyncio.open_unix_connection(
-                self.endpoint.path, ssl=self._context, server_hostname=self._name or "localhost"
-            )
-        return await asyncio.open_connection(
-            self.endpoint.host, self.endpoint.port, ssl=self._context, server_hostname=self._name
-        )
 
     def _accepts(self, writer: asyncio.StreamWriter) -> bool:
         presented = writer.get_extra_info("ssl_object").getpeercert(binary_form=True) or b""

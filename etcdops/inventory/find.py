@@ -1,12 +1,14 @@
-"""Where the inventory is when nobody says."""
+"""Where the inventory is when nobody says, and which of its clusters is meant."""
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from etcdops.errors import UsageError
+from etcdops.inventory.model import Cluster, Inventory
 
 VARIABLE = "ETCDOPS_INVENTORY"
 HERE = Path("etcdops.yaml")
@@ -22,8 +24,7 @@ def inventory_paths(given: Sequence[Path], environment: Mapping[str, str]) -> tu
     """
     if given:
         return tuple(given)
-    named = tuple(Path(one) for one in environment.get(VARIABLE, "").split(os.pathsep) if one)
-    if named:
+    if named := named_paths(environment):
         return named
     folder = _own_folder(environment)
     for path in (HERE, folder):
@@ -38,3 +39,33 @@ def inventory_paths(given: Sequence[Path], environment: Mapping[str, str]) -> tu
 
 def _own_folder(environment: Mapping[str, str]) -> Path:
     return Path(environment.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "etcdops" / "inventory"
+
+
+def named_paths(environment: Mapping[str, str]) -> tuple[Path, ...]:
+    """What ETCDOPS_INVENTORY names; nothing when it is not set."""
+    return tuple(Path(one) for one in environment.get(VARIABLE, "").split(os.pathsep) if one)
+
+
+def find_cluster(inventory: Inventory, name: str = "", *, source: str = "the inventory") -> Cluster:
+    """The cluster of this name; without one, the only one there is.
+
+    Args: source - the inventory's files, for messages.
+    Raises: UsageError - there is none of this name, with the nearest one; or there are several to choose from.
+    """
+    known = list(inventory.clusters)
+    if name in inventory.clusters:
+        return inventory.clusters[name]
+    if name:
+        folded = {one.casefold(): one for one in known}
+        close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.4)
+        nearest = f"did you mean {folded[close[0]]}? " if close else ""
+        raise UsageError(
+            f"{source} has no cluster {name}",
+            hint=f"{nearest}it has {', '.join(known)}" if known else "write it under `clusters`, with its members",
+        )
+    if len(known) == 1:
+        return inventory.clusters[known[0]]
+    raise UsageError(
+        f"which cluster? {source} has {', '.join(known) or 'none'}",
+        hint="name it with --cluster NAME" if known else "write one under `clusters`, with its members",
+    )

@@ -166,12 +166,14 @@ class ServiceSpec(_Model):
     name: Name = "etcd"
     """Of the unit, container or supervised program."""
     image: str = ""
-    """For docker, podman and kubelet."""
+    """For docker and podman; of a static pod what its manifest says."""
 
     @model_validator(mode="after")
     def _image_where_needed(self) -> ServiceSpec:
-        if (self.manager in (Manager.DOCKER, Manager.PODMAN, Manager.KUBELET)) != bool(self.image):
-            raise ValueError("docker, podman and kubelet need an image, the other managers have none")
+        if self.manager is not Manager.KUBELET and (self.manager in (Manager.DOCKER, Manager.PODMAN)) != bool(
+            self.image
+        ):
+            raise ValueError("docker and podman need an image, the other managers have none")
         return self
 
 

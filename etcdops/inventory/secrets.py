@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from etcdops.errors import AccessDenied, UsageError
+from etcdops.inventory.local_path import LocalPath
 from etcdops.secret import Secret
 
 _COMMAND_TIMEOUT_S = 30.0
@@ -24,7 +25,7 @@ class SecretSource(BaseModel):
 
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """A program and its arguments: the first line it prints is the secret. No shell is involved."""
-    file: Path | None = None
+    file: LocalPath | None = None
     """Its first line is the secret. Nobody but its owner may read it."""
     env: Annotated[str, Field(min_length=1)] | None = None
     """Name of an environment variable."""

@@ -75,6 +75,10 @@ class Document:
             place = place[:-1]
         return self._lines.get(place, 1)
 
+    def has(self, location: Sequence[Key]) -> bool:
+        """Whether this very thing was written."""
+        return tuple(location) in self._lines
+
     def fault(self, location: Sequence[Key], message: str, fix: str = "") -> Fault:
         return Fault(self.path, self.line(location), tuple(location), message, fix)
 

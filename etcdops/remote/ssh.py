@@ -118,7 +118,7 @@ class SSHSession(ShellSession):
         return channel
 
     async def tunnel(self, host: str, port: int) -> SSHTunnel:
-        opened = SSHTunnel(self._transports[0], (host, port))
+        opened = SSHTunnel(lambda: self._transports[0], (host, port))
         self._tunnels.append(opened)
         return opened
 

@@ -1,4 +1,4 @@
-"""A port of this machine that leads through an SSH connection to an address as the host sees it."""
+"""A socket of this machine that leads through an SSH connection to an address as the host sees it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
 
 import paramiko
+
+from etcdops.errors import EtcdopsError
 
 _CHUNK_BYTES = 1 << 16
 _CONNECTIONS_MAX = 64
@@ -15,12 +18,22 @@ _CONNECT_TIMEOUT_S = 10.0
 
 
 class SSHTunnel:
-    """Listens on a loopback port until it is closed. Each connection has two threads, one a direction."""
+    """Listens until it is closed. Each connection has two threads, one a direction.
 
-    def __init__(self, transport: paramiko.Transport, target: tuple[str, int]) -> None:
+    Args: transport - gives the SSH connection for each new connection; it may wait, and raise what logging in raises,
+        which the client sees as a connection closed at once. listener - where clients come in, which is closed with the
+        tunnel; none: a loopback port.
+    """
+
+    def __init__(
+        self,
+        transport: Callable[[], paramiko.Transport],
+        target: tuple[str, int],
+        listener: socket.socket | None = None,
+    ) -> None:
         self._transport = transport
         self._target = target
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._room = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         self._open: set[socket.socket] = set()
         self._acceptor = threading.Thread(target=self._accept, daemon=True, name=f"tunnel-{target[0]}:{target[1]}")
@@ -33,12 +46,16 @@ class SSHTunnel:
 
     async def close(self) -> None:
         """Close it and what goes through it."""
+        await asyncio.to_thread(self.shut)
+
+    def shut(self) -> None:
+        """The same for threads."""
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
         self._listener.close()
         for connection in list(self._open):
             _shut(connection)
-        await asyncio.to_thread(self._acceptor.join)
+        self._acceptor.join()
 
     def _accept(self) -> None:
         while True:
@@ -54,10 +71,10 @@ class SSHTunnel:
 
     def _carry(self, connection: socket.socket) -> None:
         try:
-            channel = self._transport.open_channel(
-                "direct-tcpip", self._target, connection.getpeername(), timeout=_CONNECT_TIMEOUT_S
+            channel = self._transport().open_channel(
+                "direct-tcpip", self._target, ("127.0.0.1", 0), timeout=_CONNECT_TIMEOUT_S
             )
-        except (paramiko.SSHException, OSError, EOFError):
+        except (EtcdopsError, paramiko.SSHException, OSError, EOFError):
             self._done(connection)  # the client sees its connection closed, as if the target had refused it
             return
         back = threading.Thread(target=_pump, args=(channel, connection), daemon=True)

@@ -143,7 +143,7 @@ def member_config(
     own = {
         **_identity(placed),
         **({} if _discovers(placed.settings) else _bootstrap(inventory, cluster, initial_cluster_state, joined)),
-        **_certificates(cluster, pki),
+        **_certificates(cluster, member, pki),
         # zap is the default from 3.5 on; the logger before it knows no JSON
         **({"logger": "zap"} if version.line == (3, 4) else {}),
     }
@@ -194,18 +194,25 @@ def _bootstrap(
     }
 
 
-def _certificates(cluster: Cluster, pki: Pki | None) -> dict[str, str]:
+def _certificates(cluster: Cluster, member: Member, pki: Pki | None) -> dict[str, str]:
+    tls = cluster.tls
+    if pki is None or tls is None:
+        return {}
+    given = {**(tls.files.flags if tls.files else {}), **(member.tls_files.flags if member.tls_files else {})}
+    found = given or _own_certificates(pki)
+    peers = tls.client_cert_auth if tls.peer_client_cert_auth is None else tls.peer_client_cert_auth
+    found |= {"client-cert-auth": "true"} if pki.client and tls.client_cert_auth else {}
+    return found | ({"peer-client-cert-auth": "true"} if pki.peer and peers else {})
+
+
+def _own_certificates(pki: Pki) -> dict[str, str]:
     found: dict[str, str] = {}
-    if pki is None or cluster.tls is None:
-        return found
     if pki.client:
         cert, key = pki.server
         found |= {"cert-file": cert, "key-file": key, "trusted-ca-file": pki.ca}
     if pki.peer:
         cert, key = pki.peer_pair
         found |= {"peer-cert-file": cert, "peer-key-file": key, "peer-trusted-ca-file": pki.peer_ca}
-    if cluster.tls.client_cert_auth:
-        found |= {f"{kind}client-cert-auth": "true" for kind, on in (("", pki.client), ("peer-", pki.peer)) if on}
     return found
 
 

@@ -46,10 +46,15 @@ def member_files(
     """Everything to install on the member's host so that `manager` runs it.
 
     Args: settings_in - for systemd; the other managers give the member its settings as arguments.
-    Raises: UsageError - a value that a format cannot express.
+    Raises: UsageError - a value that a format cannot express, or a static pod.
     """
     if manager is Manager.SYSTEMD:
         return _systemd(member, settings_in)
+    if manager is Manager.KUBELET:
+        raise UsageError(
+            f"{member.name} is a static pod: whoever made its manifest changes it, such as kubeadm",
+            hint="etcdops looks at such clusters, and saves and restores their data",
+        )
     return _FILES[manager](member)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from etcdops.errors import UsageError
 from etcdops.inventory.model import Manager, ServiceSpec
 from etcdops.remote.session import Session
 from etcdops.services.container import ContainerService
@@ -13,7 +14,10 @@ from etcdops.services.systemd import SystemdService
 
 
 def service_for(session: Session, spec: ServiceSpec) -> Service:
-    """The service that the inventory describes, on the host of `session`. Nothing is asked of the host yet."""
+    """The service that the inventory describes, on the host of `session`. Nothing is asked of the host yet.
+
+    Raises: UsageError - it is a static pod, which is nobody's service.
+    """
     match spec.manager:
         case Manager.SYSTEMD:
             return SystemdService(session, spec.name)
@@ -25,3 +29,8 @@ def service_for(session: Session, spec: ServiceSpec) -> Service:
             return SupervisordService(session, spec.name)
         case Manager.PROCESS:
             return ProcessService(session, spec.name)
+        case Manager.KUBELET:
+            raise UsageError(
+                f"{session.host}: {spec.name} is a static pod: the kubelet keeps it, and etcdops only looks at it",
+                hint="change its manifest, /etc/kubernetes/manifests/etcd.yaml; moving it away stops the member",
+            )

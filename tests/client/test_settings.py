@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from etcdops.client.settings import ConnectionFlags, ConnectionSettings, parse_seconds, resolve
+from etcdops.client.settings import ConnectionFlags, ConnectionSettings, override, parse_seconds, resolve
 from etcdops.errors import UsageError
 from etcdops.secret import Secret
 
@@ -114,3 +115,20 @@ def test_settings_never_print_the_password() -> None:
 )
 def test_durations_are_gos_or_plain_seconds(text: str, seconds: float) -> None:
     assert parse_seconds(text, "t") == pytest.approx(seconds)
+
+
+def test_what_is_typed_comes_before_what_an_inventory_says() -> None:
+    """Each flag for itself, and stderr says which; a certificate never meets another one's key."""
+    base = ConnectionSettings(
+        endpoints=("https://a:2379",), cacert="ca", cert="c", key="k", username="root", password=Secret("x"), source="c"
+    )
+    same = override(base, ConnectionFlags(), {"ETCDCTL_ENDPOINTS": "http://other:1", "ETCDOPS_DIAL_TIMEOUT": "9s"})
+    assert same.settings == replace(base, dial_timeout_s=9.0)
+    assert same.notes == ("using c; ETCDCTL_* environment ignored",)
+    typed = override(base, ConnectionFlags(endpoints="b:2379", user="me"), {})
+    assert (typed.settings.endpoints, typed.settings.cacert) == (("b:2379",), "ca")
+    assert (typed.settings.username, typed.settings.password, typed.needs_password) == ("me", None, True)
+    assert typed.notes == ("using c, with --endpoints, --user as typed",)
+    assert override(base, ConnectionFlags(user="root"), {}).settings.password is base.password
+    with pytest.raises(UsageError, match="--cert is given without --key"):
+        override(base, ConnectionFlags(cert="mine"), {})

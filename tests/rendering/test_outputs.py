@@ -92,7 +92,7 @@ def test_data_belongs_to_the_member_alone() -> None:
         assert {(one.ownership.mode, one.ownership.owner) for one in found} == {(0o700, owner)}
 
 
-@pytest.mark.parametrize("manager", list(Manager))
+@pytest.mark.parametrize("manager", [one for one in Manager if one is not Manager.KUBELET])
 @pytest.mark.parametrize("hostile", LINES)
 def test_a_hostile_name_is_one_value_or_refused(manager: Manager, hostile: str) -> None:
     """What the readers of services make of a file is what the member was to have."""
@@ -110,6 +110,13 @@ def test_a_hostile_name_is_one_value_or_refused(manager: Manager, hostile: str) 
         assert re.search(r"\s[;#]|\\\Z|\A\s|\s\Z", hostile)
         return
     assert read_back(manager, files) == list(member.arguments)
+
+
+def test_a_static_pod_is_somebody_elses() -> None:
+    """kubeadm writes it, the kubelet reads it: nothing is rendered over it."""
+    member = config({"service": {"manager": "kubelet", "image": "registry.k8s.io/etcd:3.5.16-0"}})
+    with pytest.raises(UsageError, match="is a static pod"):
+        member_files(member, Manager.KUBELET)
 
 
 def read_back(manager: Manager, files: Sequence[RenderedFile]) -> list[str]:
