@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,6 +18,7 @@ NODE_PROGRAM = "/usr/local/bin/etcdops-node"
 
 InitialClusterState = Literal["new", "existing"]
 
+CERTIFICATES = ("cert-file", "key-file", "trusted-ca-file", "peer-cert-file", "peer-key-file", "peer-trusted-ca-file")
 _OF_THE_MEMBER = "it comes from the member in the inventory"
 _OF_TLS = "it comes from `tls` in the inventory"
 RESERVED: Mapping[str, str] = {
@@ -38,13 +40,8 @@ RESERVED: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "cert-file",
-            "key-file",
-            "trusted-ca-file",
+            *CERTIFICATES,
             "client-cert-auth",
-            "peer-cert-file",
-            "peer-key-file",
-            "peer-trusted-ca-file",
             "peer-client-cert-auth",
         ),
         _OF_TLS,
@@ -110,11 +107,18 @@ class MemberConfig:
     wal_dir: str
     """Empty: inside the data directory."""
     pki: Pki | None
+    """None: no TLS, or certificates that somebody else makes, which are among `flags`."""
     image: str
     """For containers."""
     open_files: int = 65536
     stop_timeout_s: int = 90
     """How long it may take to hand over and to sync before it is killed."""
+
+    @property
+    def certificate_folders(self) -> tuple[str, ...]:
+        """Where its certificates are, whoever makes them."""
+        given = (posixpath.dirname(self.flags[name]) for name in CERTIFICATES if name in self.flags)
+        return (self.pki.folder,) if self.pki is not None else tuple(dict.fromkeys(given))
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -138,7 +142,8 @@ def member_config(
     """
     version = NODE_TAKES if cluster.engine.kind is EngineKind.NODE else Version.parse(cluster.engine.version)
     placed = place(inventory, cluster, member)
-    pki = Pki(cluster.tls.directory, cluster.tls.client, cluster.tls.peer) if cluster.tls is not None else None
+    tls = cluster.tls
+    pki = Pki(tls.directory, tls.client, tls.peer) if tls is not None and tls.files is None else None
     _refuse_reserved(placed.settings)
     own = {
         **_identity(placed),
@@ -196,13 +201,13 @@ def _bootstrap(
 
 def _certificates(cluster: Cluster, member: Member, pki: Pki | None) -> dict[str, str]:
     tls = cluster.tls
-    if pki is None or tls is None:
+    if tls is None:
         return {}
     given = {**(tls.files.flags if tls.files else {}), **(member.tls_files.flags if member.tls_files else {})}
-    found = given or _own_certificates(pki)
+    found = _own_certificates(pki) if pki is not None else given
     peers = tls.client_cert_auth if tls.peer_client_cert_auth is None else tls.peer_client_cert_auth
-    found |= {"client-cert-auth": "true"} if pki.client and tls.client_cert_auth else {}
-    return found | ({"peer-client-cert-auth": "true"} if pki.peer and peers else {})
+    found |= {"client-cert-auth": "true"} if tls.client and tls.client_cert_auth else {}
+    return found | ({"peer-client-cert-auth": "true"} if tls.peer and peers else {})
 
 
 def _own_certificates(pki: Pki) -> dict[str, str]:

@@ -95,7 +95,7 @@ def compose_file(member: MemberConfig) -> RenderedFile:
 def _systemd(member: MemberConfig, settings_in: SettingsIn) -> tuple[RenderedFile, ...]:
     by_file = settings_in is SettingsIn.CONFIG_FILE
     settings = config_file(member) if by_file else environment_file(member)
-    used = [*_written(member), *([member.pki.folder] if member.pki is not None else [])]
+    used = [*_written(member), *member.certificate_folders]
     unit = _file(
         places.unit(member.service),
         "systemd/etcd.service",
@@ -167,8 +167,7 @@ def _written(member: MemberConfig) -> list[str]:
 def _volumes(member: MemberConfig) -> list[str]:
     """Everything at the same path inside and outside, so that settings are the same in both."""
     mounts = [(path, "Z") for path in _written(member)]
-    if member.pki is not None:
-        mounts.append((member.pki.folder, "ro,Z"))
+    mounts += [(folder, "ro,Z") for folder in member.certificate_folders]
     for path, _ in mounts:
         if ":" in path:
             raise UsageError(

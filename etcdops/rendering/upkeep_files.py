@@ -104,6 +104,10 @@ def _commands(member: MemberConfig) -> tuple[list[str], list[str]]:
     if member.pki is not None and member.pki.client:
         cert, key = member.pki.client_pair
         tls = [f"--cacert={member.pki.ca}", f"--cert={cert}", f"--key={key}"]
+    elif member.pki is None:
+        # somebody else's: a member's own certificate is the one that is certainly there
+        given = (("cacert", "trusted-ca-file"), ("cert", "cert-file"), ("key", "key-file"))
+        tls = [f"--{option}={member.flags[flag]}" for option, flag in given if flag in member.flags]
     if member.engine is EngineKind.NODE:
         return [NODE_TOOL, "snapshot", "save", endpoint, *tls], [NODE_TOOL, "snapshot", "status"]
     folder = posixpath.dirname(member.program)

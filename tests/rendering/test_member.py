@@ -69,3 +69,20 @@ def test_what_must_not_be_written_down_is_refused(name: str) -> None:
     """Above all --force-new-cluster, which every restart would repeat; and no secret."""
     with pytest.raises(UsageError, match=f"the setting {name} is not one to write down"):
         config({"settings": {name: "x"}})
+
+
+def test_certificates_that_somebody_else_makes_are_named_where_they_are() -> None:
+    """kubeadm's layout; one host keeps a file elsewhere; members ask each other for certificates, clients need none."""
+    pki = "/etc/kubernetes/pki/etcd"
+    files = {"cert_file": f"{pki}/server.crt", "key_file": f"{pki}/server.key", "peer_cert_file": f"{pki}/peer.crt"}
+    tls = {"files": files, "client_cert_auth": False, "peer_client_cert_auth": True}
+    made = config({"tls": tls, "members": [{"host": "h1", "tls_files": {"key_file": "/secret/server.key"}}]})
+    assert made.pki is None
+    found = {name: value for name, value in made.flags.items() if name.endswith("-file") or "cert-auth" in name}
+    assert found == {
+        "cert-file": f"{pki}/server.crt",
+        "key-file": "/secret/server.key",
+        "peer-cert-file": f"{pki}/peer.crt",
+        "peer-client-cert-auth": "true",
+    }
+    assert made.certificate_folders == (pki, "/secret")
