@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from etcdops import __version__
@@ -28,6 +28,8 @@ from etcdops.node.server.bootstrap import boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.loop_errors import LoopErrors
 from etcdops.node.server.server import Server
+from etcdops.node.tls.member import MemberTls, open_tls
+from etcdops.node.tls.server import ServerTls
 from etcdops.node.version import SERVER_VERSION
 from etcdops.node.zap_log import fields
 
@@ -102,17 +104,18 @@ async def _run(config: Config) -> int:
     told_to_stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, _on_signal, number, told_to_stop)
+    tls = open_tls(config)
     directory = DataDir.open(Path(config.data_dir), Path(config.wal_dir) if config.wal_dir else None)
     try:
-        started = await boot(config, directory)
+        started = await boot(config, directory, tls.dial)
     except BaseException:
         directory.discard()
         raise
-    server = Server(config, directory, started, SystemClock())
+    server = Server(config, directory, started, SystemClock(), tls)
     LoopErrors(server.failed).install(asyncio.get_running_loop())
     listeners: list[Listener] = []
     try:
-        await _listen(config, server, listeners)
+        await _listen(config, tls, server, listeners)
         await server.start()
         await _until_told_or_ended(server, told_to_stop)
     finally:
@@ -153,17 +156,25 @@ def _on_signal(number: int, told_to_stop: asyncio.Event) -> None:
     told_to_stop.set()
 
 
-async def _listen(config: Config, server: Server, listeners: list[Listener]) -> None:
+async def _listen(config: Config, tls: MemberTls, server: Server, listeners: list[Listener]) -> None:
     """Open the client port and the metrics port. Raises: StartRefused when one is taken."""
     services = server.services
     limits = Limits.from_config(config)
-    addresses = [host_and_port(url) for url in config.listen_client_urls]
-    listeners.append(await serve(addresses, services.methods(), services.http.handle, limits))
+    methods, http = services.methods(), services.http.handle
+    for addresses, with_tls in _by_scheme(config.listen_client_urls, tls.client):
+        listeners.append(await serve(addresses, methods, http, limits, tls=with_tls))
     log.info("listening for clients", extra=fields(address=", ".join(config.listen_client_urls)))
     if config.listen_metrics_urls:
-        metrics = [host_and_port(url) for url in config.listen_metrics_urls]
-        listeners.append(await serve(metrics, Methods({}), services.http.handle, limits))
+        for addresses, with_tls in _by_scheme(config.listen_metrics_urls, tls.metrics):
+            listeners.append(await serve(addresses, Methods({}), http, limits, tls=with_tls))
         log.info("serving metrics", extra=fields(address=", ".join(config.listen_metrics_urls)))
+
+
+def _by_scheme(urls: Sequence[str], tls: ServerTls | None) -> Iterator[tuple[list[tuple[str, int]], ServerTls | None]]:
+    """Addresses to listen on without TLS, and those with it."""
+    for scheme, with_tls in (("http:", None), ("https:", tls)):
+        if addresses := [host_and_port(url) for url in urls if url.startswith(scheme)]:
+            yield addresses, with_tls
 
 
 async def _until_told_or_ended(server: Server, told_to_stop: asyncio.Event) -> None:

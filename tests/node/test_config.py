@@ -17,6 +17,7 @@ from etcdops.node.config.help_text import field_strings
 from etcdops.node.config.known_flags import IGNORED_FLAGS, KNOWN_FLAGS
 from etcdops.node.config.settings import flags_by_field
 from etcdops.node.config.sources import FLAGS
+from etcdops.node.tls.info import TlsInfo
 from etcdops.node.version import SERVER_VERSION
 from tests.support.real_etcd import find_etcd
 
@@ -368,27 +369,26 @@ def test_every_flag_of_etcd_3_4_to_3_7_is_known() -> None:
 
 def test_known_flags_without_effect_are_named(caplog: pytest.LogCaptureFixture) -> None:
     """Once, at start, and on the config; defaults are not worth a word."""
-    config = load_config(["--max-wals=9", "--cert-file=x", "--bcrypt-cost=10", "--enable-pprof"], {})
-    assert config.unsupported_set == ("cert-file", "enable-pprof", "max-wals")
+    config = load_config(["--max-wals=9", "--memory-mlock", "--bcrypt-cost=10", "--enable-pprof"], {})
+    assert config.unsupported_set == ("enable-pprof", "max-wals", "memory-mlock")
     record = next(record for record in caplog.records if "have no effect" in record.message)
-    assert record.__dict__["zap_fields"] == {"flags": ("cert-file", "enable-pprof", "max-wals")}
+    assert record.__dict__["zap_fields"] == {"flags": ("enable-pprof", "max-wals", "memory-mlock")}
 
 
 def test_security_sections_of_a_file_are_known(tmp_path: Path) -> None:
-    """Read, checked, and named as without effect."""
+    """They set what flags set; what concerns no member is named."""
     text = """
-        client-transport-security: {cert-file: a, client-cert-auth: true, allowed-cn: [x], auto-tls: false}
-        peer-transport-security: {cert-file: b, trusted-ca-file: c}
+        client-transport-security: {cert-file: a, key-file: ak, client-cert-auth: true, allowed-cn: [x]}
+        peer-transport-security: {cert-file: b, key-file: bk, trusted-ca-file: c, skip-client-san-verification: true}
         socket-options: {reuse-port: true}
         """
     config = load_config(["--config-file", write(tmp_path, text)], {})
-    assert config.unsupported_set == (
-        "client-transport-security.allowed-cn",
-        "client-transport-security.cert-file",
-        "client-transport-security.client-cert-auth",
-        "peer-transport-security.cert-file",
-        "peer-transport-security.trusted-ca-file",
-        "socket-options",
+    assert config.unsupported_set == ("socket-options",)
+    assert config.client_tls == TlsInfo(
+        cert_file="a", key_file="ak", client_cert_auth=True, allowed_cns=("x",), min_version="TLS1.2"
+    )
+    assert config.peer_tls == TlsInfo(
+        cert_file="b", key_file="bk", trusted_ca_file="c", skip_client_san_verify=True, min_version="TLS1.2"
     )
 
 
@@ -497,8 +497,8 @@ def test_rules_are_etcds(rule: str) -> None:
         (["--max-txn-ops=0"], "--max-txn-ops must be >0 (set to 0)"),
         (["--grpc-keepalive-interval=-1s"], "--grpc-keepalive-interval must be >=0 (set to -1s)"),
         (
-            ["--listen-peer-urls=https://127.0.0.1:2380"],
-            "--listen-peer-urls https://127.0.0.1:2380: this scheme is not supported by the node yet",
+            ["--listen-peer-urls=unix://127.0.0.1:2380"],
+            "--listen-peer-urls unix://127.0.0.1:2380: this scheme is not supported by the node",
         ),
     ],
 )

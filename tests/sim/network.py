@@ -183,6 +183,8 @@ class SimTransport:
         clock: Clock,
         dial_timeout_s: float,
         saved_images: SavedImages,
+        server_tls: object = None,
+        client_tls: object = None,
     ) -> None:
         self.member_id = member_id
         self.handler = handler

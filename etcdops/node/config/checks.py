@@ -15,6 +15,8 @@ from etcdops.node.config.urls import (
     difference,
     render_urls_by_name,
 )
+from etcdops.node.tls.info import TlsInfo
+from etcdops.node.tls.versions import openssl_ciphers, tls_version
 from etcdops.node.zap_log import LEVELS, fields
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ def validate(config: Config) -> None:
     """See Config.validate."""
     _check_logging(config)
     _check_urls(config)
+    _check_tls(config)
     _check_intervals(config)
     if config.initial_cluster_state not in ("new", "existing"):
         raise refused(
@@ -91,15 +94,82 @@ def _check_urls(config: Config) -> None:
 
 
 def _check_schemes(config: Config) -> None:
-    """The node serves plain TCP: an https or unix URL would promise something it does not do."""
+    """Unix sockets are not served, and https needs a certificate.
+
+    Sources: etcd server/embed/etcd.go, configureClientListeners and createMetricsListener;
+    client/pkg/transport/listener_tls.go, newTLSListener.
+    """
+    peer, client = config.peer_tls, config.client_tls
+    no_peer_tls = peer.empty and not config.peer_auto_tls
+    no_client_tls = client.empty and not config.auto_tls
     for flag, urls in (
         ("listen-peer-urls", config.listen_peer_urls),
         ("listen-client-urls", config.listen_client_urls),
         ("listen-metrics-urls", config.listen_metrics_urls),
     ):
         for url in urls:
-            if not url.startswith("http:"):
-                raise refused(f"--{flag} {url}: this scheme is not supported by the node yet", hint="use http://")
+            if url.startswith("unix"):
+                raise refused(
+                    f"--{flag} {url}: this scheme is not supported by the node", hint="use http:// or https://"
+                )
+            if not url.startswith("https:"):
+                continue
+            host = url.partition("//")[2]
+            if flag == "listen-peer-urls" and no_peer_tls:
+                raise refused(
+                    f"cannot listen on TLS for {host}: KeyFile and CertFile are not presented",
+                    hint="give --peer-cert-file and --peer-key-file, or listen on http://",
+                )
+            if flag == "listen-client-urls" and no_client_tls:
+                raise refused(
+                    f"TLS key/cert (--cert-file, --key-file) must be provided for client url {url} with HTTPS scheme",
+                    hint="give both, or listen on http://",
+                )
+            if flag == "listen-metrics-urls" and no_client_tls:
+                raise refused(
+                    "client TLS key/cert (--cert-file, --key-file) must be provided for metrics secure url",
+                    hint="give both, or serve metrics on http://",
+                )
+
+
+def _check_tls(config: Config) -> None:
+    """Sources: etcd server/embed/config.go, Config.Validate; client/pkg/transport/listener.go, TLSInfo.baseConfig."""
+    try:
+        least, most = tls_version(config.tls_min_version), tls_version(config.tls_max_version)
+        openssl_ciphers(config.cipher_suites)
+    except ValueError as error:
+        raise refused(str(error), hint="correct --tls-min-version, --tls-max-version or --cipher-suites") from error
+    if config.tls_max_version and least > most:
+        raise refused(
+            f"min version ({config.tls_min_version}) is greater than max version ({config.tls_max_version})",
+            hint="leave --tls-max-version out",
+        )
+    if config.tls_min_version == "TLS1.3" and config.cipher_suites:
+        raise refused(
+            "cipher suites cannot be configured when only TLS1.3 is enabled", hint="leave --cipher-suites out"
+        )
+    for prefix, info in (("", config.client_tls), ("peer-", config.peer_tls)):
+        _check_pairs(prefix, info)
+        if info.allowed_cns and info.allowed_hostnames:
+            cns, hosts = go_text.quote_list(list(info.allowed_cns)), go_text.quote_list(list(info.allowed_hostnames))
+            raise refused(
+                f"AllowedCNs and AllowedHostnames are mutually exclusive (cns={cns}, hostnames={hosts})",
+                hint="keep one of the two",
+            )
+
+
+def _check_pairs(prefix: str, info: TlsInfo) -> None:
+    if not info.empty and not (info.cert_file and info.key_file):
+        raise refused(
+            f"KeyFile and CertFile must both be present[key: {info.key_file}, cert: {info.cert_file}]",
+            hint=f"give --{prefix}cert-file and --{prefix}key-file",
+        )
+    if bool(info.client_cert_file) != bool(info.client_key_file):
+        raise refused(
+            "ClientKeyFile and ClientCertFile must both be present or both absent: "
+            f"key: {info.client_key_file}, cert: {info.client_cert_file}]",
+            hint=f"give --{prefix}client-cert-file and --{prefix}client-key-file, or neither",
+        )
 
 
 def _check_intervals(config: Config) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from etcdops.errors import StartRefused
-from etcdops.node.config.known_flags import FILE_SECTION_KEYS, FILE_SECTIONS
+from etcdops.node.config.known_flags import FILE_SECTIONS
 from etcdops.node.config.settings import flags_by_field
 from etcdops.node.config.sources import FLAGS, Settings, nearest
 
@@ -95,17 +95,18 @@ def _read_section(settings: Settings, section: str, value: object, where: str) -
         return
     if not isinstance(value, dict):
         raise StartRefused(f"{where}: want settings indented below it", hint="for example cert-file: PATH")
+    flags = FILE_SECTIONS[section]
     for key, item in value.items():
-        if key not in FILE_SECTION_KEYS:
-            close = nearest(str(key), FILE_SECTION_KEYS)
+        if key not in flags:
+            close = nearest(str(key), flags)
             raise StartRefused(
                 f"{where}.{key}: unknown setting",
-                hint=f"did you mean {close}?" if close else f"one of {', '.join(FILE_SECTION_KEYS)}",
+                hint=f"did you mean {close}?" if close else f"one of {', '.join(flags)}",
             )
-        default, kind = FILE_SECTION_KEYS[key]
+        if item is None or not flags[key]:
+            continue
+        flag = FLAGS[flags[key]]
         try:
-            parsed: object = kind.from_yaml(item)
+            settings.put(flag.name, flag.kind.from_yaml(item))
         except ValueError as error:
-            raise StartRefused(f"{where}.{key}: {error}", hint=f"{key} takes {kind.takes}") from error
-        if parsed != default:
-            settings.without_effect.append(f"{section}.{key}")
+            raise StartRefused(f"{where}.{key}: {error}", hint=f"{key} takes {flag.kind.takes}") from error

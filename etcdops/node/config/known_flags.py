@@ -16,7 +16,6 @@ from etcdops.node.config.settings import (
     LOGGING,
     MEMBER,
     PROXY,
-    SECURITY,
     TRACING,
     Flag,
 )
@@ -62,16 +61,6 @@ _TABLE = [
     *_known(CLUSTERING, BOOL, True, "discovery-insecure-transport"),
     *_known(CLUSTERING, BOOL, False, "discovery-insecure-skip-tls-verify", "enable-v2"),
     *_known(CLUSTERING, TEXT, "", "v2-deprecation", "experimental-enable-v2v3"),
-    *_known(SECURITY, TEXT, "", "cert-file", "key-file", "client-cert-file", "client-key-file", "client-crl-file"),
-    *_known(SECURITY, TEXT, "", "trusted-ca-file", "peer-cert-file", "peer-key-file", "peer-client-cert-file"),
-    *_known(SECURITY, TEXT, "", "peer-client-key-file", "peer-trusted-ca-file", "peer-crl-file", "tls-max-version"),
-    *_known(SECURITY, TEXT, "TLS1.2", "tls-min-version"),
-    *_known(SECURITY, BOOL, False, "client-cert-auth", "auto-tls", "peer-client-cert-auth", "peer-auto-tls"),
-    *_known(SECURITY, BOOL, False, "peer-skip-client-san-verification"),
-    *_known(SECURITY, BOOL, False, "experimental-peer-skip-client-san-verification"),
-    *_known(SECURITY, ORDERED_WORDS, (), "client-cert-allowed-hostname", "peer-cert-allowed-cn"),
-    *_known(SECURITY, ORDERED_WORDS, (), "peer-cert-allowed-hostname", "cipher-suites"),
-    *_known(SECURITY, UINT, 1, "self-signed-cert-validity"),
     *_known(AUTH, TEXT, "simple", "auth-token"),
     *_known(AUTH, UINT, 10, "bcrypt-cost"),
     *_known(AUTH, UINT, 300, "auth-token-ttl"),
@@ -143,19 +132,32 @@ FEATURE_GATES: dict[str, str | None] = {
 }
 """`--feature-gates` (etcd 3.6 and later) names -> the field of Config they set; None: known, no effect."""
 
-FILE_SECTIONS = ("client-transport-security", "peer-transport-security")
-"""Mappings of a config file that hold TLS settings."""
-
-FILE_SECTION_KEYS: dict[str, tuple[object, Kind[object]]] = {
-    "cert-file": ("", TEXT),
-    "key-file": ("", TEXT),
-    "client-cert-file": ("", TEXT),
-    "client-key-file": ("", TEXT),
-    "client-cert-auth": (False, BOOL),
-    "trusted-ca-file": ("", TEXT),
-    "auto-tls": (False, BOOL),
-    "allowed-cn": ((), ORDERED_WORDS),
-    "allowed-hostname": ((), ORDERED_WORDS),
-    "skip-client-san-verification": (False, BOOL),
+_IN_SECTIONS = {
+    "cert-file": "cert-file",
+    "key-file": "key-file",
+    "client-cert-file": "client-cert-file",
+    "client-key-file": "client-key-file",
+    "client-cert-auth": "client-cert-auth",
+    "trusted-ca-file": "trusted-ca-file",
+    "auto-tls": "auto-tls",
+    "allowed-cn": "cert-allowed-cn",
+    "allowed-hostname": "cert-allowed-hostname",
 }
-"""What such a section may hold: name -> default and kind. Source: etcd server/embed/config.go, securityConfig."""
+
+FILE_SECTIONS: dict[str, dict[str, str]] = {
+    "client-transport-security": {
+        **_IN_SECTIONS,
+        "allowed-cn": "client-cert-allowed-cn",
+        "allowed-hostname": "client-cert-allowed-hostname",
+        "skip-client-san-verification": "",
+    },
+    "peer-transport-security": {
+        **{key: f"peer-{flag}" for key, flag in _IN_SECTIONS.items()},
+        "skip-client-san-verification": "experimental-peer-skip-client-san-verification",
+    },
+}
+"""Mappings of a config file that hold TLS settings: what such a section may hold -> the flag it sets, nothing for
+what is always so: clients may connect from anywhere.
+
+Source: etcd server/embed/config.go, securityConfig.
+"""

@@ -18,6 +18,7 @@ from etcdops.node.config.kinds import (
     CORS,
     DURATION,
     INT64,
+    ORDERED_WORDS,
     TEXT,
     UINT,
     UINT32,
@@ -27,6 +28,7 @@ from etcdops.node.config.kinds import (
     choice,
 )
 from etcdops.node.config.urls import Resolve, parse_urls_by_name
+from etcdops.node.tls.info import TlsInfo
 
 T = TypeVar("T")
 
@@ -163,6 +165,87 @@ class Config:
 
     auto_compaction_retention: str = setting("auto-compaction-retention", TEXT, "0", CLUSTERING)
     """History to keep: hours or a duration (periodic), or revisions. 0: no automatic compaction."""
+
+    cert_file: str = setting("cert-file", TEXT, "", SECURITY)
+    """Certificate of the client port, PEM. This file, its key and the authority are followed: no restart is needed."""
+
+    key_file: str = setting("key-file", TEXT, "", SECURITY)
+    """Key of that certificate, without a password."""
+
+    client_cert_auth: bool = setting("client-cert-auth", BOOL, False, SECURITY)
+    """Let in only clients with a certificate of a trusted authority."""
+
+    client_cert_file: str = setting("client-cert-file", TEXT, "", SECURITY)
+    """Certificate for connections of the member to itself, which the node does not need; it is only checked."""
+
+    client_key_file: str = setting("client-key-file", TEXT, "", SECURITY)
+    """Key of that certificate."""
+
+    client_crl_file: str = setting("client-crl-file", TEXT, "", SECURITY)
+    """List of revoked clients' certificates, PEM or DER; followed too."""
+
+    client_cert_allowed_hostname: tuple[str, ...] = setting("client-cert-allowed-hostname", ORDERED_WORDS, (), SECURITY)
+    """Let in only clients whose certificate is for one of these names or addresses."""
+
+    client_cert_allowed_cn: tuple[str, ...] = setting("client-cert-allowed-cn", ORDERED_WORDS, (), SECURITY)
+    """Let in only clients with one of these common names. etcd takes it only from a config file (allowed-cn)."""
+
+    trusted_ca_file: str = setting("trusted-ca-file", TEXT, "", SECURITY)
+    """Authorities of clients, PEM. Naming a file is enough to ask every client for a certificate."""
+
+    auto_tls: bool = setting("auto-tls", BOOL, False, SECURITY)
+    """Without --cert-file: a certificate for the client port is made at the first start, signed by nobody."""
+
+    peer_cert_file: str = setting("peer-cert-file", TEXT, "", SECURITY)
+    """Certificate of the peer port and of dials to other members, PEM."""
+
+    peer_key_file: str = setting("peer-key-file", TEXT, "", SECURITY)
+    """Key of that certificate, without a password."""
+
+    peer_client_cert_auth: bool = setting("peer-client-cert-auth", BOOL, False, SECURITY)
+    """Let in only members with a certificate of a trusted authority."""
+
+    peer_trusted_ca_file: str = setting("peer-trusted-ca-file", TEXT, "", SECURITY)
+    """Authorities of the other members, PEM. Naming a file is enough to ask all of them for a certificate."""
+
+    peer_cert_allowed_cn: tuple[str, ...] = setting("peer-cert-allowed-cn", ORDERED_WORDS, (), SECURITY)
+    """Talk only with members that have one of these common names, whoever of the two dials."""
+
+    peer_cert_allowed_hostname: tuple[str, ...] = setting("peer-cert-allowed-hostname", ORDERED_WORDS, (), SECURITY)
+    """Talk only with members whose certificate is for one of these names or addresses."""
+
+    peer_auto_tls: bool = setting("peer-auto-tls", BOOL, False, SECURITY)
+    """Without --peer-cert-file: a certificate is made at the first start; members then believe whoever answers."""
+
+    peer_client_cert_file: str = setting("peer-client-cert-file", TEXT, "", SECURITY)
+    """Certificate for dials to other members, when it is not --peer-cert-file."""
+
+    peer_client_key_file: str = setting("peer-client-key-file", TEXT, "", SECURITY)
+    """Key of that certificate."""
+
+    peer_crl_file: str = setting("peer-crl-file", TEXT, "", SECURITY)
+    """List of revoked members' certificates, PEM or DER; followed too."""
+
+    peer_skip_client_san_verification: bool = setting(
+        "experimental-peer-skip-client-san-verification",
+        BOOL,
+        False,
+        SECURITY,
+        aliases=("peer-skip-client-san-verification",),
+    )
+    """Let members dial from addresses that their certificates do not name."""
+
+    self_signed_cert_validity: int = setting("self-signed-cert-validity", UINT, 1, SECURITY)
+    """Years for which --auto-tls and --peer-auto-tls make certificates."""
+
+    cipher_suites: tuple[str, ...] = setting("cipher-suites", ORDERED_WORDS, (), SECURITY)
+    """Suites for TLS 1.2 by Go's names, on both ports; empty: OpenSSL's choice. TLS 1.3 has its own."""
+
+    tls_min_version: str = setting("tls-min-version", TEXT, "TLS1.2", SECURITY)
+    """TLS1.2 or TLS1.3."""
+
+    tls_max_version: str = setting("tls-max-version", TEXT, "", SECURITY)
+    """TLS1.2 or TLS1.3; empty: the newest there is."""
 
     cors: tuple[str, ...] = setting("cors", CORS, ("*",), SECURITY)
     """Origins that browsers may call from; * is every origin. Without effect until there is a JSON gateway."""
@@ -324,6 +407,43 @@ class Config:
     def auto_compaction(self) -> float | int:
         """What to keep: seconds in mode periodic, revisions in mode revision; 0 is off. Raises: StartRefused."""
         return checks.compaction_retention(self.auto_compaction_mode, self.auto_compaction_retention)
+
+    @property
+    def client_tls(self) -> TlsInfo:
+        """TLS of the client port and of the metrics port."""
+        return TlsInfo(
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+            client_cert_file=self.client_cert_file,
+            client_key_file=self.client_key_file,
+            trusted_ca_file=self.trusted_ca_file,
+            client_cert_auth=self.client_cert_auth,
+            crl_file=self.client_crl_file,
+            allowed_cns=self.client_cert_allowed_cn,
+            allowed_hostnames=self.client_cert_allowed_hostname,
+            cipher_suites=self.cipher_suites,
+            min_version=self.tls_min_version,
+            max_version=self.tls_max_version,
+        )
+
+    @property
+    def peer_tls(self) -> TlsInfo:
+        """TLS of the peer port and of dials to other members."""
+        return TlsInfo(
+            cert_file=self.peer_cert_file,
+            key_file=self.peer_key_file,
+            client_cert_file=self.peer_client_cert_file,
+            client_key_file=self.peer_client_key_file,
+            trusted_ca_file=self.peer_trusted_ca_file,
+            client_cert_auth=self.peer_client_cert_auth,
+            crl_file=self.peer_crl_file,
+            allowed_cns=self.peer_cert_allowed_cn,
+            allowed_hostnames=self.peer_cert_allowed_hostname,
+            skip_client_san_verify=self.peer_skip_client_san_verification,
+            cipher_suites=self.cipher_suites,
+            min_version=self.tls_min_version,
+            max_version=self.tls_max_version,
+        )
 
     def initial_members(self) -> dict[str, tuple[str, ...]]:
         """Peer URLs by member name, from initial-cluster. Raises: StartRefused."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 
 import aiohttp
 
 from etcdops.clock import Clock
 from etcdops.node.peer.admission import Admission
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.identity import Identity
 from etcdops.node.peer.port import PeerHandler
 from etcdops.node.peer.tasks import Tasks
+from etcdops.node.tls.words import handshake_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Environment:
     identity: Identity
     handler: PeerHandler
     admission: Admission
-    session: aiohttp.ClientSession
+    dialer: Dialer
     tasks: Tasks
     clock: Clock
     dial_timeout_s: float
@@ -30,6 +33,10 @@ def error_words(error: BaseException) -> str:
     """An I/O error in few words, as Go would put them where the console looks for them."""
     if isinstance(error, TimeoutError):
         return "i/o timeout"
+    # a port that lets nobody in says so in the handshake, or, in TLS 1.3, in place of its first answer
+    for said in (error, error.__cause__):
+        if isinstance(said, ssl.SSLError):
+            return handshake_words(said)
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
     if isinstance(error, OSError) and error.errno:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from etcdops.ids import MemberID
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.port import Answer
 
 RETRY_INTERVAL_S = 0.05
@@ -48,7 +49,7 @@ def promote(member: MemberID) -> Question:
 
 
 async def ask_leader(
-    session: aiohttp.ClientSession,
+    dialer: Dialer,
     question: Question,
     body: bytes,
     leader_urls: Callable[[], Sequence[str]],
@@ -67,7 +68,7 @@ async def ask_leader(
         async with asyncio.timeout(timeout_s):
             while True:
                 for url in leader_urls():
-                    answer = await _post(session, url + question.path, body, headers)
+                    answer = await _post(dialer, url + question.path, body, headers)
                     if answer is not None and answer.status in question.final:
                         return answer
                 await asyncio.sleep(RETRY_INTERVAL_S)
@@ -75,9 +76,9 @@ async def ask_leader(
         raise ForwardTimeout(f"no leader answered {question.path} within {timeout_s} s") from error
 
 
-async def _post(session: aiohttp.ClientSession, url: str, body: bytes, headers: dict[str, str]) -> Answer | None:
+async def _post(dialer: Dialer, url: str, body: bytes, headers: dict[str, str]) -> Answer | None:
     try:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+        async with await dialer.request("POST", url, data=body, headers=headers) as response:
             answer = await read_bounded(response, _ANSWER_BYTES_MAX)
     except (aiohttp.ClientError, OSError):
         return None

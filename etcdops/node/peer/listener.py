@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
@@ -11,6 +10,9 @@ from aiohttp import web
 from etcdops.errors import StartRefused
 from etcdops.node.config.urls import host_and_port
 from etcdops.node.peer.urls import parse_peer_urls
+from etcdops.node.sockets import listening_socket
+from etcdops.node.tls.port import TlsPort
+from etcdops.node.tls.server import ServerTls
 
 FIRST_REQUEST_TIMEOUT_S = 10.0
 """How long a new connection may take to say what it wants, TLS handshake included."""
@@ -26,11 +28,12 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class PeerListener:
     """Listens on every peer URL and gives requests to `handle`, whose task is cancelled when the requester is gone."""
 
-    def __init__(self, handle: Handle, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, handle: Handle, tls: ServerTls | None) -> None:
         self._handle = handle
         self._tls = tls
         self._web = _Server(handle)
         self._sockets: list[asyncio.Server] = []
+        self._tls_ports: list[TlsPort] = []
 
     async def start(self, listen_urls: Sequence[str]) -> None:
         """Bind every URL, or none. Raises: StartRefused."""
@@ -45,6 +48,9 @@ class PeerListener:
         """Close the ports and end every request."""
         for listening in self._sockets:
             listening.close()
+        for port in self._tls_ports:
+            await port.close()
+        self._tls_ports.clear()
         self._web.pre_shutdown()  # idle connections end now instead of after the timeout
         await asyncio.sleep(0)
         await self._web.shutdown(STOP_TIMEOUT_S)
@@ -53,34 +59,34 @@ class PeerListener:
         self._sockets.clear()
 
     async def _listen(self, url: str) -> None:
-        tls: ssl.SSLContext | None = None
         try:
             (parsed,) = parse_peer_urls([url])
             host, port = host_and_port(parsed)
         except ValueError as error:
             raise StartRefused(
-                f"cannot listen for peers on {url}", cause=str(error), hint="use http://IP:PORT in --listen-peer-urls"
+                f"cannot listen for peers on {url}",
+                cause=str(error),
+                hint="use http://IP:PORT or https://IP:PORT in --listen-peer-urls",
             ) from error
-        if parsed.startswith("https://"):
-            if self._tls is None:
-                raise StartRefused(
-                    f"cannot listen for peers on {url}",
-                    cause="the URL is https and no certificate is configured",
-                    hint="give --peer-cert-file and --peer-key-file, or use http in --listen-peer-urls",
-                )
-            tls = self._tls
-        handshake = FIRST_REQUEST_TIMEOUT_S if tls else None
-        try:
-            listening = await asyncio.get_running_loop().create_server(
-                self._web, host or None, port, ssl=tls, ssl_handshake_timeout=handshake, reuse_address=True
+        secure = parsed.startswith("https://")
+        if secure and self._tls is None:
+            raise StartRefused(
+                f"cannot listen for peers on {url}",
+                cause="the URL is https and no certificate is configured",
+                hint="give --peer-cert-file and --peer-key-file, or use http in --listen-peer-urls",
             )
+        try:
+            if secure and self._tls is not None:
+                self._tls_ports.append(TlsPort(listening_socket(host, port), self._web, self._tls))
+            else:
+                loop = asyncio.get_running_loop()
+                self._sockets.append(await loop.create_server(self._web, host or None, port, reuse_address=True))
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise StartRefused(
                 f"cannot listen for peers on {url}: listen tcp {host}:{port}: bind: {reason}",
                 hint="stop what uses the address (`ss -ltnp` shows it), or change --listen-peer-urls",
             ) from error
-        self._sockets.append(listening)
 
 
 class _Server(web.Server):

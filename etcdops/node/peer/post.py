@@ -37,12 +37,12 @@ async def post(
     Source: etcd server/etcdserver/api/rafthttp/util.go, createPostRequest and checkPostResponse.
     """
     try:
-        async with environment.session.post(
+        async with await environment.dialer.request(
+            "POST",
             url,
             data=body,
             headers={**environment.identity.headers, "Content-Type": content_type},
             timeout=timeout,
-            allow_redirects=False,
         ) as response:
             answer = await response.content.read(_ANSWER_BYTES_MAX)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:

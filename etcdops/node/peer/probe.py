@@ -105,7 +105,7 @@ class Probe:
 
     async def _ask(self, url: str) -> bytes:
         try:
-            async with self._environment.session.get(url, timeout=self._timeout, allow_redirects=False) as response:
+            async with await self._environment.dialer.request("GET", url, timeout=self._timeout) as response:
                 body = await response.content.read(_ANSWER_BYTES_MAX)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ProbeFailed(error_words(error)) from error

@@ -82,12 +82,12 @@ class StreamReader:
     async def _dial(self, url: str) -> aiohttp.ClientResponse:
         environment = self._environment
         try:
-            response = await environment.session.get(
+            response = await environment.dialer.request(
+                "GET",
                 url + self._kind.path + environment.identity.name,
                 headers=self._headers,
                 timeout=self._timeout,
-                allow_redirects=False,
-                read_bufsize=_READ_BUFFER_BYTES,
+                read_buffer_bytes=_READ_BUFFER_BYTES,
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _NotDialled(error_words(error)) from error

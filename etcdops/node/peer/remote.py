@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,9 +17,11 @@ import aiohttp
 
 from etcdops.ids import ClusterID, MemberID, format_id
 from etcdops.node.member.member import Member, parse_members
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.environment import error_words
 from etcdops.node.peer.forward import read_bounded
 from etcdops.node.peer.identity import parse_id
+from etcdops.node.tls.client import ClientTls
 from etcdops.node.zap_log import fields
 
 _logger = logging.getLogger(__name__)
@@ -72,15 +74,13 @@ class Versions:
     cluster: str
 
 
-async def fetch_cluster(
-    urls: Sequence[str], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
-) -> RemoteCluster:
+async def fetch_cluster(urls: Sequence[str], *, timeout_s: float = 10.0, tls: ClientTls | None = None) -> RemoteCluster:
     """The cluster that the members at `urls` belong to, in the words of the first of them that answered.
 
     All are asked at once. Raises: FetchFailed - none answered with a member list within `timeout_s`.
     """
-    async with _session(timeout_s, tls) as session:
-        answers, failures = await _gather(session, urls)
+    async with _dialing(timeout_s, tls) as dialer:
+        answers, failures = await _gather(dialer, urls)
     for url, failed in failures.items():
         _logger.warning(failed.event, extra=fields(address=url + _MEMBERS, error=failed.reason))
     if not answers:
@@ -92,24 +92,24 @@ async def fetch_cluster(
 
 
 async def ask_clusters(
-    urls: Sequence[str], *, timeout_s: float, enough: Callable[[RemoteCluster], bool]
+    urls: Sequence[str], *, timeout_s: float, enough: Callable[[RemoteCluster], bool], tls: ClientTls | None = None
 ) -> list[RemoteCluster]:
     """What the members at `urls` say of their clusters, all asked at once, in the order in which they answered.
 
     Nobody is waited for after an answer that is `enough`, nor longer than `timeout_s`; silence is not told to the log.
     """
-    async with _session(timeout_s, None) as session:
-        answers, _ = await _gather(session, urls, grace_s=timeout_s, enough=enough)
+    async with _dialing(timeout_s, tls) as dialer:
+        answers, _ = await _gather(dialer, urls, grace_s=timeout_s, enough=enough)
     return answers
 
 
 async def fetch_versions(
-    members: Iterable[Reachable], *, timeout_s: float = 10.0, tls: ssl.SSLContext | None = None
+    members: Iterable[Reachable], *, timeout_s: float = 10.0, tls: ClientTls | None = None
 ) -> dict[MemberID, Versions | None]:
     """The versions of `members`, all asked at once; None for one that did not answer."""
-    async with _session(timeout_s, tls) as session:
+    async with _dialing(timeout_s, tls) as dialer:
         asked = {member.id: member for member in members}
-        found = await asyncio.gather(*(_version(session, member) for member in asked.values()))
+        found = await asyncio.gather(*(_version(dialer, member) for member in asked.values()))
     return dict(zip(asked, found, strict=True))
 
 
@@ -131,17 +131,17 @@ def _load(body: bytes) -> object:
         raise ValueError("JSON nested too deeply") from error
 
 
-def _session(timeout_s: float, tls: ssl.SSLContext | None) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=tls if tls else True),
-        timeout=aiohttp.ClientTimeout(total=timeout_s),
-        auto_decompress=False,
-        skip_auto_headers=("Accept-Encoding",),
-    )
+@asynccontextmanager
+async def _dialing(timeout_s: float, tls: ClientTls | None) -> AsyncIterator[Dialer]:
+    dialer = Dialer(tls, timeout=aiohttp.ClientTimeout(total=timeout_s))
+    try:
+        yield dialer
+    finally:
+        await dialer.close()
 
 
 async def _gather(
-    session: aiohttp.ClientSession,
+    dialer: Dialer,
     urls: Sequence[str],
     *,
     grace_s: float = _GRACE_S,
@@ -150,7 +150,7 @@ async def _gather(
     """Answers in the order in which they came, and why the other URLs gave none."""
     answers: list[RemoteCluster] = []
     failures: dict[str, _NoAnswer] = {}
-    tasks = {asyncio.create_task(_cluster(session, url)): url for url in dict.fromkeys(urls)}
+    tasks = {asyncio.create_task(_cluster(dialer, url)): url for url in dict.fromkeys(urls)}
     waiting = set(tasks)
     try:
         while waiting and not any(map(enough, answers)):
@@ -172,10 +172,10 @@ async def _gather(
     return answers, failures
 
 
-async def _cluster(session: aiohttp.ClientSession, url: str) -> RemoteCluster | _NoAnswer:
+async def _cluster(dialer: Dialer, url: str) -> RemoteCluster | _NoAnswer:
     """What the member at `url` says, or why it says nothing."""
     try:
-        async with session.get(url + _MEMBERS, allow_redirects=False) as response:
+        async with await dialer.request("GET", url + _MEMBERS) as response:
             body = await read_bounded(response, _ANSWER_BYTES_MAX)
     except (aiohttp.ClientError, OSError) as error:
         return _NoAnswer("failed to get cluster response", error_words(error))
@@ -205,12 +205,12 @@ def _difference(first: RemoteCluster, other: RemoteCluster) -> str:
     return f"{other.source} and {first.source} list different members or peer URLs: {unknown}"
 
 
-async def _version(session: aiohttp.ClientSession, member: Reachable) -> Versions | None:
+async def _version(dialer: Dialer, member: Reachable) -> Versions | None:
     name, reason = format_id(member.id), "it has no peer URLs"
     for url in member.peer_urls:
         address = url + "/version"
         try:
-            async with session.get(address, allow_redirects=False) as response:
+            async with await dialer.request("GET", address) as response:
                 return parse_version_answer(await read_bounded(response, _ANSWER_BYTES_MAX))
         except (aiohttp.ClientError, OSError) as error:
             reason = error_words(error)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 from aiohttp import web
 
 from etcdops.clock import Clock, SystemClock
@@ -22,6 +20,7 @@ from etcdops.errors import StartRefused
 from etcdops.ids import ClusterID, MemberID, format_id
 from etcdops.node.peer.admission import Admission
 from etcdops.node.peer.answers import plain
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.environment import Environment
 from etcdops.node.peer.forward import ForwardTimeout, Question, ask_leader
 from etcdops.node.peer.identity import Identity
@@ -34,6 +33,8 @@ from etcdops.node.peer.status import PeerStats, SavedImages
 from etcdops.node.peer.tasks import Tasks
 from etcdops.node.peer.urls import parse_peer_urls
 from etcdops.node.raft.types import Message
+from etcdops.node.tls.client import ClientTls
+from etcdops.node.tls.server import ServerTls
 from etcdops.node.version import SERVER_VERSION
 from etcdops.node.zap_log import fields
 
@@ -53,7 +54,7 @@ class Transport:
 
     Args: peer_urls are this member's advertised ones; version is the etcd version we speak as; snapshot_dir is where
         received databases are saved (`snapshot_file.received_path`); dial_timeout_s is 1 s + election timeout in etcd;
-        server_tls and client_tls serve `https` URLs.
+        server_tls is for `https` URLs to listen on, client_tls for those of the others.
     Members may be added before `start`; nothing is dialled until then.
     Source: etcd server/etcdserver/api/rafthttp/transport.go, Transport.
     """
@@ -70,8 +71,8 @@ class Transport:
         routes: PeerRoutes | None = None,
         clock: Clock | None = None,
         dial_timeout_s: float = 2.0,
-        server_tls: ssl.SSLContext | None = None,
-        client_tls: ssl.SSLContext | None = None,
+        server_tls: ServerTls | None = None,
+        client_tls: ClientTls | None = None,
         saved_images: SavedImages | None = None,
     ) -> None:
         self._identity = Identity(member_id, cluster_id, tuple(peer_urls), version)
@@ -211,8 +212,8 @@ class Transport:
         """See forward.ask_leader. Raises: ForwardTimeout, also when the transport does not run."""
         if self._running is None:
             raise ForwardTimeout("this member is stopping")
-        session = self._running.environment.session
-        return await ask_leader(session, question, body, leader_urls, timeout_s=timeout_s, authorization=authorization)
+        dialer = self._running.environment.dialer
+        return await ask_leader(dialer, question, body, leader_urls, timeout_s=timeout_s, authorization=authorization)
 
     def find_peer(self, member: MemberID) -> Peer | None:
         """The running peer of that ID."""
@@ -232,20 +233,11 @@ class Transport:
         return {member: peer.status.stats for member, peer in self._peers.items()}
 
     def _run(self) -> _Running:
-        connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_IDLE_CONNECTION_S, ssl=self._client_tls if self._client_tls else True
-        )
-        session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("Accept-Encoding",),
-        )
         environment = Environment(
             identity=self._identity,
             handler=self._handler,
             admission=Admission(self._identity, self._handler),
-            session=session,
+            dialer=Dialer(self._client_tls, idle_s=_IDLE_CONNECTION_S),
             tasks=Tasks(),
             clock=self._clock,
             dial_timeout_s=self._dial_timeout_s,
@@ -281,5 +273,5 @@ class _Running:
 
     async def stop(self) -> None:
         await self.environment.tasks.cancel_and_wait()
-        await self.environment.session.close()
+        await self.environment.dialer.close()
         await asyncio.to_thread(self.executor.shutdown)

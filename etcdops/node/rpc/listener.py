@@ -11,7 +11,6 @@ import errno
 import logging
 import resource
 import socket
-import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, cast
 
@@ -25,6 +24,8 @@ from etcdops.node.rpc.http2 import PREFACE, PortFactory
 from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.server_connection import ServerConnection
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode
+from etcdops.node.sockets import listening_socket
+from etcdops.node.tls.server import ServerTls
 from etcdops.node.zap_log import fields
 
 _P = ParamSpec("_P")
@@ -34,7 +35,6 @@ _logger = logging.getLogger(__name__)
 HttpHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _RESERVED_FILES = 150  # for the member's own files and peers. Source: etcd server/embed/serve.go, reservedInternalFDNum
-_BACKLOG = 4096
 _ACCEPTED_A_TURN_MAX = 64
 _TICK_S = 1.0
 _LINGER_S = 1.0
@@ -49,20 +49,17 @@ async def serve(
     http_handler: HttpHandler,
     limits: Limits | None = None,
     *,
-    ssl_context: ssl.SSLContext | None = None,
+    tls: ServerTls | None = None,
     port_factory: PortFactory = FramePort,
     tick_s: float = _TICK_S,
 ) -> Listener:
     """Accept clients on every address (host, port); port 0 takes a free one.
 
-    Args: http_handler answers HTTP/1.1 requests; limits - see Limits; ssl_context - with it the port speaks only TLS
-        (the protocols it offers by ALPN are set here); tick_s - how often silent connections are
-        looked at, which is how precise their deadlines are.
+    Args: http_handler answers HTTP/1.1 requests; limits - see Limits; tls - with it the port speaks only TLS;
+        tick_s - how often silent connections are looked at, which is how precise their deadlines are.
     Raises: StartRefused with etcd's words - an address that is in use or not this machine's.
     """
-    if ssl_context is not None:
-        ssl_context.set_alpn_protocols(["h2", "http/1.1"])
-    listener = Listener(methods, http_handler, limits or Limits(), ssl_context, port_factory, tick_s)
+    listener = Listener(methods, http_handler, limits or Limits(), tls, port_factory, tick_s)
     listener.open(addresses)
     return listener
 
@@ -75,7 +72,7 @@ class Listener:
         methods: Methods,
         http_handler: HttpHandler,
         limits: Limits,
-        ssl_context: ssl.SSLContext | None,
+        tls: ServerTls | None,
         port_factory: PortFactory,
         tick_s: float,
     ) -> None:
@@ -85,7 +82,7 @@ class Listener:
         self.port_factory = port_factory
         self.deadlines = Deadlines(self._wake_at)
         self.http1 = Http1Server(http_handler, limits)
-        self._ssl_context = ssl_context
+        self._tls = tls
         self._connections: dict[_Connection, None] = {}
         self._connections_max = limits.connections_max or _connections_possible()
         self._room = asyncio.Event()
@@ -192,27 +189,31 @@ class Listener:
         self._set_options(accepted)
         connection = _Connection(self)
         self._add(connection)
-        adoption = self._adopt(accepted, connection)
-        if self._ssl_context is None:
+        if self._tls is not None:
+            handshakes.create_task(self._adopt_tls(accepted, connection, self._tls))
+        else:
             # A few turns of the loop, and not to be cancelled in the middle: `stop` waits for it.
-            task = self.loop.create_task(adoption)
+            task = self.loop.create_task(self._adopt(accepted, connection))
             self._adoptions.add(task)
             task.add_done_callback(self._adoptions.discard)
-        else:
-            handshakes.create_task(adoption)
 
     async def _adopt(self, accepted: socket.socket, connection: _Connection) -> None:
         try:
-            await self.loop.connect_accepted_socket(
-                lambda: connection,
-                accepted,
-                ssl=self._ssl_context,
-                ssl_handshake_timeout=self.limits.first_bytes_timeout_s if self._ssl_context else None,
-            )
+            await self.loop.connect_accepted_socket(lambda: connection, accepted)
         except Exception as error:  # noqa: BLE001 - of one client: the others are to be let in
             self.remove(connection)
             accepted.close()
             _logger.warning("rejected connection on client endpoint", extra=fields(error=error))
+
+    async def _adopt_tls(self, accepted: socket.socket, connection: _Connection, tls: ServerTls) -> None:
+        let_in = False
+        try:
+            let_in = await tls.accept(accepted, lambda: connection, self.limits.first_bytes_timeout_s)
+        except Exception as error:  # noqa: BLE001 - of one client: the others are to be let in
+            _logger.warning("rejected connection on client endpoint", extra=fields(error=error))
+        finally:
+            if not let_in:
+                self.remove(connection)
 
     def _set_options(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
@@ -456,26 +457,12 @@ def _peer_name(transport: asyncio.BaseTransport) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A listening socket, with Go's ideas of what `localhost`, `0.0.0.0` and an empty host are."""
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    everywhere = host in ("", "0.0.0.0", "::")  # noqa: S104  # the operator asked for it
-    address = "127.0.0.1" if host == "localhost" else host
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    if everywhere and socket.has_dualstack_ipv6():
-        family, address = socket.AF_INET6, "::"
-    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if everywhere else 1)
-        listening.bind((address, port))
-        listening.listen(_BACKLOG)
+        return listening_socket(host, port)
     except OSError as error:
-        listening.close()
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         reason = (error.strerror or str(error)).lower()
         hint = "stop the process that listens there, or choose another port"
         if error.errno != errno.EADDRINUSE:
             hint = "listen on an address of this machine"
         raise StartRefused(f"listen tcp {shown}: bind: {reason}", hint=hint) from error
-    listening.setblocking(False)
-    return listening

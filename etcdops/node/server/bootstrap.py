@@ -35,6 +35,7 @@ from etcdops.node.server.forced import applied_conf_state, force_new_cluster
 from etcdops.node.server.other_cluster import ASK_TIMEOUT_S, surroundings
 from etcdops.node.storage.raft_log import LoadedLog, RaftLog
 from etcdops.node.storage.state import StateStore
+from etcdops.node.tls.client import ClientTls
 from etcdops.node.zap_log import fields
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,11 @@ class Boot:
     """Of the cluster being joined: whom to answer before the log says so."""
 
 
-async def boot(config: Config, directory: DataDir) -> Boot:
-    """Find out what to start from. Raises: StartRefused, naming what is in the way and what to do."""
+async def boot(config: Config, directory: DataDir, tls: ClientTls | None = None) -> Boot:
+    """Find out what to start from.
+
+    Args: tls - for questions to other members. Raises: StartRefused, naming what is in the way and what to do.
+    """
     _finish_interrupted_creation(directory)
     if directory.is_new():
         if config.force_new_cluster:
@@ -72,11 +76,11 @@ async def boot(config: Config, directory: DataDir) -> Boot:
                 f"--force-new-cluster needs the data of a member, and {directory.root} is empty",
                 hint="name the --data-dir of the survivor, or restore a snapshot with `etcdops snapshot restore`",
             )
-        return await (_new_cluster if config.is_new_cluster else _join)(config, directory)
+        return await (_new_cluster if config.is_new_cluster else _join)(config, directory, tls)
     with ExitStack() as refused:
         started = _restart(config, directory, refused)
         if not config.force_new_cluster:
-            await _refuse_other_cluster(config, directory, started)
+            await _refuse_other_cluster(config, directory, started, tls)
         refused.pop_all()
     directory.remove_leftovers()
     return started
@@ -125,7 +129,7 @@ def _restart(config: Config, directory: DataDir, refused: ExitStack) -> Boot:
     return Boot(raft_log.member_id, raft_log.cluster_id, raft_log, state, memory)
 
 
-async def _refuse_other_cluster(config: Config, directory: DataDir, started: Boot) -> None:
+async def _refuse_other_cluster(config: Config, directory: DataDir, started: Boot, tls: ClientTls | None) -> None:
     """Raises: StartRefused - those who run here belong to another cluster, and take this member for one of theirs."""
     members = {member: parse_member(text) for member, text in started.state.members.all().items()}
     around = surroundings(
@@ -137,7 +141,7 @@ async def _refuse_other_cluster(config: Config, directory: DataDir, started: Boo
         initial=_named_urls(config),
     )
     if around.other_urls:
-        around.refuse(await ask_clusters(around.other_urls, timeout_s=ASK_TIMEOUT_S, enough=around.is_enough))
+        around.refuse(await ask_clusters(around.other_urls, timeout_s=ASK_TIMEOUT_S, enough=around.is_enough, tls=tls))
 
 
 def _named_urls(config: Config) -> list[str]:
@@ -202,14 +206,14 @@ def _known_commit(hard_state: HardState, consistent_index: LogIndex) -> HardStat
 # A new member.
 
 
-async def _new_cluster(config: Config, directory: DataDir) -> Boot:
+async def _new_cluster(config: Config, directory: DataDir, tls: ClientTls | None) -> Boot:
     config.verify_bootstrap()
     members = _initial_members(config)
     own = members[config.name]
     cluster_id = ids.cluster_id(member.id for member in members.values())
     others = _peer_urls(member for member in members.values() if member.id != own.id)
     if others:
-        remote = await _ask(others)
+        remote = await _ask(others, tls)
         if remote is not None and _is_bootstrapped(remote, own, cluster_id):
             raise StartRefused(
                 f"member {format_id(own.id)} has already been bootstrapped",
@@ -221,12 +225,12 @@ async def _new_cluster(config: Config, directory: DataDir) -> Boot:
     return _create(directory, own.id, cluster_id, first_members=first)
 
 
-async def _join(config: Config, directory: DataDir) -> Boot:
+async def _join(config: Config, directory: DataDir, tls: ClientTls | None) -> Boot:
     config.verify_join_existing()
     members = _initial_members(config)
     others = _peer_urls(member for name, member in members.items() if name != config.name)
     try:
-        remote = await fetch_cluster(others)
+        remote = await fetch_cluster(others, tls=tls)
     except FetchFailed as error:
         raise StartRefused(
             f"cannot fetch cluster info from peer urls: {error}",
@@ -240,10 +244,10 @@ async def _join(config: Config, directory: DataDir) -> Boot:
     return _create(directory, own.id, remote.cluster_id, known_members=remote.members)
 
 
-async def _ask(urls: Sequence[str]) -> RemoteCluster | None:
+async def _ask(urls: Sequence[str], tls: ClientTls | None) -> RemoteCluster | None:
     """What the others say, if any of them runs already: at a first start usually nobody does."""
     try:
-        return await fetch_cluster(urls, timeout_s=_OTHERS_TIMEOUT_S)
+        return await fetch_cluster(urls, timeout_s=_OTHERS_TIMEOUT_S, tls=tls)
     except FetchFailed:
         return None
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-import aiohttp
 from google.protobuf.message import DecodeError
 
 from etcdops.ids import LeaseID, MemberID
@@ -24,8 +23,10 @@ from etcdops.node.api.errors import (
 )
 from etcdops.node.api.port import ServerPort
 from etcdops.node.peer import forward
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.forward import ForwardTimeout, Question, ask_leader
 from etcdops.node.peer.port import Answer
+from etcdops.node.tls.client import ClientTls
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import leasepb_pb2 as leasepb
 
@@ -51,14 +52,15 @@ class LeaderLink:
     An answer that cannot be read counts as none: every caller hears of its request.
     """
 
-    def __init__(self, server: Local) -> None:
+    def __init__(self, server: Local, tls: ClientTls | None = None) -> None:
         self._server = server
-        self._session: aiohttp.ClientSession | None = None
+        self._tls = tls
+        self._dialer: Dialer | None = None
 
     async def close(self) -> None:
         """Let go of the connections to the leader."""
-        if self._session is not None:
-            await self._session.close()
+        if self._dialer is not None:
+            await self._dialer.close()
 
     # A follower asks.
 
@@ -108,11 +110,11 @@ class LeaderLink:
             self._server.linearize(done)
 
     async def _ask(self, question: Question, body: bytes, authorization: str = "") -> Answer | None:
-        if self._session is None:
-            self._session = aiohttp.ClientSession()
+        if self._dialer is None:
+            self._dialer = Dialer(self._tls)
         try:
             return await ask_leader(
-                self._session,
+                self._dialer,
                 question,
                 body,
                 self._server.leader_peer_urls,

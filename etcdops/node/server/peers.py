@@ -23,6 +23,7 @@ from etcdops.node.peer.transport import Transport
 from etcdops.node.raft.types import ConfChange, ConfChangeType, Message
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.images import Images
+from etcdops.node.tls.member import MemberTls
 from etcdops.node.version import SERVER_VERSION
 from etcdops.node.zap_log import fields
 
@@ -50,6 +51,7 @@ class Peers:
         saved_images: SavedImages,
         removed: Callable[[], None],
         call_later: Callable[..., object],
+        tls: MemberTls | None = None,
     ) -> None:
         """Args: removed is called when this member turns out not to be one any more."""
         self._member_id = member_id
@@ -70,6 +72,8 @@ class Peers:
             clock=clock,
             dial_timeout_s=dial_timeout_s,
             saved_images=saved_images,
+            server_tls=tls.peer if tls else None,
+            client_tls=tls.dial if tls else None,
         )
 
     def serve(self, driver: Driver, images: Images) -> None:

@@ -48,6 +48,7 @@ from etcdops.node.server.storage_thread import StorageThread
 from etcdops.node.server.timeouts import Timeouts
 from etcdops.node.storage.errors import StorageFailed
 from etcdops.node.storage.state import StateStore
+from etcdops.node.tls.member import MemberTls
 from etcdops.node.version import MIN_CLUSTER_VERSION, SERVER_VERSION
 from etcdops.node.zap_log import fields
 
@@ -78,12 +79,15 @@ _STOP_TIMEOUT_S = 5.0
 class Server:
     """See the module. Made by `create`, then `start`, `wait_ended`, `stop`."""
 
-    def __init__(self, config: Config, directory: DataDir, boot: Boot, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, directory: DataDir, boot: Boot, clock: Clock, tls: MemberTls | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._config = config
         self._directory = directory
         self._boot = boot
+        self._tls = tls or MemberTls()
         self.clock = clock
         self.version = SERVER_VERSION
         self.member_id = boot.member_id
@@ -117,7 +121,7 @@ class Server:
 
         self._core = raft_core(config, boot, random.Random())
         self._thread = StorageThread(loop, self.failed)
-        self._leader_link = LeaderLink(self)
+        self._leader_link = LeaderLink(self, self._tls.dial)
         self.services = EtcdServices(self)
         self._peers = Peers(
             member_id=boot.member_id,
@@ -132,6 +136,7 @@ class Server:
             saved_images=self.metrics.saved_images,
             removed=self._removed,
             call_later=loop.call_later,
+            tls=self._tls,
         )
         writer = ThreadedLogWriter(
             boot.raft_log, self._thread, self.metrics, self._peers.received_image, sync=not config.unsafe_no_fsync
@@ -234,6 +239,7 @@ class Server:
         await self._peers.transport.stop()
         written = self._thread.stop(_STOP_TIMEOUT_S)
         self._background.stop()
+        self.applier.compactor.stop()
         if self.ending is not None and self.ending.error is not None:
             # What the disk refused may not be written again: the raft log has it.
             self.state.abandon()
@@ -448,10 +454,15 @@ class Server:
     def _announce(self) -> None:
         """etcd serves from here on; the node has served all along what needs no cluster. Supervisors wait for it."""
         log.info("ready to serve client requests")
-        log.info(
-            "serving client traffic insecurely; this is strongly discouraged!",
-            extra=fields(address=", ".join(self._config.listen_client_urls)),
-        )
+        urls = self._config.listen_client_urls
+        plain = [url for url in urls if url.startswith("http:")]
+        if secure := [url for url in urls if url not in plain]:
+            log.info("serving client traffic securely", extra=fields(address=", ".join(secure)))
+        if plain:
+            log.info(
+                "serving client traffic insecurely; this is strongly discouraged!",
+                extra=fields(address=", ".join(plain)),
+            )
         notify_ready()
 
     # Parts.
@@ -490,7 +501,8 @@ class Server:
 
     async def _decide_cluster_version(self) -> None:
         others = [member for member in self.members.members() if member.id != self.member_id]
-        answers = await fetch_versions(others, timeout_s=self.limits.election_timeout_s) if others else {}
+        timeout_s, tls = self.limits.election_timeout_s, self._tls.dial
+        answers = await fetch_versions(others, timeout_s=timeout_s, tls=tls) if others else {}
         versions: list[str | None] = [self.version]
         versions += [answer.server if answer is not None else None for answer in answers.values()]
         if self.is_leader:

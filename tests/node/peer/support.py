@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etcdops.ids import ClusterID, LogIndex, MemberID, Term
+from etcdops.node.peer.dialer import Dialer
 from etcdops.node.peer.port import PeerRoutes
 from etcdops.node.peer.transport import Transport
 from etcdops.node.raft.types import Entry, EntryType, Message, MessageType
+from etcdops.node.tls.client import ClientTls
 from tests.support.ports import free_ports
 
 CLUSTER = ClusterID(0xC1)
@@ -113,6 +115,16 @@ async def pair(folder: Path) -> AsyncIterator[tuple[Node, Node]]:
         await connected(alice, BOB)
         await connected(bob, ALICE)
         yield alice, bob
+
+
+@asynccontextmanager
+async def dialing(tls: ClientTls | None = None) -> AsyncIterator[Dialer]:
+    """What asks other members, closed at the end."""
+    dialer = Dialer(tls)
+    try:
+        yield dialer
+    finally:
+        await dialer.close()
 
 
 async def connected(node: Node, peer: MemberID) -> None:

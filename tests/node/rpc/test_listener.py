@@ -24,6 +24,9 @@ from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.listener import Listener, serve
 from etcdops.node.rpc.server_connection import ServerConnection
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode, Stream, StreamCall, Unary, UnaryCall
+from etcdops.node.tls.info import TlsInfo
+from etcdops.node.tls.member import CLIENT_PROTOCOLS
+from etcdops.node.tls.server import ServerTls
 from tests.fakes.http2_client import FakeClient
 from tests.support.certificates import Authority
 
@@ -638,12 +641,11 @@ async def test_tls_serves_both_protocols(service: Service, port: PortFactory, tm
     """gRPC with ALPN and HTTP/1.1, on one TLS port; a client without TLS is turned away."""
     authority = Authority(tmp_path)
     pair = authority.issue("server")
-    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    server_context.load_cert_chain(pair.cert, pair.key)
+    info = TlsInfo(cert_file=str(pair.cert), key_file=str(pair.key))
+    tls = ServerTls(info, endpoint="client", protocols=CLIENT_PROTOCOLS)
+    tls.load()
     client_context = ssl.create_default_context(cafile=str(authority.ca))
-    listener = await serve(
-        [("127.0.0.1", 0)], service.methods(), http, ssl_context=server_context, port_factory=port, tick_s=0.02
-    )
+    listener = await serve([("127.0.0.1", 0)], service.methods(), http, tls=tls, port_factory=port, tick_s=0.02)
     try:
         credentials = grpc.ssl_channel_credentials(authority.ca.read_bytes())
         async with grpc.aio.secure_channel(address(listener), credentials) as grpc_channel:
