@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from etcdops.cli import inventory_import
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import Json, render_json, write
@@ -42,7 +43,7 @@ _inventory = click.option(
         ("is what I wrote right?", "etcdops inventory check"),
         ("and do the hosts let us in?", "etcdops inventory check --connect"),
         ("what does it mean, with all defaults?", "etcdops inventory show"),
-        ("begin with what a member has", "etcdops inventory import /etc/default/etcd"),
+        ("begin with what is there", "etcdops inventory import --endpoints http://10.0.0.1:2379 --ssh"),
     ],
 )
 def command() -> None:
@@ -174,51 +175,7 @@ def show(given: tuple[Path, ...], as_yaml: bool) -> None:
         write(render_inventory(inventory, invocation.look, width=_width()))
 
 
-@command.command(
-    "import",
-    cls=OpsCommand,
-    examples=[
-        ("Debian's variables", "etcdops inventory import /etc/default/etcd > prod.yaml"),
-        ("a unit and what it reads", "etcdops inventory import etcd.service etcd.conf -o prod.yaml"),
-    ],
-)
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--cluster", metavar="NAME", default="", help="The cluster's name (its token).")
-@click.option("--etcd-version", metavar="X.Y.Z", default="", help="What its members run; the files do not say.")
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write here; never over a file.")
-@general_options
-def import_command(files: tuple[Path, ...], cluster: str, etcd_version: str, output: Path | None) -> None:
-    """Make an inventory of one member's files: systemd unit and drop-ins, environment file, etcd.conf.yml.
-
-    They are combined as systemd and etcd do; the other members are those of initial-cluster. What the files do not
-    tell is a guess with a comment. Secrets are left out and named.
-    """
-    from etcdops.services.inventory_import import render_import
-    from etcdops.services.written_config import read_written
-
-    invocation = current()
-    written = invocation.run(read_written({str(path): _text(path) for path in files}))
-    text = render_import(written, cluster=cluster, version=etcd_version)
-    if output is None:
-        write(text)
-        return
-    try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise UsageError(f"{output} is there already", hint="give another name with --output") from error
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written", cause=error.strerror or str(error)) from error
-    invocation.note(f"wrote {output}; read its comments, then: etcdops inventory check -i {output}")
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read", cause=error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is no text in UTF-8", cause=str(error)) from error
+command.add_command(inventory_import.command)
 
 
 def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:

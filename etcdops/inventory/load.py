@@ -99,11 +99,16 @@ def load_inventory(paths: Sequence[Path]) -> Inventory:
 
 def read_inventory(paths: Sequence[Path]) -> Read:
     """The same, with the places of everything. Raises: as `load_inventory`."""
+    return read_texts({path: _text(path) for path in _files(paths)})
+
+
+def read_texts(texts: Mapping[Path, str]) -> Read:
+    """The same, of files that were read before. Raises: InventoryError - with all faults found."""
     documents: list[Document] = []
     faults: list[Fault] = []
-    for path in _files(paths):
+    for path, text in texts.items():
         try:
-            documents.append(Document(path, _text(path)))
+            documents.append(Document(path, text))
         except NotUsable as unusable:
             faults.append(unusable.fault)
     for document in documents:

@@ -9,7 +9,8 @@ import pytest
 from etcdops.errors import UsageError
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Inventory, PlacedMember, place
-from etcdops.services.inventory_import import render_import
+from etcdops.services.importing.files import read_files
+from etcdops.services.importing.made import render_import
 from etcdops.services.written_config import read_written
 
 DEBIAN = """\
@@ -57,7 +58,7 @@ ExecStart=/bin/bash -c "GOMAXPROCS=2 /usr/bin/etcd --name=\\"${ETCD_NAME}\\" --s
 async def imported(tmp_path: Path, **texts: str) -> tuple[Inventory, str]:
     """Files by name (`__` for a dot); returns what reading the result gives, and its text."""
     files = {name.replace("__", "."): text for name, text in texts.items()}
-    text = render_import(await read_written(files))
+    text = render_import(await read_files(files))
     (tmp_path / "made.yaml").write_text(text)
     return load_inventory([tmp_path / "made.yaml"]), text
 
@@ -95,12 +96,13 @@ async def test_a_config_file_with_tls(tmp_path: Path) -> None:
     assert cluster.token == "etcd-cluster"
     assert cluster.tls is not None
     assert (cluster.tls.client, cluster.tls.peer, cluster.tls.client_cert_auth) == (True, True, True)
-    assert cluster.tls.directory == "/etc/etcd/tls"
+    assert cluster.tls.files is not None
+    assert cluster.tls.files.flags["cert-file"] == "/etc/etcd/tls/server.pem"
     first, second = members(inventory)
     assert (first.data_dir, first.listen_client_urls) == ("/srv/etcd", ("https://[fd00::1]:2379",))
     assert second.advertise_client_urls == ("https://[fd00::2]:2379",)
     assert first.settings == {"auto-compaction-retention": "1"}
-    assert "peer-key-file /etc/etcd/tls/peer.key" in text
+    assert "peer_key_file: /etc/etcd/tls/peer.key" in text
 
 
 async def test_a_unit_with_its_environment_file_and_a_drop_in(tmp_path: Path) -> None:
@@ -141,7 +143,7 @@ async def test_a_file_that_is_named_and_not_given_is_told(tmp_path: Path) -> Non
 async def test_what_cannot_be_imported_is_refused_with_its_reason(texts: dict[str, str], message: str) -> None:
     """Rather than an inventory that is wrong."""
     with pytest.raises(UsageError, match=message):
-        render_import(await read_written(texts))
+        render_import(await read_files(texts))
 
 
 async def test_text_of_a_file_cannot_leave_its_comment(tmp_path: Path) -> None:

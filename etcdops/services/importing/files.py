@@ -1,0 +1,69 @@
+"""Files of members, whatever they are, to evidence. What each is, its text says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import yaml
+
+from etcdops.services.importing.evidence import Evidence, of_written
+from etcdops.services.importing.pods import composed, inspected, static_pod
+from etcdops.services.written_config import read_written
+
+
+async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
+    """The members that files describe, by path -> text.
+
+    Units, environment files and config files together describe one member; every compose file, static pod and output of
+    `docker inspect` describes members of its own.
+
+    Raises: UsageError - they describe none, or contradict each other.
+    """
+    found: list[Evidence] = []
+    rest = dict(texts)
+    for path, text in texts.items():
+        kind = _kind(text)
+        if kind:
+            del rest[path]
+        if kind == "inspect":
+            found += await inspected(text, path)
+        elif kind == "compose":
+            others = {other: content for other, content in texts.items() if other != path}
+            found += await composed(text, path, others)
+            for other in _env_files(others):
+                rest.pop(other, None)
+        elif kind == "pod":
+            found += [pod] if (pod := static_pod(text, path)) is not None else []
+    if rest or not found:
+        written = await read_written(rest or texts)
+        found.append(of_written(written, ", ".join(rest or texts)))
+    return found
+
+
+def _kind(text: str) -> str:
+    """`inspect`, `compose`, `pod`; empty: a unit, variables or etcd's config file."""
+    if text.lstrip()[:1] in ("[", "{"):
+        try:
+            data = json.loads(text)
+        except ValueError:
+            return ""
+        first = data[0] if isinstance(data, list) and data else data
+        return "inspect" if isinstance(first, dict) and "Config" in first else _of_mapping(first)
+    try:
+        return _of_mapping(yaml.safe_load(text))
+    except yaml.YAMLError:
+        return ""
+
+
+def _of_mapping(data: object) -> str:
+    if not isinstance(data, dict):
+        return ""
+    if data.get("kind") == "Pod":
+        return "pod"
+    return "compose" if isinstance(data.get("services"), dict) else ""
+
+
+def _env_files(texts: Mapping[str, str]) -> list[str]:
+    """Those that only a compose file reads: variables, and no unit."""
+    return [path for path, text in texts.items() if path.endswith("env") and "[Service]" not in text]

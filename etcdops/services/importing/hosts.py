@@ -1,0 +1,187 @@
+"""Every member on a host, as the host itself shows it. Nothing is changed there, and no key is read."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import posixpath
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from etcdops.certs.facts import describe, read_certificates
+from etcdops.errors import EtcdopsError
+from etcdops.inventory.model import EngineKind, Manager
+from etcdops.remote.command import ROOT, command, script
+from etcdops.remote.session import Session
+from etcdops.rendering.member import CERTIFICATES
+from etcdops.services.container_facts import Container
+from etcdops.services.discover import KUBELET, Found, discover, manifest_start
+from etcdops.services.importing.container import as_host_sees, bindings
+from etcdops.services.importing.evidence import Evidence, HostFound, engine_of
+from etcdops.services.importing.pods import SERVICE_OF_POD, static_pod, version_of
+from etcdops.services.port import ProcessConfig, State
+
+_VERSION = re.compile(r"etcd Version: (\d+\.\d+\.\d+)")
+_SOON_DAYS = 30
+_ENGINES = (Manager.DOCKER, Manager.PODMAN)
+_ETCDCTL = """
+exe=$(readlink "/proc/$1/exe") || exit 0
+tool=$(dirname "$exe")/etcdctl
+[ -x "$tool" ] || tool=$(command -v etcdctl) || exit 0
+shift
+ETCDCTL_API=3 exec "$tool" --command-timeout=5s -w json "$@" endpoint status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class HostEvidence:
+    """What was found on one host."""
+
+    members: tuple[Evidence, ...]
+    notes: tuple[str, ...] = ()
+    """What could not be found out there."""
+
+
+async def on_host(session: Session, host: HostFound) -> HostEvidence:
+    """All members on the host of `session`. Raises: as the session."""
+    found = await discover(session)
+    made = await asyncio.gather(*(_evidence(session, host, one) for one in found))
+    silent = [
+        f"{host.name}: {one.name} could not be read: nothing says how it is started" for one in found if not one.config
+    ]
+    none = () if found else (f"{host.name}: no etcd was found",)
+    return HostEvidence(tuple(one for one in made if one is not None), (*none, *silent))
+
+
+async def _evidence(session: Session, host: HostFound, found: Found) -> Evidence | None:
+    config = found.config
+    if config is None:
+        return None
+    source = f"{host.name}: {found.name}"
+    root = f"/proc/{found.pid}/root" if found.pid is not None else ""
+    notes = await _certificate_notes(session, config, root, source)
+    if config.outdated:
+        notes.append(f"{source}: its config file was written after it started: it runs with what was there before")
+    if found.state is not State.RUNNING:
+        notes.append(f"{source}: it does not run now ({found.state})")
+    made = Evidence(
+        config,
+        source,
+        host=host,
+        user=config.user,
+        group=await _group(session, config.user),
+        folder=await _folder(session, found.pid),
+        version=await _version(session, found.pid, config.program),
+        cluster_id=await _cluster_id(session, found.pid, config, root),
+        kind=engine_of(config.program),
+    )
+    return await _kept(session, made, found, notes)
+
+
+async def _kept(session: Session, made: Evidence, found: Found, notes: list[str]) -> Evidence:
+    """With who keeps it running."""
+    if found.keeper in _ENGINES:
+        return await _in_container(session, made, found, notes)
+    if found.keeper == KUBELET:
+        text = (await session.read_file(found.name, user=ROOT) or b"").decode(errors="replace")
+        pod = static_pod(text, found.name) if manifest_start(text.encode(), found.name) else None
+        image = pod.image if pod is not None else ""
+        return replace(
+            made, manager=Manager.KUBELET, service=SERVICE_OF_POD, image=image, user="root", group="root",
+            version=made.version or version_of(image), notes=(*notes, *(pod.notes if pod is not None else ())),
+        )  # fmt: skip
+    if not found.keeper:
+        notes.append(f"{made.source}: nobody keeps process {found.pid} running: it does not come back by itself")
+        return replace(made, manager=Manager.PROCESS, service="etcd", notes=tuple(notes))
+    return replace(made, manager=Manager(found.keeper), service=found.name.removesuffix(".service"), notes=tuple(notes))
+
+
+async def _in_container(session: Session, made: Evidence, found: Found, notes: list[str]) -> Evidence:
+    asked = await session.run(command(found.keeper, "container", "inspect", found.name, user=ROOT))
+    container = Container.parse(asked.stdout)
+    config, more = as_host_sees(made.config, container.outside, bindings(container.raw))
+    return replace(
+        made,
+        config=config,
+        manager=Manager(found.keeper),
+        service=found.name,
+        image=container.image,
+        folder="/",
+        version=made.version or version_of(container.image),
+        notes=(*notes, *(f"{made.source}: {note}" for note in more)),
+    )
+
+
+async def _group(session: Session, user: str) -> str:
+    if not user:
+        return ""
+    found = await session.run(command("id", "-gn", user), check=False)
+    return found.text if found.ok else ""
+
+
+async def _folder(session: Session, pid: int | None) -> str:
+    if pid is None:
+        return ""
+    found = await session.run(command("readlink", f"/proc/{pid}/cwd", user=ROOT), check=False)
+    return found.text if found.ok else ""
+
+
+async def _version(session: Session, pid: int | None, program: str) -> str:
+    """Of the binary that runs, wherever it came from; of one that does not run, of the file that would."""
+    path = f"/proc/{pid}/exe" if pid is not None else program
+    if not path.startswith("/") or engine_of(program) is EngineKind.NODE or posixpath.basename(program) != "etcd":
+        return ""
+    asked = await session.run(command(path, "--version", user=ROOT), check=False, timeout_s=10.0)
+    match = _VERSION.search(asked.text)
+    return match[1] if match else ""
+
+
+async def _cluster_id(session: Session, pid: int | None, config: ProcessConfig, root: str) -> str:
+    """As the member says it, asked by the host's own etcdctl with the member's own certificate; empty: not known."""
+    urls = [url.strip() for url in (config.value("listen-client-urls") or "http://localhost:2379").split(",")]
+    url = next((url for url in urls if url.startswith("http")), "")
+    if pid is None or not url:
+        return ""
+    dialled = url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    tls = (("cacert", "trusted-ca-file"), ("cert", "cert-file"), ("key", "key-file"))
+    paths = {option: config.value(flag) or "" for option, flag in tls}
+    options = [f"--{option}={root}{path}" for option, path in paths.items() if path.startswith("/")]
+    asked = await session.run(
+        script(_ETCDCTL, str(pid), f"--endpoints={dialled}", *(options if url.startswith("https") else ()), user=ROOT),
+        check=False,
+        timeout_s=15.0,
+    )
+    try:
+        return f"{json.loads(asked.text)[0]['Status']['header']['cluster_id']:x}"
+    except (ValueError, LookupError, TypeError):
+        return ""
+
+
+async def _certificate_notes(session: Session, config: ProcessConfig, root: str, source: str) -> list[str]:
+    """Certificates that are missing, damaged, expired, or soon will be. Keys are only looked for."""
+    notes: list[str] = []
+    for flag in CERTIFICATES:
+        path = config.value(flag) or ""
+        if not path.startswith("/"):
+            continue
+        try:
+            problem = await _certificate_problem(session, root + path, key=flag.endswith("key-file"))
+        except EtcdopsError as error:
+            problem = f"cannot be read: {error.message}"
+        if problem:
+            notes.append(f"{source}: {flag} {path} {problem}")
+    return notes
+
+
+async def _certificate_problem(session: Session, path: str, *, key: bool) -> str:
+    if await session.stat(path, user=ROOT) is None:
+        return "is not there"
+    if key:
+        return ""
+    content = await session.read_file(path, user=ROOT)
+    ends = min(describe(one).not_after for one in read_certificates(content or b"", source=path))
+    left = ends - datetime.now(UTC)
+    if left.total_seconds() < 0:
+        return f"expired on {ends:%Y-%m-%d}"
+    return f"expires on {ends:%Y-%m-%d}, in {left.days} days" if left.days < _SOON_DAYS else ""
