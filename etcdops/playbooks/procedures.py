@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -30,7 +31,13 @@ class Procedure:
     """The same for a procedure on hosts of an inventory, while they are reached and held: see `on_hosts.at_work`."""
 
 
+_HOMES: Mapping[str, str] = {
+    "recover-from-snapshot": "etcdops.playbooks.recover.resuming:PROCEDURE",
+    "rollout": "etcdops.playbooks.rollout.procedure:ROLLOUT",
+}
+"""Where the procedures are that plans name."""
 _procedures: dict[str, Procedure] = {}
+"""Those that were made known later."""
 
 
 def add_procedure(name: str, procedure: Procedure) -> None:
@@ -42,15 +49,17 @@ def add_procedure(name: str, procedure: Procedure) -> None:
 
 def procedure_of(plan: Plan) -> Procedure:
     """Raises: EtcdopsError - this version has no such procedure."""
-    from etcdops.playbooks.recover import resuming  # each procedure stands on this module
-
-    known = {resuming.NAME: resuming.PROCEDURE, **_procedures}
-    if plan.procedure not in known:
+    if plan.procedure in _procedures:
+        return _procedures[plan.procedure]
+    if plan.procedure not in _HOMES:
         raise EtcdopsError(
             f"this version of etcdops has no procedure {plan.procedure!r}",
             hint="go on with the version that began the run",
         )
-    return known[plan.procedure]
+    module, _, name = _HOMES[plan.procedure].partition(":")
+    found = getattr(importlib.import_module(module), name)  # late: each procedure stands on this module
+    assert isinstance(found, Procedure)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

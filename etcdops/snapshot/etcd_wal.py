@@ -9,6 +9,7 @@ Source: etcd server/storage/wal decoder.go, wal.go (ReadAll), walpb/record.go.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,21 @@ def read_wal(folder: Path, *, after: LogIndex) -> WalFacts:
         return _gather(_records(paths), after)
     except DecodeError as error:
         raise SnapshotCorrupt(f"{folder} is damaged: a record holds something else than its type says") from error
+
+
+def identity_at(head: bytes) -> tuple[MemberID, ClusterID] | None:
+    """Whose log a file is, from its first kilobyte; None when that is no log of etcd's.
+
+    Source: etcd server/storage/wal/wal.go, cut and Create: every file begins with its checksum and the metadata.
+    """
+    try:
+        for record in _file_records(io.BytesIO(head), is_last=True, name="the log"):
+            if record.type == _METADATA:
+                identity = walpb_pb2.Snapshot.FromString(record.data)
+                return MemberID(identity.index), ClusterID(identity.term)
+    except (DecodeError, SnapshotCorrupt):
+        pass
+    return None
 
 
 def _gather(records: Iterator[tuple[int, bytes]], after: LogIndex) -> WalFacts:

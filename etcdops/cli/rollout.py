@@ -1,0 +1,246 @@
+"""`etcdops rollout plan|apply`: from bare hosts to a healthy cluster, and back to what the inventory says."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.options import Invocation, connection_options, current, general_options
+from etcdops.cli.output import Json, Look, printable, render_json, write
+from etcdops.cli.run_control import TypedAccess, events_option, printer_for, work_on
+from etcdops.cli.run_view import render_plan
+from etcdops.errors import ClusterUnsafe, ExitCode
+
+if TYPE_CHECKING:
+    from etcdops.inventory.model import Inventory
+    from etcdops.playbooks.procedures import RunOutcome
+    from etcdops.playbooks.rollout.procedure import Prepared, RolloutRequest
+    from etcdops.playbooks.rollout.refusals import Refusal
+    from etcdops.playbooks.runs import KnownRun
+
+SCHEMA = "etcdops.rollout/1"
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "-i", "--inventory", "given", metavar="PATH", multiple=True, type=click.Path(path_type=Path),
+        help="File or directory; may be repeated. Without it: as `etcdops inventory`.",
+    ),
+    click.option("--cluster", "name", metavar="NAME", default="", help="Which one, where the inventory has several."),
+    click.option("--accept-new", is_flag=True, help="Trust host keys not seen before; never changed ones."),
+    click.option("--force-unsafe", multiple=True, metavar="CODE", help="Go on in spite of the refusal with this code."),
+)  # fmt: skip
+
+
+def _options(function: F) -> F:
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.group(
+    "rollout",
+    cls=OpsGroup,
+    examples=[
+        ("what would be done on which host?", "etcdops rollout plan -i prod.yaml"),
+        ("do it", "etcdops rollout apply -i prod.yaml"),
+        ("has anybody changed a host?", "etcdops rollout plan -i prod.yaml"),
+    ],
+)
+def command() -> None:
+    """Make a cluster on the hosts of an inventory, and keep its hosts as the inventory says."""
+
+
+@command.command(
+    "plan", cls=OpsCommand, examples=[("from a script: 7 means changes", "etcdops rollout plan -i prod.yaml -w json")]
+)
+@_options
+@connection_options
+@general_options
+def plan_command(given: tuple[Path, ...], name: str, accept_new: bool, force_unsafe: tuple[str, ...]) -> int:
+    """Look at every host and say what would be done, with the difference for each file that is there.
+
+    Nothing is changed. Exit code 0: every host is as it should be. 6: something has to be mended first. 7: there is
+    something to do.
+    """
+    invocation = current()
+    request, access = _request(given, name, accept_new, force_unsafe)
+    prepared = _prepare(invocation, request, access)
+    _show(invocation, prepared, request)
+    prepared.require_allowed()
+    return int(ExitCode.CHANGES_PENDING if prepared.plan is not None or prepared.restarts else ExitCode.OK)
+
+
+@command.command(
+    "apply",
+    cls=OpsCommand,
+    examples=[
+        ("from a script, on hosts that are new", "etcdops rollout apply -i prod.yaml --yes --accept-new"),
+        ("an unfinished one goes on", "etcdops rollout apply -i prod.yaml"),
+    ],
+)
+@_options
+@click.option("--new-run", is_flag=True, help="Give up an unfinished rollout and begin anew from what is there.")
+@click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
+@click.option("--yes", is_flag=True, help="Do not ask, unless the cluster is protected.")
+@events_option
+@connection_options
+@general_options
+def apply_command(
+    given: tuple[Path, ...],
+    name: str,
+    accept_new: bool,
+    force_unsafe: tuple[str, ...],
+    new_run: bool,
+    confirm: str | None,
+    yes: bool,
+    events: str,
+) -> int:
+    """Do what `plan` says, and prove the outcome. Repeated, it changes nothing; interrupted, it goes on.
+
+    Members that run are not restarted: where that is needed, nothing is done and the way to do it is named.
+    """
+    from etcdops.playbooks.engine import StopRequest
+    from etcdops.playbooks.journal import run_lock
+    from etcdops.playbooks.rollout.procedure import apply
+    from etcdops.playbooks.runs import runs_on_hosts
+
+    invocation = current()
+    request, access = _request(given, name, accept_new, force_unsafe)
+    request = dataclasses.replace(request, new_run=new_run)
+    with run_lock(runs_on_hosts(request.cluster.name)):
+        prepared = _prepare(invocation, request, access)
+        if events != "json":
+            _show(invocation, prepared, request)
+        prepared.require_allowed()
+        if prepared.plan is None:
+            _require_no_restarts(prepared)
+            return int(ExitCode.OK)
+        _confirm(request, confirm, yes=yes)
+        stop = StopRequest()
+        listener = printer_for(invocation, events)
+        known, outcome = work_on(invocation, stop, lambda: apply(prepared, request, access, listener, stop=stop))
+    if events != "json":
+        _show_outcome(invocation, known, outcome)
+    _require_no_restarts(prepared)
+    return int(ExitCode.OK)
+
+
+def _request(
+    given: tuple[Path, ...], name: str, accept_new: bool, force_unsafe: tuple[str, ...]
+) -> tuple[RolloutRequest, TypedAccess]:
+    from etcdops.inventory.find import inventory_paths
+    from etcdops.inventory.load import load_inventory
+    from etcdops.playbooks.on_hosts import find_cluster
+    from etcdops.playbooks.rollout.procedure import RolloutRequest
+
+    paths = inventory_paths(given, os.environ)
+    inventory: Inventory = load_inventory(paths)
+    cluster = find_cluster(inventory, name)
+    access = TypedAccess(current(), accept_new)
+    # before anything runs: a person who is asked for a password may answer with Ctrl-C
+    access.learn(inventory)
+    return RolloutRequest(inventory, cluster, paths, frozenset(force_unsafe)), access
+
+
+def _prepare(invocation: Invocation, request: RolloutRequest, access: TypedAccess) -> Prepared:
+    from etcdops.playbooks.rollout.procedure import prepare
+
+    with invocation.waiting(f"looking at the hosts of {request.cluster.name} ..."):
+        return invocation.run(prepare(request, access))
+
+
+def _confirm(request: RolloutRequest, confirm: str | None, *, yes: bool) -> None:
+    """A protected cluster wants its name typed; for others --yes is enough."""
+    name = request.cluster.name
+    if yes and request.cluster.protection != "protected":
+        return
+    confirm_by_name(name, given=confirm, yes=yes, line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", name]))
+
+
+def _require_no_restarts(prepared: Prepared) -> None:
+    """Raises: ClusterUnsafe - members run with something else than the inventory says."""
+    if not prepared.restarts:
+        return
+    raise ClusterUnsafe(
+        f"{', '.join(prepared.restarts)} would have to be restarted, which this command does not do",
+        cause="\n".join(f"{name}: {why}" for name, reasons in prepared.restarts.items() for why in reasons),
+        hint="a rolling change does that, one member at a time",
+    )
+
+
+def _show(invocation: Invocation, prepared: Prepared, request: RolloutRequest) -> None:
+    if invocation.format == "json":
+        write(render_json(SCHEMA, _json(prepared, request)))
+        return
+    write(invocation.look.text("\n".join(_lines(prepared, request, invocation.look))))
+
+
+def _lines(prepared: Prepared, request: RolloutRequest, look: Look) -> Iterator[str]:
+    for found in (*prepared.overridden, *prepared.warned):
+        mark = look.style("▲", "warn")
+        yield f"{mark} {printable(str(found))} ({printable(found.why)}; {printable(found.next_step)})"
+    for refusal in prepared.refused:
+        yield f"{look.style('✖', 'bad')} [{refusal.id}] {printable(str(refusal))}"
+    if prepared.refused:
+        return
+    plan = prepared.plan
+    if plan is None:
+        if not prepared.restarts:
+            yield f"{request.cluster.name}: every host is as the inventory says; nothing to do"
+    else:
+        yield render_plan(plan, prepared.unfinished.state if prepared.unfinished else None, look)
+        yield look.style("Steps:", "head")
+        for number, step in enumerate(plan.steps, 1):
+            yield f"  {number:>2} {printable(step.title)}{f'  on {printable(step.host)}' if step.host else ''}"
+    for member, survey in prepared.surveys.items():
+        shown = {path: diff for path, diff in survey.diffs.items() if "--- /dev/null" not in diff}
+        for path, diff in shown.items():
+            yield look.style(f"{member}: {path} differs:", "head")
+            yield from (f"  {printable(line)}" for line in diff.splitlines())
+    for member, reasons in prepared.restarts.items():
+        yield from (f"{look.style('▲', 'warn')} {member} has to be restarted: {printable(why)}" for why in reasons)
+
+
+def _json(prepared: Prepared, request: RolloutRequest) -> dict[str, Json]:
+    return {
+        "cluster": request.cluster.name,
+        "plan": prepared.plan.to_json() if prepared.plan is not None else None,
+        "plan_digest": prepared.plan.digest if prepared.plan is not None else None,
+        "resumes": prepared.unfinished.run if prepared.unfinished is not None else None,
+        "refused": [_refusal_json(one) for one in prepared.refused],
+        "warnings": [_refusal_json(one) for one in (*prepared.overridden, *prepared.warned)],
+        "differences": {name: dict(survey.diffs) for name, survey in prepared.surveys.items() if survey.diffs},
+        "restarts": {name: list(reasons) for name, reasons in prepared.restarts.items()},
+    }
+
+
+def _refusal_json(refusal: Refusal) -> dict[str, Json]:
+    return {
+        "code": refusal.id,
+        "host": refusal.host or None,
+        "what": refusal.what,
+        "why": refusal.why,
+        "next": refusal.next_step,
+        "overridable": refusal.overridable,
+    }
+
+
+def _show_outcome(invocation: Invocation, known: KnownRun, outcome: RunOutcome) -> None:
+    if invocation.format == "json":
+        return
+    proved = outcome.results.get("verify:members", {})
+    write(
+        f"{known.state.plan.cluster} is healthy: {proved.get('members')} members, cluster ID"
+        f" {proved.get('cluster_id')}; took {outcome.took_s:.1f} s"
+    )
+    write(f"journal: {known.journal.path}")

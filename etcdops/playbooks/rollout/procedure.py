@@ -1,0 +1,185 @@
+"""A rollout in order: facts, refusals, what differs, a plan; or the run that was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from etcdops.clock import Clock, SystemClock
+from etcdops.errors import ClusterUnsafe, UsageError
+from etcdops.inventory.model import Cluster, Inventory
+from etcdops.playbooks.engine import StopRequest
+from etcdops.playbooks.journal import Journal, RunState, open_runs
+from etcdops.playbooks.on_hosts import Access, RunHosts, reaching, source_of
+from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out
+from etcdops.playbooks.rollout.desired import DesiredMember, Signer
+from etcdops.playbooks.rollout.engine_pack import PythonOf
+from etcdops.playbooks.rollout.facts import HostFacts
+from etcdops.playbooks.rollout.planning import PROCEDURE, Wanted, make_plan
+from etcdops.playbooks.rollout.refusals import Refusal, Setting, refusals, warnings
+from etcdops.playbooks.rollout.standing import Standing, standing_of
+from etcdops.playbooks.rollout.steps import RolloutRun, build_steps, facts_of
+from etcdops.playbooks.rollout.survey import Survey, survey
+from etcdops.playbooks.run_event import Listener
+from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
+
+NAME = PROCEDURE
+ROLLOUT = Procedure(on_hosts=build_steps)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRequest:
+    """What the operator asked for."""
+
+    inventory: Inventory
+    cluster: Cluster
+    paths: tuple[Path, ...]
+    force_unsafe: frozenset[str] = frozenset()
+    new_run: bool = False
+    """Give up an unfinished rollout instead of going on with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan to confirm; a run that was confirmed before and was cut off; or nothing to do."""
+
+    plan: Plan | None
+    """None: every host is as it should be, but for `restarts`."""
+    unfinished: KnownRun | None = None
+    refused: tuple[Refusal, ...] = ()
+    overridden: tuple[Refusal, ...] = ()
+    warned: tuple[Refusal, ...] = ()
+    facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    surveys: Mapping[str, Survey] = field(default_factory=dict)
+    """By the member's name."""
+
+    @property
+    def restarts(self) -> dict[str, tuple[str, ...]]:
+        """Members that run with something else than they should, and why: a rolling change puts that right."""
+        return {name: found.restart for name, found in self.surveys.items() if found.restart}
+
+    def require_allowed(self) -> None:
+        """Raises: ClusterUnsafe - something has to be mended first; all of it is named."""
+        if not self.refused:
+            return
+        lines = [f"[{one.id}] {one}: {one.why}; next: {one.next_step}" for one in self.refused]
+        overridable = sorted({one.id for one in self.refused if one.overridable})
+        fixed = [one for one in self.refused if not one.overridable]
+        force = "" if fixed or not overridable else " ".join(f"--force-unsafe {code}" for code in overridable)
+        raise ClusterUnsafe(
+            f"the rollout is refused: {len(lines)} thing{'s' if len(lines) > 1 else ''} to be mended first",
+            cause="\n".join(lines),
+            hint=f"mend them; or, knowing better: {force}" if force else "mend them, then try again",
+        )
+
+
+async def prepare(request: RolloutRequest, access: Access, *, clock: Clock | None = None) -> Prepared:
+    """Find the unfinished run of this cluster, or look at all hosts and make a plan. Changes nothing on them.
+
+    Raises: Unreachable, AccessDenied - of the first host that cannot be worked with, naming the others; UsageError -
+        another run is unfinished, or the engine's source is not what it should be.
+    """
+    clock = clock or SystemClock()
+    if (known := _unfinished(request, clock)) is not None:
+        return Prepared(known.state.plan, known)
+    source = source_of(request.paths, request.inventory, request.cluster)
+    async with reaching(request.inventory, request.cluster, source, access, clock=clock) as hosts:
+        return await _look(request, hosts)
+
+
+async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
+    run = RolloutRun(hosts)
+    members = run.members()
+    facts = await facts_of(hosts, members, probe=True)
+    standings = {member.name: standing_of(member, facts[member.host]) for member in members}
+    is_new = Standing.OURS not in standings.values()
+    setting = Setting(request.cluster, members, facts, PythonOf.here())
+    found = [one for one in refusals(setting) if is_new or one.id not in _OF_NEW_CLUSTERS]
+    overridden = tuple(one for one in found if one.overridable and one.id in request.force_unsafe)
+    refused = tuple(one for one in found if one not in overridden)
+    warned = warnings(setting)
+    if refused:
+        return Prepared(None, None, refused, overridden, warned, facts)
+    if is_new:
+        members = run.members("new")
+    surveys = await _surveys(run, members)
+    plan = make_plan(
+        Wanted(
+            cluster=request.cluster,
+            source=hosts.source,
+            members=members,
+            surveys=surveys if is_new else {name: _without_restart(one) for name, one in surveys.items()},
+            authorities_missing=_missing_authorities(run, members),
+            is_new=is_new,
+            force_unsafe=sorted(request.force_unsafe),
+        )
+    )
+    return Prepared(plan, None, (), overridden, warned, facts, surveys)
+
+
+_OF_NEW_CLUSTERS = ("even-members", "two-on-one-host", "disk-slow", "disk-full", "engine-missing", "mixed-versions")
+"""A cluster that exists may be like that; what is wrong with it is not a rollout's business any more."""
+
+
+async def _surveys(run: RolloutRun, members: Sequence[DesiredMember]) -> dict[str, Survey]:
+    pack = await run.pack()
+    authorities = run.authorities
+
+    async def one(member: DesiredMember) -> Survey:
+        return await survey(await run.hosts.session(member.host), member, authorities, pack)
+
+    found = await asyncio.gather(*map(one, members))
+    return {member.name: one for member, one in zip(members, found, strict=True)}
+
+
+def _without_restart(found: Survey) -> Survey:
+    """What can be put right while the member runs: the rest is left to a rolling change, and said."""
+    if not found.restart:
+        return found
+    return Survey(account=found.account, certificates=found.certificates, firewall=found.firewall)
+
+
+def _missing_authorities(run: RolloutRun, members: Sequence[DesiredMember]) -> list[Signer]:
+    wanted = dict.fromkeys(bundle.signer for member in members for bundle in member.bundles)
+    return [signer for signer in wanted if not run.authorities.exists(signer)]
+
+
+def _unfinished(request: RolloutRequest, clock: Clock) -> KnownRun | None:
+    folder = runs_on_hosts(request.cluster.name)
+    for journal, state in open_runs(folder, clock) if folder.is_dir() else ():
+        if state.plan.procedure != PROCEDURE:
+            raise UsageError(
+                f"another run of {request.cluster.name} is unfinished: {state.run} ({state.plan.procedure})",
+                hint=f"finish it first: etcdops runs show {state.run}",
+            )
+        if request.new_run:
+            journal.abandoned()
+            continue
+        return KnownRun(journal, state)
+    return None
+
+
+async def apply(
+    prepared: Prepared,
+    request: RolloutRequest,
+    access: Access,
+    listener: Listener,
+    *,
+    stop: StopRequest | None = None,
+    clock: Clock | None = None,
+) -> tuple[KnownRun, RunOutcome]:
+    """Do what was planned. The caller holds the cluster's run lock and has the confirmation.
+
+    Raises: as `procedures.carry_out`.
+    """
+    clock = clock or SystemClock()
+    known = prepared.unfinished
+    if known is None:
+        assert prepared.plan is not None
+        journal: Journal = begin_run(runs_on_hosts(request.cluster.name), prepared.plan, clock)
+        known = KnownRun(journal, RunState(prepared.plan, clock.wall(), journal.run))
+    resumed = prepared.unfinished is not None
+    return known, await carry_out(known, access, listener, stop=stop, clock=clock, resumed=resumed)
