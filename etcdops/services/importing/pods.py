@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import posixpath
 import re
@@ -17,8 +18,9 @@ from etcdops.services.container_facts import Container
 from etcdops.services.discover import manifest_start
 from etcdops.services.etcd_settings import Placed, Start, settle
 from etcdops.services.importing.container import Published, as_host_sees, bindings
-from etcdops.services.importing.evidence import Evidence, HostFound
+from etcdops.services.importing.evidence import Evidence, HostFound, address_of
 from etcdops.services.member_process import member_words
+from etcdops.services.port import ProcessConfig
 from etcdops.services.start_script import read_shell_start
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-?+])([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*)|\$)")
@@ -65,10 +67,11 @@ async def _container(container: Container, path: str) -> Evidence | None:
         return None
     seen, notes = as_host_sees(settle(start, None), container.outside, bindings(container.raw))
     engine = Manager.PODMAN if "ImageName" in container.raw else Manager.DOCKER
+    host, guess = _place(seen)
     return Evidence(
         seen,
         where,
-        host=HostFound(_ONE_HOST, "127.0.0.1"),
+        host=host,
         manager=engine,
         service=name,
         image=container.image,
@@ -76,8 +79,17 @@ async def _container(container: Container, path: str) -> Evidence | None:
         group=_user(config.user),
         folder=config.folder,
         version=version_of(container.image),
-        notes=(_NO_HOST, *notes),
+        notes=(*guess, *notes),
     )
+
+
+def _place(config: ProcessConfig) -> tuple[HostFound | None, tuple[str, ...]]:
+    """The host a container is on: None where its peer URL has the host's own address; else a guess, and its note."""
+    try:
+        address = ipaddress.ip_address(address_of(config.value("initial-advertise-peer-urls") or ""))
+    except (ValueError, UsageError):
+        return HostFound(_ONE_HOST, "127.0.0.1"), (_NO_HOST,)
+    return (HostFound(_ONE_HOST, "127.0.0.1"), (_NO_HOST,)) if address.is_loopback else (None, ())
 
 
 _NO_HOST = f"{_ONE_HOST} is a guess: which machine the container runs on is not in the file; correct its address"
@@ -108,7 +120,7 @@ async def composed(text: str, path: str, given: Texts) -> list[Evidence]:
 async def _service(
     name: str, service: Mapping[str, object], path: str, given: Texts, variables: Mapping[str, str]
 ) -> Evidence | None:
-    where, notes = f"{path}: {name}", [_NO_HOST]
+    where, notes = f"{path}: {name}", list[str]()
 
     def text(value: object) -> str:
         return _expanded(str(value), variables, notes)
@@ -144,10 +156,11 @@ async def _service(
     network_of_host = service.get("network_mode") == "host"
     published = None if network_of_host else _ports(_list(service.get("ports")), text)
     seen, more = as_host_sees(settle(start, None), outside, published)
+    host, guess = _place(seen)
     return Evidence(
         seen,
         where,
-        host=HostFound(_ONE_HOST, "127.0.0.1"),
+        host=host,
         manager=Manager.DOCKER,
         service=text(service.get("container_name") or name),
         image=image or "etcd",
@@ -155,7 +168,7 @@ async def _service(
         group=_user(start.user),
         folder=start.folder,
         version=version_of(image),
-        notes=(*notes, *more, *(() if image else (f"{name} is built, not pulled: its image is a guess",))),
+        notes=(*guess, *notes, *more, *(() if image else (f"{name} is built, not pulled: its image is a guess",))),
     )
 
 
