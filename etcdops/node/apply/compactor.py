@@ -66,6 +66,7 @@ class Compactor:
         self.stats = CompactionStats()
         self._started_ms = 0.0
         self._running = False
+        self._stopped = False
         self._waiting: list[Callable[[], None]] = []
 
     def use(self, state: CompactingState) -> None:
@@ -83,6 +84,10 @@ class Compactor:
             self._started_ms = _now_ms()
             self._call_later(0.0, self._step)
 
+    def stop(self) -> None:
+        """The state is about to be closed: what is left is done after the next start. Nobody who waits is called."""
+        self._stopped = True
+
     def when_done(self, done: Callable[[], None]) -> None:
         """Call `done` once nothing is left to remove; at once when nothing is."""
         if self._running:
@@ -91,6 +96,8 @@ class Compactor:
             done()
 
     def _step(self) -> None:
+        if self._stopped:
+            return
         mvcc, stats = self._state.mvcc, self.stats
         removed, started_ms = mvcc.compacted_changes, _now_ms()
         try:

@@ -83,3 +83,16 @@ def test_a_broken_disk_is_reported() -> None:
     compactor.start()
     timers.run()
     assert failures == [broken]
+
+
+def test_a_compaction_ends_with_its_member() -> None:
+    """Goal: a step that comes due after the state was closed must not be taken for a failure of the disk."""
+    store, timers = Store([False, True]), Timers()
+    failures: list[StorageFailed] = []
+    compactor = Compactor(store, timers.call_later, failures.append)
+    compactor.start()
+    _, first = timers.waiting.popleft()
+    first()
+    compactor.stop()
+    timers.run()
+    assert (store.compacted_changes, store.commits, failures) == (5, 0, [])

@@ -64,6 +64,22 @@ async def test_a_member_that_failed_commits_nothing_more(server: Server) -> None
     state.close()
 
 
+async def test_a_compaction_under_way_is_no_failure_of_a_member_that_stops(server: Server) -> None:
+    """Goal: what it still had to do waits for the next start (found by a simulated cluster)."""
+    loop = asyncio.get_running_loop()
+    for revision in range(3):
+        txn = server.state.mvcc.begin()
+        txn.put(b"key", b"%d" % revision, LeaseID(0))
+        txn.end()
+    server.state.mvcc.compact(Revision(3))
+    server.applier.compactor.start()
+    await server.stop()
+    after = loop.create_future()
+    loop.call_later(0.0, after.set_result, None)
+    await after
+    assert server.ending is None
+
+
 async def test_a_member_that_cannot_read_what_watchers_miss_ends(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
