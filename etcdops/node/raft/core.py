@@ -253,15 +253,17 @@ class RaftCore:
     def has_ready(self) -> bool:
         """Whether `ready` would return something: false while a Ready is outstanding."""
         raft = self._raft
+        log = raft.log
         return self._outstanding is None and bool(
             raft.messages
             or raft.messages_after_save
             or raft.notes
             or raft.read_states
-            or raft.log.has_next_unstable()
-            or raft.log.has_next_committed()
-            or raft.hard_state() != self._hard_state
-            or raft.soft_state() != self._soft_state
+            or log.has_next_unstable()
+            or log.has_next_committed()
+            # Named tuples compare like any other, and making one for each question costs more than the question.
+            or (raft.term, raft.vote, log.committed) != self._hard_state
+            or (raft.leader, raft.role) != self._soft_state
         )
 
     def ready(self) -> Ready | None:
@@ -270,25 +272,30 @@ class RaftCore:
             return None
         raft = self._raft
         log = raft.log
-        hard_state, soft_state = raft.hard_state(), raft.soft_state()
+        hard_state = soft_state = None
+        if (raft.term, raft.vote, log.committed) != self._hard_state:
+            hard_state = raft.hard_state()
+        if (raft.leader, raft.role) != self._soft_state:
+            soft_state = raft.soft_state()
         entries, snapshot = log.unstable.next_entries(), log.unstable.next_snapshot()
         promises = raft.messages_after_save
+        own = tuple([message for message in promises if message.to == raft.id])
         ready = Ready(
-            soft_state=soft_state if soft_state != self._soft_state else None,
-            hard_state=hard_state if hard_state != self._hard_state else None,
+            soft_state=soft_state,
+            hard_state=hard_state,
             entries=entries,
             snapshot=snapshot,
             messages=tuple(raft.messages),
             messages_after_save=tuple([message for message in promises if message.to != raft.id]),
             committed_entries=log.next_committed(),
             read_states=tuple(raft.read_states),
-            must_sync=bool(entries or snapshot or hard_state[:2] != self._hard_state[:2]),
+            must_sync=bool(entries or snapshot or (hard_state is not None and hard_state[:2] != self._hard_state[:2])),
             notes=tuple(raft.notes),
         )
-        own = tuple([message for message in promises if message.to == raft.id])
         last_term, last_index = log.last_entry_id()
         self._outstanding = _Outstanding(ready, own, last_term, last_index, raft.term)
-        self._soft_state, self._hard_state = soft_state, hard_state
+        self._soft_state = soft_state or self._soft_state
+        self._hard_state = hard_state or self._hard_state
         raft.messages, raft.messages_after_save, raft.read_states, raft.notes = [], [], [], []
         log.accept_ready(ready.committed_entries)
         return ready

@@ -11,7 +11,7 @@ all four.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, Protocol
 
 from etcdops.clock import Clock
@@ -236,7 +236,8 @@ class Driver:
             self._leadership(before, ready.soft_state)
         for state in ready.read_states:
             self.reads.confirmed(state.index, state.context, self._machine.applied_index)
-        self._send(tuple(message for message in ready.messages if message.type is not MessageType.VOTE))
+        if ready.messages:
+            self._send([message for message in ready.messages if message.type is not MessageType.VOTE])
         if ready.snapshot is not None:
             hard_state = ready.hard_state or self._memory.initial_state()[0]
             self._writer.install(ready.snapshot, hard_state, lambda: self._guard(self._installed, ready))
@@ -244,8 +245,9 @@ class Driver:
             self._writer.append(ready.hard_state, ready.entries, lambda: self._guard(self._saved, ready))
             # Entries saved earlier are applied while the disk is busy. Not those being saved in the place of others
             # that the disk still has: with their effects in the store, a crash would leave it ahead of its log.
-            settled = min(self._stable_index, ready.entries[0].index - 1) if ready.entries else self._stable_index
-            self._apply(tuple(entry for entry in ready.committed_entries if entry.index <= settled))
+            if ready.committed_entries:
+                settled = min(self._stable_index, ready.entries[0].index - 1) if ready.entries else self._stable_index
+                self._apply(tuple([entry for entry in ready.committed_entries if entry.index <= settled]))
         else:
             # Only the commit index moved: losing it costs a question to the leader, so it rides with the next write.
             self._saved(ready)
@@ -278,10 +280,12 @@ class Driver:
             self._stable_index = ready.entries[-1].index
         # A candidate that lost its term or its last entries in a crash could ask again in the same term, and take votes
         # that were given for the log it had: what it asks with must be saved. etcd-io/raft leaves that to its caller.
-        self._send(tuple(message for message in ready.messages if message.type is MessageType.VOTE))
+        if ready.messages:
+            self._send([message for message in ready.messages if message.type is MessageType.VOTE])
         self._send(ready.messages_after_save)
-        applied = self._machine.applied_index
-        self._apply(tuple(entry for entry in ready.committed_entries if entry.index > applied))
+        if ready.committed_entries:
+            applied = self._machine.applied_index
+            self._apply(tuple([entry for entry in ready.committed_entries if entry.index > applied]))
         if self._stopped:
             return
         self.core.advance(ready)
@@ -292,7 +296,7 @@ class Driver:
             self._machine.apply(entries)
             self.reads.applied(self._machine.applied_index)
 
-    def _send(self, messages: tuple[Message, ...]) -> None:
+    def _send(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
         for message in messages:
@@ -300,7 +304,7 @@ class Driver:
                 self._network.send_snapshot(message)
             elif message.type is MessageType.HEARTBEAT:
                 self._heartbeats.sent(message.to, self._clock.monotonic())
-        self._network.send(message for message in messages if message.type is not MessageType.SNAP)
+        self._network.send([message for message in messages if message.type is not MessageType.SNAP])
 
     def _leadership(self, before: SoftState, now: SoftState) -> None:
         self._heartbeats.reset()
