@@ -110,6 +110,10 @@ class SimCluster:
     def healed(self) -> bool:
         return self.over.done()
 
+    def without_folder(self, text: str) -> str:
+        """A text as every run of this seed says it: where the files are is another place each time."""
+        return text.replace(f"{self.folder}/", "")
+
     # Who is who.
 
     def by_id(self, member_id: MemberID) -> SimMember | None:

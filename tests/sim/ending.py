@@ -21,6 +21,7 @@ AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""
 
 ALARM_TICKS_MAX = 5
+COMPACTION_TICKS_MAX = 150
 CATCH_UP_TICKS_MAX = 150
 LEASES_TICKS_MAX = 150
 _TRIES = 5
@@ -107,6 +108,12 @@ class Ending:
                 break
             await asyncio.sleep(TICK_S)
         await make_room(self._hands, cluster)
+        # A file shrinks by what a compaction has removed: one that takes its time, row by row, is waited for.
+        await cluster.wait_until(
+            lambda: not any(member.server.applier.compactor.running for member in cluster.up()),
+            COMPACTION_TICKS_MAX,
+            "compactions have removed everything",
+        )
 
     async def leases_end(self) -> None:
         """Nobody renews any more: every lease ends."""

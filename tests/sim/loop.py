@@ -96,7 +96,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def after(self, delay_s: float, callback: Work, *arguments: Any) -> None:
         """`call_later` for what is never cancelled."""
         self._number += 1
-        heappush(self._timers, (self.now + max(delay_s, 0.0), self._number, callback, arguments))
+        heappush(self._timers, (self.now + (delay_s if delay_s > 0.0 else 0.0), self._number, callback, arguments))
 
     def stop(self) -> None:
         self._over = True

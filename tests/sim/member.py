@@ -168,7 +168,7 @@ class SimMember:
     def _start_failed(self, error: EtcdopsError | apsw.Error | OSError) -> None:
         if self.disk.dead:
             return  # the power failed in the middle: _power_failed clears up
-        self.cluster.trace(self.name, f"refuses to start: {error}")
+        self.cluster.trace(self.name, f"refuses to start: {self.cluster.without_folder(str(error))}")
         self._close()
         if not self.booted and self.number >= self.cluster.options.members:
             # It joins with a list of members that some do not have yet: an operator tries again.

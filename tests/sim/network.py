@@ -139,7 +139,8 @@ class SimNetwork:
         if receiver.handler.is_removed(sender.member_id):
             self.loop.call_later(self.delay_s(), sender.member_loop.run, sender.handler.removed_from_cluster)
         arrived = receiver.receive(sender.member_id, data, database)
-        self._images = [image for image in self._images if image != (sender, receiver, to, database)]
+        if database is not None:
+            self._images = [image for image in self._images if image != (sender, receiver, to, database)]
         if not arrived:
             self._failed(sender, to, database)
         elif database is not None:

@@ -87,6 +87,7 @@ def _run(cluster: SimCluster, plan: list[Fault], inspect: Callable[[SimCluster],
         cluster.close()
     inspect(cluster)
     if failure:
+        failure = cluster.without_folder(failure)
         cluster.trace("verdict", failure)
     counts = cluster.counts + Counter({f"messages {name}": n for name, n in cluster.network.counts.items()})
     return Verdict(

@@ -8,6 +8,7 @@ server, driver, raft, raft log, store, applier, services.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -115,6 +116,8 @@ class Seams:
         self._replace(LeaderLink, "_ask", _ask(self._cluster))
         self._replace(watch_module, "random", SimpleNamespace(Random=self._random))
         options = self._cluster.options
+        # It is written into the lock of the data directory: how many digits are lost with the power depends on it.
+        self._replace(os, "getpid", lambda: 1)
         self._replace(reconfig, "HEALTH_INTERVAL_S", options.healthy_s)
         self._replace(lessor, "CHECKPOINT_INTERVAL_S", options.checkpoint_leases_s)
         self._replace(auto_compaction, "_REVISION_INTERVAL_S", 1.0)

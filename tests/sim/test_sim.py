@@ -50,6 +50,20 @@ def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
         assert {int(seed): fingerprint for _, seed, _, fingerprint in lines} == expected
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1000002, 1000005])
+def test_a_run_is_the_same_wherever_its_files_are_and_whatever_its_process_is_called(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Goal: as above. A loss of power tears the lock with the process ID in it; a refusal to start names a file."""
+    fingerprints = set()
+    for process, prefix in ((4321, "etcdops-sim-"), (54321, "etcdops-sim-long-name-")):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        monkeypatch.setattr(folders, "_PREFIX", prefix)
+        fingerprints.add(run_seed(seed, short=True).fingerprint)
+    assert len(fingerprints) == 1
+
+
 def test_a_fault_left_out_does_not_change_what_others_draw() -> None:
     """Goal: a failing plan can be made shorter."""
     options, faults = draw_plan(11)
