@@ -1,0 +1,142 @@
+"""`etcdops diagnose`: what is wrong, told by logs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from etcdops.cli.diagnostics import note
+from etcdops.cli.help import OpsCommand
+from etcdops.cli.options import DEFAULT_WIDTH, Invocation, current, general_options
+from etcdops.cli.output import write
+from etcdops.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from etcdops.diagnosis.diagnose import Progress, Window
+
+LANGUAGE_OPTION = click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default=None, help="Language (that of the terminal)."
+)
+
+
+@click.command(
+    "diagnose",
+    cls=OpsCommand,
+    examples=[
+        ("what is wrong with this member?", "journalctl -u etcd | etcdops diagnose"),
+        ("a container, a pod, a compose project", "docker logs etcd 2>&1 | etcdops diagnose -"),
+        ("all members at once: one picture, clocks put right", "etcdops diagnose m1.log m2.log.gz m3/"),
+        (
+            "for a ticket, for a script",
+            "etcdops diagnose --markdown etcd.log; etcdops diagnose --json etcd.log | jq '.findings[0].slug'",
+        ),
+        ("what does that cause mean?", "etcdops explain cluster-id-mismatch"),
+    ],
+)
+@click.argument("logs", nargs=-1, metavar="[LOG]...")
+@click.option("--since", metavar="TIME", help="Only lines from then on: 2026-01-31T08:00:00Z, 2h.")
+@click.option("--until", metavar="TIME", help="Only lines up to then.")
+@click.option("--json", "as_json", is_flag=True, help="As -w json: a stable document.")
+@click.option("--markdown", is_flag=True, help="For a ticket.")
+@click.option("--full", is_flag=True, help="Fix and checks for every finding.")
+@LANGUAGE_OPTION
+@general_options
+def command(
+    logs: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    as_json: bool,
+    markdown: bool,
+    full: bool,
+    lang: str | None,
+) -> int:
+    """Say what is wrong, prove it by lines, and give the next command.
+
+    LOG is a file (.gz .xz .bz2 .zst too), a folder of them, or - for standard input. etcd 2.0 to 3.7, text or JSON,
+    behind any prefix of journald, docker, Kubernetes or compose. Exit 0: nothing to do; 5: there are findings.
+    """
+    from etcdops.cli.diagnose_view import diagnosis_json, render_markdown, render_report
+    from etcdops.diagnosis.diagnose import diagnose
+    from etcdops.diagnosis.reading import STDIN, find_sources
+
+    invocation = current()
+    names = list(logs)
+    if not names:
+        if sys.stdin.isatty():
+            raise UsageError("no log was given", hint="etcdops diagnose FILE, or journalctl -u etcd | etcdops diagnose")
+        names = [STDIN]
+    language = lang or terminal_language()
+    diagnosis = diagnose(find_sources(names), _window(since, until), _progress(invocation))
+    if as_json or invocation.format == "json":
+        write(diagnosis_json(diagnosis, language))
+    elif markdown:
+        write(render_markdown(diagnosis, language))
+    else:
+        width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+        write(render_report(diagnosis, invocation.look, width=width, language=language, full=full))
+    if not sum(source.lines for source in diagnosis.sources):
+        note("warning: there was not one line to read")
+    return int(ExitCode.OK if diagnosis.healthy else ExitCode.UNHEALTHY)
+
+
+def terminal_language() -> str:
+    """zh where the locale says so, else en. Source: POSIX, LC_ALL before LC_MESSAGES before LANG."""
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = os.environ.get(name)
+        if value:
+            return "zh" if value.lower().startswith("zh") else "en"
+    return "en"
+
+
+def _window(since: str | None, until: str | None) -> Window:
+    from etcdops.diagnosis.diagnose import Window
+
+    return Window(_moment(since, "--since"), _moment(until, "--until"))
+
+
+def _moment(text: str | None, option: str) -> float | None:
+    """A clock reading, or how long ago (2h, 30m)."""
+    if text is None:
+        return None
+    import time
+
+    from etcdops.diagnosis.times import parse_clock, parse_duration
+
+    reading = text if len(text) > 10 else f"{text}T00:00:00"
+    if len(reading) == 16:
+        reading += ":00"
+    moment, _ = parse_clock(reading)
+    if moment is not None:
+        return moment
+    ago = parse_duration(text.lstrip("-"))
+    if ago is None:
+        raise UsageError(f"{option} {text!r} is no time", hint="e.g. 2026-01-31T08:00:00Z, 2026-01-31, 90m, 2h")
+    return time.time() - ago
+
+
+def _progress(invocation: Invocation) -> Progress | None:
+    """How far the reading is, on a terminal; nothing elsewhere."""
+    if invocation.quiet or not sys.stderr.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
+        return None
+    import time
+
+    started = shown = time.monotonic()
+
+    def show(name: str, done: int, size: int | None) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < 0.2 and not (size and done >= size):
+            return
+        if now - started < 0.5:
+            return
+        shown = now
+        share = f" {done / size:.0%}" if size else ""
+        end = "\x1b[K\r" if not (size and done >= size) else "\r\x1b[K"
+        sys.stderr.write(f"reading {name}{share}{end}")
+        sys.stderr.flush()
+
+    return show

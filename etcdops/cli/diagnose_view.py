@@ -1,0 +1,307 @@
+"""A diagnosis as a report for a terminal, as JSON, or as Markdown for a ticket; in English or Chinese."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from etcdops.cli.output import Json, Look, cell_width, fit, printable, render_json
+from etcdops.diagnosis.actions import steps
+from etcdops.diagnosis.causes import Cause, catalogue
+from etcdops.diagnosis.finding import Diagnosis, Finding, Severity, SourceSummary
+from etcdops.diagnosis.times import show_clock
+
+SCHEMA = "etcdops.diagnose/1"
+
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "en": {
+        "healthy": "No problem found",
+        "findings": "findings",
+        "finding": "finding",
+        "lines": "lines",
+        "member": "member",
+        "peer": "peer",
+        "seen": "seen",
+        "times": "times",
+        "evidence": "evidence",
+        "cause": "cause",
+        "check": "check",
+        "fix": "fix",
+        "explains": "explains",
+        "links": "read",
+        "worst": "worst",
+        "confidence": "confidence",
+        "source": "source",
+        "clock": "clock corrected by",
+        "critical": "critical",
+        "error": "error",
+        "warning": "warning",
+        "info": "info",
+        "read": "Read",
+        "title": "Diagnosis",
+        "versions": "etcd",
+        "shown by": "shown by",
+        "likely": "most probable root cause",
+        "also": "also found",
+    },
+    "zh": {
+        "healthy": "未发现问题",
+        "findings": "项发现",
+        "finding": "项发现",
+        "lines": "行",
+        "member": "成员",
+        "peer": "对端",
+        "seen": "时间",
+        "times": "次",
+        "evidence": "证据",
+        "cause": "原因",
+        "check": "核实",
+        "fix": "修复",
+        "explains": "可解释",
+        "links": "参考",
+        "worst": "最差",
+        "confidence": "置信度",
+        "source": "来源",
+        "clock": "时钟校正",
+        "critical": "严重",
+        "error": "错误",
+        "warning": "警告",
+        "info": "提示",
+        "read": "已读取",
+        "title": "诊断",
+        "versions": "etcd",
+        "shown by": "出现于",
+        "likely": "最可能的根因",
+        "also": "其他发现",
+    },
+}
+"""The report's own words; causes and remedies bring theirs."""
+
+_KINDS = {Severity.INFO: "dim", Severity.WARNING: "warn", Severity.ERROR: "bad", Severity.CRITICAL: "bad"}
+_SYMBOLS = {Severity.INFO: "·", Severity.WARNING: "▲", Severity.ERROR: "✖", Severity.CRITICAL: "✖"}
+_FIX_STEPS_SHOWN = 4
+
+
+def diagnosis_json(diagnosis: Diagnosis, language: str) -> str:
+    """The document of `--json`. Fields are only ever added."""
+    body: dict[str, Json] = {
+        "healthy": diagnosis.healthy,
+        "findings": [finding_json(finding, language) for finding in diagnosis.findings],
+        "sources": [_source_json(source) for source in diagnosis.sources],
+    }
+    return render_json(SCHEMA, body)
+
+
+def finding_json(finding: Finding, language: str) -> dict[str, Json]:
+    cause = catalogue()[finding.slug]
+    fix = steps(cause, language, finding)
+    return {
+        "slug": finding.slug,
+        "severity": finding.severity.word,
+        "confidence": finding.confidence,
+        "member": finding.member,
+        "peer": finding.peer or None,
+        "members": list(finding.members),
+        "peers": list(finding.peers),
+        "first": None if finding.first is None else show_clock(finding.first),
+        "last": None if finding.last is None else show_clock(finding.last),
+        "count": finding.count,
+        "evidence": [{"source": line.source, "line": line.line, "text": line.text} for line in finding.evidence],
+        "title": cause.title[language],
+        "cause": cause.cause[language],
+        "check": list(cause.check[language]),
+        "fix": [line for step in fix for line in step.commands],
+        "fix_steps": [{"note": step.note, "commands": list(step.commands)} for step in fix],
+        "explains": [{"slug": symptom.slug, "count": symptom.count} for symptom in finding.explains],
+        "links": list(cause.links),
+        "facts": dict(finding.facts),
+    }
+
+
+def _source_json(source: SourceSummary) -> dict[str, Json]:
+    return {
+        "source": source.name,
+        "member": source.member or None,
+        "host": source.host or None,
+        "lines": source.lines,
+        "first": None if source.first is None else show_clock(source.first),
+        "last": None if source.last is None else show_clock(source.last),
+        "clock_offset_s": round(source.clock_offset_s, 3),
+        "versions": list(source.versions),
+    }
+
+
+def render_report(diagnosis: Diagnosis, look: Look, *, width: int, language: str, full: bool = False) -> str:
+    """The report for a terminal: the root cause in full, further ones after it."""
+    words = WORDS[language]
+    parts = [_head(diagnosis, look, words)]
+    for number, finding in enumerate(diagnosis.findings, 1):
+        parts.append("\n".join(_block(finding, number, look, width, language, full or number <= 3)))
+    return look.text("\n\n".join(parts))
+
+
+def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
+    lines = sum(source.lines for source in diagnosis.sources)
+    read = f"{words['read']}: {len(diagnosis.sources)} {words['source']}, {lines} {words['lines']}"
+    shifted = [f"{source.name} {source.clock_offset_s:+.1f}s" for source in diagnosis.sources if source.clock_offset_s]
+    if shifted:
+        read += f"; {words['clock']}: {', '.join(shifted)}"
+    if not diagnosis.findings:
+        return look.style(f"● {words['healthy']}", "good") + f"\n{read}"
+    verdict = f"{len(diagnosis.findings)} {words['findings' if len(diagnosis.findings) > 1 else 'finding']}"
+    if diagnosis.healthy:
+        return look.style(f"● {words['healthy']}", "good") + f" ({verdict})\n{read}"
+    return look.style(verdict, "head") + f"\n{read}"
+
+
+def _block(finding: Finding, number: int, look: Look, width: int, language: str, full: bool) -> Iterator[str]:
+    words, cause = WORDS[language], catalogue()[finding.slug]
+    kind = _KINDS[finding.severity]
+    title = f"{number}. {_SYMBOLS[finding.severity]} {cause.title[language]}"
+    sure = f"{words[finding.severity.word]}, {words['confidence']} {finding.confidence:.0%}"
+    yield f"{look.style(title, kind)}  [{finding.slug}]  {sure}"
+    yield from _wrapped("", cause.cause[language], width)
+    yield from _wrapped(words["seen"], _when(finding, words), width)
+    yield from _wrapped(words["member"], ", ".join(finding.members), width)
+    if finding.peers:
+        yield from _wrapped(words["peer"], ", ".join(finding.peers), width)
+    if finding.explains:
+        yield from _wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
+    for line in finding.evidence:
+        yield look.style(f"     {line.source}:{line.line}", "dim")
+        yield "       " + fit(printable(line.text), max(20, width - 7))
+    if not full:
+        yield f"     etcdops explain {finding.slug}"
+        return
+    for text in cause.check[language]:
+        yield from _wrapped(words["check"], text, width)
+    yield from _fix(cause, finding, width, language)
+    for link in cause.links:
+        yield from _wrapped(words["links"], link, width)
+
+
+def _when(finding: Finding, words: Mapping[str, str]) -> str:
+    text = f"{finding.count} {words['times']}"
+    if finding.first is not None:
+        text += f", {show_clock(finding.first)}"
+        if finding.last is not None and finding.last > finding.first:
+            text += f" - {show_clock(finding.last)}"
+    worst = dict(finding.facts).get("worst_s")
+    return f"{text}, {words['worst']} {float(worst):.2f} s" if worst else text
+
+
+def _fix(cause: Cause, finding: Finding | None, width: int, language: str) -> Iterator[str]:
+    for number, step in enumerate(steps(cause, language, finding), 1):
+        yield from _wrapped(WORDS[language]["fix"] if number == 1 else "", f"{number}. {step.note}", width)
+        for command in step.commands:
+            yield f"       $ {command}"
+
+
+def _wrapped(label: str, text: str, width: int) -> Iterator[str]:
+    """`label` in the margin and `text` beside it; Chinese has no blanks to break at, so it is broken anywhere."""
+    margin = "     " if not label else f"     {label}: "
+    room = max(20, width - 5)
+    if text.isascii():
+        yield from textwrap.wrap(
+            text,
+            room + 5,
+            initial_indent=margin,
+            subsequent_indent="       ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        return
+    line = margin
+    for character in text:
+        if cell_width(line + character) > room + 5:
+            yield line
+            line = "       "
+        line += character
+    yield line
+
+
+def render_markdown(diagnosis: Diagnosis, language: str) -> str:
+    """The same for a ticket."""
+    words = WORDS[language]
+    lines = [f"## {words['title']}", ""]
+    lines += [
+        f"- `{s.name}`: {s.lines} {words['lines']}, {show_clock(s.first)} - {show_clock(s.last)}"
+        for s in diagnosis.sources
+    ]
+    if not diagnosis.findings:
+        lines += ["", words["healthy"]]
+    for number, finding in enumerate(diagnosis.findings, 1):
+        lines += ["", *_markdown(finding, number, language)]
+    return "\n".join(lines)
+
+
+def _markdown(finding: Finding, number: int, language: str) -> Sequence[str]:
+    words, cause = WORDS[language], catalogue()[finding.slug]
+    lines = [f"### {number}. {cause.title[language]} (`{finding.slug}`)", ""]
+    lines += [
+        f"**{words[finding.severity.word]}**, {words['confidence']} {finding.confidence:.0%}, {_when(finding, words)}",
+        "",
+        cause.cause[language],
+        "",
+    ]
+    lines += [f"- {words['member']}: {', '.join(f'`{name}`' for name in finding.members)}"]
+    if finding.peers:
+        lines += [f"- {words['peer']}: {', '.join(f'`{name}`' for name in finding.peers)}"]
+    if finding.explains:
+        lines += [f"- {words['explains']}: {', '.join(f'`{s.slug}` ({s.count})' for s in finding.explains)}"]
+    lines += [f"- {words['check']}: {text}" for text in cause.check[language]]
+    # Four backticks: log lines may hold three.
+    lines += [
+        "",
+        f"{words['evidence']}:",
+        "",
+        "````text",
+        *(f"{e.source}:{e.line}: {printable(e.text)}" for e in finding.evidence),
+        "````",
+        "",
+    ]
+    for at, step in enumerate(steps(cause, language, finding), 1):
+        lines += [
+            f"{at}. {step.note}",
+            "",
+            "    ```sh",
+            *(f"    {command}" for command in step.commands),
+            "    ```",
+            "",
+        ]
+    lines += [f"- <{link}>" for link in cause.links]
+    return lines
+
+
+def render_page(cause: Cause, look: Look, *, width: int, language: str) -> str:
+    """The page of `etcdops explain`."""
+    words = WORDS[language]
+    lines = [
+        look.style(f"{cause.title[language]}  [{cause.slug}]", "head"),
+        f"     {words[cause.severity.word]}; {cause.section}",
+        *_wrapped("", cause.cause[language], width),
+    ]
+    for text in cause.check[language]:
+        lines += _wrapped(words["check"], text, width)
+    lines += _fix(cause, None, width, language)
+    lines += _wrapped(words["shown by"], f"etcd {cause.versions}: {cause.source}", width)
+    for link in cause.links:
+        lines += _wrapped(words["links"], link, width)
+    return look.text("\n".join(lines))
+
+
+def page_json(cause: Cause, language: str) -> str:
+    fix = steps(cause, language)
+    body: dict[str, Json] = {
+        "slug": cause.slug,
+        "section": cause.section,
+        "severity": cause.severity.word,
+        "title": cause.title[language],
+        "cause": cause.cause[language],
+        "check": list(cause.check[language]),
+        "fix": [line for step in fix for line in step.commands],
+        "versions": cause.versions,
+        "source": cause.source,
+        "links": list(cause.links),
+    }
+    return render_json("etcdops.explain/1", body)

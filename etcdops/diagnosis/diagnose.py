@@ -1,0 +1,91 @@
+"""Logs in, findings out: the whole way, once, in constant memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from etcdops.diagnosis.causes import severities
+from etcdops.diagnosis.clocks import offsets
+from etcdops.diagnosis.collect import Collector
+from etcdops.diagnosis.duplicates import duplicates
+from etcdops.diagnosis.entry import Entry
+from etcdops.diagnosis.finding import Diagnosis, SourceSummary
+from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.judge import judge
+from etcdops.diagnosis.rank import rank
+from etcdops.diagnosis.reading import Source, blocks, opened
+from etcdops.diagnosis.sieve import Sieve
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with a source's name, bytes read and bytes in all (None: not known)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The time that counts, in seconds since 1970; entries without a time belong to the entry before them."""
+
+    since: float | None = None
+    until: float | None = None
+
+    def holds(self, moment: float | None) -> bool:
+        if moment is None:
+            return True
+        return (self.since is None or moment >= self.since) and (self.until is None or moment <= self.until)
+
+
+def diagnose(sources: Iterable[Source], window: Window | None = None, progress: Progress | None = None) -> Diagnosis:
+    """Read all sources and say what is wrong. Raises: UsageError - a source cannot be read."""
+    collector = Collector()
+    for source in sources:
+        _read(source, collector, window or Window(), progress)
+    return conclude(collector)
+
+
+def diagnose_lines(lines: Iterable[str], source: str = "log") -> Diagnosis:
+    """The same for lines at hand, such as those a screen follows."""
+    collector = Collector()
+    collector.source(source)
+    for number, line in enumerate(lines, 1):
+        collector.add(parse_line(line, source, number))
+        collector.source(source).lines = number
+    return conclude(collector)
+
+
+def conclude(collector: Collector) -> Diagnosis:
+    """The findings of what was collected so far. May be asked again when more has come."""
+    logs = collector.sources
+    clock = offsets(logs)
+    tallies = [tally for log in logs.values() for tally in judge(log)]
+    tallies += duplicates(logs)
+    summaries = tuple(
+        SourceSummary(
+            log.name, log.member, log.host, log.lines, log.first, log.last, clock[log.name], tuple(log.versions)
+        )
+        for log in logs.values()
+    )
+    return Diagnosis(rank(tallies, logs, clock, severities()), summaries)
+
+
+def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:
+    log = collector.source(source.name)
+    inside = True
+
+    def take(entry: Entry, count: int) -> str:
+        nonlocal inside
+        if entry.time is not None:
+            inside = window.holds(entry.time)
+        if not inside:
+            return "outside"
+        rules = collector.add(entry, count)
+        if any(rule.sign.startswith("+") for rule in rules):
+            return "ordered"
+        return "counted" if rules else ""
+
+    sieve = Sieve(source.name, take)
+    with opened(source) as (stream, beneath):
+        for block in blocks(stream, source.name):
+            sieve.block(block)
+            if progress is not None:
+                progress(source.name, beneath.tell() if source.size else 0, source.size)
+    log.lines = sieve.lines

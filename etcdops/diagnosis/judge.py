@@ -1,0 +1,230 @@
+"""From tallies to candidates: what is a trouble, how sure that is, and what is only a normal day.
+
+Each judge is a function from one source's log to the tallies that count, so that thresholds stand in one place each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.rules import facts
+from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE
+from etcdops.diagnosis.tally import Tally
+
+SLOW_APPLY_COUNT = 3
+SLOW_APPLY_S = 1.0
+"""One request over etcd's 100 ms is a normal day; three, or one over a second, are not."""
+SLOW_COMPACTION_S = 10.0
+SLOW_DEFRAG_S = 2.0
+START_UP_S = 180.0
+"""How long members that start one after another may fail to reach each other."""
+QUICK_STOP_S = 180.0
+
+Judge = Callable[[SourceLog], Iterator[Tally]]
+
+
+def judge(log: SourceLog) -> Iterator[Tally]:
+    """The tallies of `log` that speak for a cause, with the confidence they deserve."""
+    for tally in list(log.tallies.values()):
+        if not tally.sign.startswith("+"):
+            verdict = _VERDICTS.get(tally.sign)
+            if tally.sign.startswith(("peer-", "dns-lookup", "network-unreachable")):
+                verdict = _reach
+            kept = verdict(log, tally) if verdict else tally
+            if kept is not None:
+                yield kept
+    for derive in (_elections, _signals, _loopback, _peers_lost, _misplaced):
+        yield from derive(log)
+
+
+def _slow(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally if tally.count >= SLOW_APPLY_COUNT or tally.worst >= SLOW_APPLY_S else None
+
+
+def _compaction(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally if tally.worst >= SLOW_COMPACTION_S else None
+
+
+def _defrag(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally if tally.worst >= SLOW_DEFRAG_S else None
+
+
+def _once_is_weak(log: SourceLog, tally: Tally) -> Tally | None:
+    return _trusted(tally, LIKELY) if tally.count == 1 else tally
+
+
+def _overloaded(log: SourceLog, tally: Tally) -> Tally | None:
+    return None if log.count("heartbeat-slow") else tally
+
+
+def _until_ready(log: SourceLog, tally: Tally) -> Tally | None:
+    """Doubts of a start that ended well are gone."""
+    if tally.confidence >= LIKELY or not _after(log, facts.READY, tally.last_number):
+        return tally
+    return None
+
+
+def _reach(log: SourceLog, tally: Tally) -> Tally | None:
+    """A peer that came up later was only late; one that was away for long is worth a word."""
+    back = max(
+        (other.last_number for other in log.of(facts.PEER_BACK) if not tally.peer or other.peer == tally.peer),
+        default=0,
+    )
+    if back <= tally.last_number:
+        return tally
+    lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
+    return None if lasted < START_UP_S else _trusted(tally, POSSIBLE)
+
+
+def _forced(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally if tally.count > 1 else _trusted(tally, POSSIBLE)
+
+
+def _noise(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally
+
+
+def _killed(log: SourceLog, tally: Tally) -> Tally | None:
+    return tally if tally.confidence >= POSSIBLE else None
+
+
+_VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
+    "slow-range": _slow,
+    "apply-slow": _slow,
+    "compaction-slow": _compaction,
+    "defrag-stall": _defrag,
+    "disk-slow": _once_is_weak,
+    "heartbeat-slow": _once_is_weak,
+    "server-overloaded": _overloaded,
+    "request-timeout": _until_ready,
+    "dns-srv-failure": _until_ready,
+    "join-cluster-unreachable": _until_ready,
+    "force-new-cluster-left-on": _forced,
+    "terminated-by-signal": _killed,
+    "version-incompatible": _until_ready,
+}
+
+
+def _trusted(tally: Tally, confidence: float) -> Tally:
+    return replace(tally, confidence=min(tally.confidence, confidence))
+
+
+def _after(log: SourceLog, kind: str, number: int) -> bool:
+    return any(event.number > number for event in log.events if event.kind == kind)
+
+
+def _elections(log: SourceLog) -> Iterator[Tally]:
+    """Endless campaigns, leaders that come and go, or one change of hands."""
+    campaigns = [event for event in log.events if event.kind == facts.CAMPAIGN]
+    elected = [event for event in log.events if event.kind == facts.ELECTED]
+    lost = [event for event in log.events if event.kind == facts.LOST]
+    last_elected = max((event.number for event in elected), default=0)
+    open_campaigns = [event for event in campaigns if event.number > last_elected]
+    leaderless = log.count(facts.NO_LEADER_NOW)
+    stepped_down = [event for event in lost if event.number > last_elected]
+    if _quorum_gone(log, open_campaigns, leaderless, stepped_down):
+        yield _tally_of(
+            log, "quorum-lost", [*stepped_down, *open_campaigns], CERTAIN if len(open_campaigns) > 3 else LIKELY
+        )
+    elif leaderless and not elected:
+        yield from (replace(tally, sign="no-leader", confidence=LIKELY) for tally in log.of(facts.NO_LEADER_NOW))
+    terms = {event.term for event in elected if event.term}
+    changes = max(len(lost), len(terms) - 1)
+    if changes >= 3 and len(terms) >= 3:
+        yield _tally_of(log, "leader-flapping", [*lost, *campaigns] or elected, CERTAIN if changes > 4 else LIKELY)
+    elif lost and elected and last_elected > lost[-1].number and not _shortly_after_start(log, lost[0]):
+        yield _tally_of(log, "leader-election", [*lost, *elected], LIKELY)
+
+
+def _quorum_gone(log: SourceLog, open_campaigns: list[Event], leaderless: int, stepped_down: list[Event]) -> bool:
+    if len(open_campaigns) >= 3 or (stepped_down and len(open_campaigns) >= 2):
+        return True
+    troubled = any(
+        tally.sign.startswith(("peer-", "tls-", "dns-", "network-", "cluster-id")) or tally.sign == facts.PEER_LOST
+        for tally in log.tallies.values()
+    )
+    return bool(open_campaigns) and (troubled or leaderless > 0 or len(open_campaigns) == 2)
+
+
+def _shortly_after_start(log: SourceLog, event: Event) -> bool:
+    starts = [start for start in log.events if start.kind == facts.START and start.number < event.number]
+    if not starts:
+        return False
+    start = starts[-1]
+    return start.time is None or event.time is None or event.time - start.time < START_UP_S
+
+
+def _signals(log: SourceLog) -> Iterator[Tally]:
+    """Stops that nobody here asked for: right after a start, again and again, or without a word of systemd's."""
+    signals = [event for event in log.events if event.kind == facts.SIGNAL]
+    if not signals:
+        return
+    if len(signals) == 1 and (_asked_for(log, signals[0]) or _after(log, facts.START, signals[0].number)):
+        return
+    confidence = LIKELY if len(signals) > 1 or _shortly_after_start(log, signals[0]) else POSSIBLE
+    yield _tally_of(log, "terminated-by-signal", signals, confidence)
+
+
+def _asked_for(log: SourceLog, signal: Event) -> bool:
+    """systemd says `Stopping etcd` before it sends the signal, when a person or another unit asked."""
+    return any(event.kind == facts.STOPPING and abs(event.number - signal.number) < 50 for event in log.events)
+
+
+_ADVERTISED = re.compile(
+    r"(?:initial[- ]advertise[- ]peer[- ]urls?|advertise[- ]client[- ]urls?)\"?\s*[=:]\s*\"?\[?\"?"
+    r"(https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])[^\s\"\],]*)",
+    re.IGNORECASE,
+)
+
+
+def _loopback(log: SourceLog) -> Iterator[Tally]:
+    """An address others cannot use matters only where there are others."""
+    others = any(tally.peer for tally in log.tallies.values() if tally.sign.startswith(("peer-", "+peer")))
+    for tally in log.of(facts.LOOPBACK):
+        lines = [line for line in tally.lines() if _ADVERTISED.search(line.text)]
+        wild = any("//0." in found[1] for line in lines if (found := _ADVERTISED.search(line.text)))
+        many = any(
+            line.fields.get("initial-cluster", "").count("=") > 1 or line.text.count("://") > 6 for line in lines
+        )
+        if lines and (others or wild or many):
+            yield replace(
+                tally,
+                sign="advertise-loopback",
+                confidence=LIKELY if wild or many else POSSIBLE,
+                count=len(lines),
+                first_lines=lines[:3],
+                last_lines=[],
+            )
+
+
+def _peers_lost(log: SourceLog) -> Iterator[Tally]:
+    """A stream that broke and did not come back, when no line says why."""
+    known = {tally.peer for tally in log.tallies.values() if not tally.sign.startswith("+")}
+    ended = {event.number for event in log.events if event.kind in (facts.SIGNAL, facts.STOPPING)}
+    for tally in log.of(facts.PEER_LOST):
+        back = max((other.last_number for other in log.of(facts.PEER_BACK) if other.peer == tally.peer), default=0)
+        stopping = any(number <= tally.last_number for number in ended)
+        if tally.peer not in known and back < tally.last_number and not stopping and tally.count > 1:
+            yield replace(tally, sign="peer-unreachable", confidence=POSSIBLE)
+
+
+def _misplaced(log: SourceLog) -> Iterator[Tally]:
+    """A restore into the default directory, which no unit file names."""
+    for tally in log.of(facts.RESTORED):
+        lines = [line for line in tally.lines() if re.search(r"data-dir\W+default\.etcd", line.raw)]
+        if lines and len(list(tally.lines())) > FEW_LINES:
+            yield replace(tally, sign="restore-misplaced", confidence=POSSIBLE)
+
+
+FEW_LINES = 4
+
+
+def _tally_of(log: SourceLog, sign: str, events: list[Event], confidence: float) -> Tally:
+    tally = Tally(sign, log.name)
+    for event in events:
+        if event.entry is not None:
+            tally.add(event.entry, confidence, False, 0.0)
+    return tally

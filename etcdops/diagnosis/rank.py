@@ -1,0 +1,150 @@
+"""From candidates of all members to findings in order: roots first, symptoms under what explains them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from etcdops.diagnosis.collect import SourceLog
+from etcdops.diagnosis.entry import Entry
+from etcdops.diagnosis.finding import Evidence, Explained, Finding, Severity
+from etcdops.diagnosis.roots import ELSEWHERE, EXPLAINS
+from etcdops.diagnosis.tally import Tally
+
+EVIDENCE_KEPT = 5
+_EXPLAINER_CONFIDENCE = 0.5
+_LEAST_CONFIDENCE = 0.4
+"""Less sure candidates are no findings."""
+_LINE_LENGTH_MAX = 2000
+
+
+@dataclass(slots=True)
+class Candidate:
+    """All tallies of one cause."""
+
+    slug: str
+    severity: Severity
+    tallies: list[Tally] = field(default_factory=list)
+
+    @property
+    def confidence(self) -> float:
+        return max(tally.confidence for tally in self.tallies)
+
+    @property
+    def count(self) -> int:
+        return sum(tally.count for tally in self.tallies)
+
+    @property
+    def deadly(self) -> bool:
+        return any(tally.deadly for tally in self.tallies)
+
+    @property
+    def sources(self) -> set[str]:
+        return {tally.source for tally in self.tallies}
+
+    def score(self) -> float:
+        """What decides between two roots: did the process die of it, how sure, how bad, how often."""
+        often = min(1.0, math.log10(self.count) / 3) if self.count else 0.0
+        return (
+            4.0 * self.deadly * (self.confidence >= _EXPLAINER_CONFIDENCE)
+            + self.severity
+            + 4.0 * self.confidence
+            + often
+        )
+
+
+def rank(
+    tallies: Iterable[Tally],
+    logs: Mapping[str, SourceLog],
+    offsets: Mapping[str, float],
+    severity_of: Mapping[str, Severity],
+) -> tuple[Finding, ...]:
+    """Findings, most probable root cause first; what another finding explains is listed there and nowhere else."""
+    candidates: dict[str, Candidate] = {}
+    for tally in tallies:
+        slug = tally.sign
+        candidates.setdefault(slug, Candidate(slug, severity_of[slug])).tallies.append(tally)
+    present = {slug: found for slug, found in candidates.items() if found.confidence >= _LEAST_CONFIDENCE}
+    under = {slug: _explainer(found, present) for slug, found in present.items()}
+    roots = [found for slug, found in present.items() if under[slug] is None]
+    explained: dict[str, list[Candidate]] = {}
+    for slug, found in present.items():
+        if under[slug] is not None:
+            explained.setdefault(_root_of(slug, under), []).append(found)
+    roots.sort(
+        key=lambda found: (
+            -found.score(),
+            min((t.first for t in found.tallies if t.first is not None), default=0.0),
+            found.slug,
+        )
+    )
+    return tuple(_finding(found, explained.get(found.slug, ()), logs, offsets) for found in roots)
+
+
+def _explainer(symptom: Candidate, present: Mapping[str, Candidate]) -> str | None:
+    """The best cause present that accounts for `symptom`."""
+    fitting = [
+        cause
+        for slug, cause in present.items()
+        if slug != symptom.slug and cause.confidence >= _EXPLAINER_CONFIDENCE and _explains(cause, symptom)
+    ]
+    best = max(fitting, key=lambda cause: (cause.score(), cause.slug), default=None)
+    return best.slug if best else None
+
+
+def _explains(cause: Candidate, symptom: Candidate) -> bool:
+    if symptom.slug in EXPLAINS.get(cause.slug, ()):
+        return cause.severity > Severity.INFO
+    return symptom.slug in ELSEWHERE.get(cause.slug, ()) and bool(symptom.sources - cause.sources)
+
+
+def _root_of(slug: str, under: Mapping[str, str | None]) -> str:
+    seen = {slug}
+    while (above := under[slug]) is not None and above not in seen:
+        seen.add(above)
+        slug = above
+    return slug
+
+
+def _finding(
+    found: Candidate, symptoms: Sequence[Candidate], logs: Mapping[str, SourceLog], offsets: Mapping[str, float]
+) -> Finding:
+    tallies = sorted(found.tallies, key=lambda tally: (-tally.confidence, -tally.count, tally.source))
+    firsts = [t.first - offsets.get(t.source, 0.0) for t in tallies if t.first is not None]
+    lasts = [t.last - offsets.get(t.source, 0.0) for t in tallies if t.last is not None]
+    members = tuple(dict.fromkeys(_name(logs[tally.source]) for tally in tallies))
+    peers = tuple(dict.fromkeys(tally.peer for tally in tallies if tally.peer))
+    worst = max(tally.worst for tally in tallies)
+    return Finding(
+        slug=found.slug,
+        severity=found.severity,
+        confidence=round(found.confidence, 2),
+        member=members[0],
+        peer=peers[0] if peers else "",
+        members=members,
+        peers=peers,
+        first=min(firsts, default=None),
+        last=max(lasts, default=None),
+        count=found.count,
+        evidence=_evidence(tallies),
+        facts=(("worst_s", f"{worst:.3f}"),) if worst else (),
+        explains=tuple(Explained(s.slug, s.count) for s in sorted(symptoms, key=lambda s: -s.score())),
+        deadly=found.deadly,
+    )
+
+
+def _name(log: SourceLog) -> str:
+    return log.member or log.host or log.name
+
+
+def _evidence(tallies: Sequence[Tally]) -> tuple[Evidence, ...]:
+    """Lines in turn from each tally, so that no member or peer crowds the others out."""
+    lines = [list(tally.lines()) for tally in tallies]
+    chosen: list[Entry] = []
+    for turn in range(max(len(group) for group in lines)):
+        for group in lines:
+            if turn < len(group) and len(chosen) < EVIDENCE_KEPT:
+                chosen.append(group[turn])
+    chosen.sort(key=lambda entry: (entry.source, entry.number))
+    return tuple(Evidence(entry.source, entry.number, entry.raw.strip()[:_LINE_LENGTH_MAX]) for entry in chosen)

@@ -1,0 +1,165 @@
+"""Where logs come from: files, compressed or not, folders of them, standard input. In blocks of whole lines."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import importlib
+import lzma
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from etcdops.errors import UsageError
+
+BLOCK_SIZE = 1 << 20
+_LINE_MAX = 8 << 20
+"""A line longer than that is cut: no log has one, a binary file may."""
+STDIN = "-"
+FILES_MAX = 10_000
+
+_GZIP, _XZ, _ZSTD, _BZIP = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One log: `name` is how findings call it; `size` is in bytes on disk, None for a pipe."""
+
+    name: str
+    path: Path | None
+    size: int | None
+
+
+def find_sources(names: list[str]) -> list[Source]:
+    """The logs `names` mean: a file is itself, a folder the readable files in it (not hidden ones), `-` is stdin.
+
+    Raises: UsageError - nothing is there, or it cannot be read.
+    """
+    found: list[Source] = []
+    for name in names:
+        if name == STDIN:
+            found.append(Source("stdin", None, None))
+            continue
+        path = Path(name)
+        if path.is_dir():
+            inside = [_source(file) for file in _files_of(path)]
+            if not inside:
+                raise UsageError(f"{name} holds no log", hint="give the folder or the files that etcd's logs are in")
+            found += inside
+        elif path.exists():
+            found.append(_source(path))
+        else:
+            raise UsageError(f"{name} does not exist", hint="give a file, a folder, or - for standard input")
+    if len(found) > FILES_MAX:
+        raise UsageError(
+            f"{len(found)} files are more than {FILES_MAX}", hint="name the folder that holds only etcd's logs"
+        )
+    return found
+
+
+def _source(path: Path) -> Source:
+    # A pipe, as in `etcdops diagnose <(journalctl -u etcd)`, has no size.
+    size = path.stat().st_size if path.is_file() else None
+    return Source(str(path), path, size)
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(parent) / name
+            if not name.startswith(".") and path.is_file() and _is_log(path):
+                yield path
+
+
+def _is_log(path: Path) -> bool:
+    """Text, or something compressed. A data directory beside the logs is full of files that are neither."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return False
+    return start.startswith((_GZIP, _XZ, _ZSTD, _BZIP)) or (bool(start) and b"\x00" not in start)
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """The source's text as a stream, and the stream beneath it, whose position tells the progress.
+
+    Raises: UsageError - it cannot be opened, or its compression is unknown here.
+    """
+    if source.path is None:
+        yield sys.stdin.buffer, sys.stdin.buffer
+        return
+    try:
+        file = source.path.open("rb", buffering=0 if source.size else -1)
+    except OSError as error:
+        raise UsageError(
+            f"{source.name} cannot be read: {error.strerror}", hint="check its path and permissions"
+        ) from error
+    with file:
+        raw: BinaryIO = file
+        # A pipe cannot be looked into and then read from its start.
+        start = raw.read(6) if source.size else b""
+        if source.size:
+            raw.seek(0)
+        yield _decompressed(source.name, start, raw), raw
+
+
+def _decompressed(name: str, start: bytes, raw: BinaryIO) -> BinaryIO:
+    if start.startswith(_GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+    if start.startswith(_XZ):
+        return cast(BinaryIO, lzma.LZMAFile(raw))
+    if start.startswith(_BZIP):
+        return cast(BinaryIO, bz2.BZ2File(raw))
+    if start.startswith(_ZSTD):
+        return _zstandard(name, raw)
+    return raw
+
+
+def _zstandard(name: str, raw: BinaryIO) -> BinaryIO:
+    """Python 3.14 brings it; before that it is a package of its own."""
+    for module, opener in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
+        try:
+            return cast(BinaryIO, getattr(importlib.import_module(module), opener)(raw))
+        except ImportError:
+            continue
+    raise UsageError(
+        f"{name} is compressed with zstd, which this Python cannot read",
+        hint=f"pip install zstandard, or: zstdcat {name} | etcdops diagnose -",
+    )
+
+
+def blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
+    """Blocks of whole lines, without the last newline of each. A file that ends early or badly just ends.
+
+    Raises: UsageError - compressed data that cannot be read at all.
+    """
+    rest = b""
+    any_yet = False
+    while True:
+        try:
+            chunk = stream.read(BLOCK_SIZE)
+        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+            if not any_yet:
+                raise UsageError(f"{name} cannot be read: {error}", hint="is the file whole?") from error
+            chunk = b""
+        if not chunk:
+            break
+        any_yet = True
+        end = chunk.rfind(b"\n")
+        if end < 0:
+            rest += chunk
+            if len(rest) > _LINE_MAX:
+                yield rest
+                rest = b""
+            continue
+        yield rest + chunk[:end]
+        rest = chunk[end + 1 :]
+    if rest:
+        yield rest

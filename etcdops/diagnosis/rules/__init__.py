@@ -1,0 +1,25 @@
+"""Which words of which line speak for which cause: data, one file for each area.
+
+Order matters within a file: of the rules of one `group` only the first that matches counts, so the narrow ones come
+first. Wording is what etcd's source prints (2.0 to 3.7), and what Go, bbolt, systemd, the kernel and kubelet print
+round it.
+"""
+
+from __future__ import annotations
+
+from etcdops.diagnosis.rules import clients, facts, host, load, membership, network, raft, start, storage, tls
+from etcdops.diagnosis.rules.rule import Rule
+
+RULES: tuple[Rule, ...] = (
+    *facts.RULES,
+    *storage.RULES,
+    *host.RULES,
+    *membership.RULES,
+    *raft.RULES,
+    *tls.RULES,
+    *network.RULES,
+    *start.RULES,
+    *load.RULES,
+    *clients.RULES,
+)
+"""All of them, those whose match decides most first."""

@@ -1,0 +1,109 @@
+"""Lines that are no trouble and decide what trouble means: starts, stops, elections, peers that are back."""
+
+from __future__ import annotations
+
+from etcdops.diagnosis.rules.rule import HINT, Rule
+
+START = "+start"
+READY = "+ready"
+SIGNAL = "+signal"
+STOPPING = "+stopping"
+CAMPAIGN = "+campaign"
+ELECTED = "+elected"
+LOST = "+lost-leader"
+NO_LEADER_NOW = "+no-leader"
+PEER_BACK = "+peer-back"
+PEER_LOST = "+peer-lost"
+HEALTH_FALSE = "+health-false"
+UNSTARTED = "+unit-failed"
+LOOPBACK = "+loopback"
+RESTORED = "+restored"
+PANIC = "+panic"
+GAVE_UP = "+gave-up"
+
+RULES = (
+    Rule(
+        START,
+        (
+            "starting etcd",
+            "etcd Version: ",
+            "starting an etcd server",
+            "Starting etcd",
+            "initial-advertise-peer-urls=",
+            "etcd-version=",
+            "Etcd Version",
+            "starting member",
+        ),
+        HINT,
+        none=("failed", "couldn't"),
+        group="life",
+    ),
+    Rule(
+        READY,
+        (
+            "ready to serve client requests",
+            "serving client requests on",
+            "serving insecure client requests",
+            "serving client traffic",
+            "serving peer traffic",
+        ),
+        HINT,
+        group="life",
+    ),
+    Rule(SIGNAL, ("received signal; shutting down", "signal, shutting down"), HINT, group="life"),
+    Rule(
+        STOPPING,
+        ("Stopping etcd", "Stopping Etcd", "Stopped etcd", "Stopped Etcd", "Stopping container", "Stopping The etcd"),
+        HINT,
+        group="life",
+    ),
+    Rule(CAMPAIGN, ("is starting a new election at term",), HINT, group="election"),
+    Rule(ELECTED, ("elected leader ", "became leader at term", "changed leader from"), HINT, group="election"),
+    Rule(LOST, (" lost leader ", "stepped down to follower since quorum is not active"), HINT, group="election"),
+    Rule(
+        NO_LEADER_NOW,
+        ("; dropping proposal", "no leader at term", "dropping index reading msg"),
+        HINT,
+        group="election",
+    ),
+    Rule(
+        PEER_BACK,
+        (
+            "peer became active",
+            "became active",
+            "established a TCP streaming connection",
+            "established TCP streaming connection",
+        ),
+        HINT,
+        none=("inactive",),
+        group="peer",
+    ),
+    Rule(
+        PEER_LOST,
+        (
+            "lost the TCP streaming connection",
+            "lost TCP streaming connection",
+            "peer became inactive",
+            "became inactive",
+            "closed an existing TCP streaming connection",
+            "the connection to peer",
+        ),
+        HINT,
+        none=("dial tcp",),
+        group="peer",
+    ),
+    Rule(
+        HEALTH_FALSE,
+        (
+            "serving /health false",
+            "/health error",
+            "Health check error",
+            "Liveness probe failed",
+            "Readiness probe failed",
+            "Startup probe failed",
+        ),
+        HINT,
+        group="health",
+    ),
+    Rule(PANIC, ("panic: ", "goroutine ", "fatal error: ", "[signal SIG"), HINT, group="panic"),
+)
