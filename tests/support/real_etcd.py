@@ -54,12 +54,16 @@ def find_etcd(minor: str) -> EtcdBinaries | None:
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files for the client port. With `client_auth` members want a certificate from every client."""
+    """PEM files for the client port, and with `peer` for the peer port too.
+
+    With `client_auth` members want a certificate from every client, and from each other.
+    """
 
     ca: Path
     cert: Path
     key: Path
     client_auth: bool = False
+    peer: bool = False
 
 
 @dataclass
@@ -90,7 +94,7 @@ class RealMember:
 
     @property
     def peer_url(self) -> str:
-        return f"http://{self.host}:{self.peer_port}"
+        return f"{'https' if self.tls and self.tls.peer else 'http'}://{self.host}:{self.peer_port}"
 
     @property
     def data_dir(self) -> Path:
@@ -125,6 +129,10 @@ class RealMember:
             if self.tls.client_auth:
                 # Naming an authority is enough to make etcd ask every client for a certificate.
                 command += [f"--trusted-ca-file={self.tls.ca}", "--client-cert-auth"]
+            if self.tls.peer:
+                command += [f"--peer-cert-file={self.tls.cert}", f"--peer-key-file={self.tls.key}"]
+                command += [f"--peer-trusted-ca-file={self.tls.ca}"]
+                command += ["--peer-client-cert-auth"] if self.tls.client_auth else []
         return [*command, *self.flags]
 
     def start_nowait(self) -> None:

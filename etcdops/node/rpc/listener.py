@@ -164,13 +164,13 @@ class Listener:
             while True:
                 await self._room.wait()
                 try:
-                    accepted, _ = await self.loop.sock_accept(listening)
+                    accepted, address = await self.loop.sock_accept(listening)
                 except OSError as error:
                     # out of files, or the client hung up already: neither may end the loop
                     _logger.warning("failed to accept a connection", extra=fields(error=error))
                     await asyncio.sleep(0.1 if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM) else 0)
                     continue
-                self._take(accepted, handshakes)
+                self._take(accepted, address, handshakes)
                 self._accept_waiting(listening, handshakes)
 
     def _accept_waiting(self, listening: socket.socket, handshakes: asyncio.TaskGroup) -> None:
@@ -179,18 +179,18 @@ class Listener:
             if not self._room.is_set():
                 return
             try:
-                accepted, _ = listening.accept()
+                accepted, address = listening.accept()
             except OSError:
                 return  # nobody waits; or it is a failure that the next wait meets again and tells
-            self._take(accepted, handshakes)
+            self._take(accepted, address, handshakes)
 
-    def _take(self, accepted: socket.socket, handshakes: asyncio.TaskGroup) -> None:
+    def _take(self, accepted: socket.socket, address: object, handshakes: asyncio.TaskGroup) -> None:
         """Serve a client, without keeping others waiting meanwhile."""
         self._set_options(accepted)
         connection = _Connection(self)
         self._add(connection)
         if self._tls is not None:
-            handshakes.create_task(self._adopt_tls(accepted, connection, self._tls))
+            handshakes.create_task(self._adopt_tls(accepted, address, connection, self._tls))
         else:
             # A few turns of the loop, and not to be cancelled in the middle: `stop` waits for it.
             task = self.loop.create_task(self._adopt(accepted, connection))
@@ -205,10 +205,12 @@ class Listener:
             accepted.close()
             _logger.warning("rejected connection on client endpoint", extra=fields(error=error))
 
-    async def _adopt_tls(self, accepted: socket.socket, connection: _Connection, tls: ServerTls) -> None:
+    async def _adopt_tls(
+        self, accepted: socket.socket, address: object, connection: _Connection, tls: ServerTls
+    ) -> None:
         let_in = False
         try:
-            let_in = await tls.accept(accepted, lambda: connection, self.limits.first_bytes_timeout_s)
+            let_in = await tls.accept(accepted, address, lambda: connection, self.limits.first_bytes_timeout_s)
         except Exception as error:  # noqa: BLE001 - of one client: the others are to be let in
             _logger.warning("rejected connection on client endpoint", extra=fields(error=error))
         finally:

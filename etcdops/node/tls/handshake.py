@@ -55,7 +55,6 @@ class _Handshake(ssl.SSLObject):
             raise self._attempt.failure or ssl.SSLError("handshake failure")
         try:
             super().do_handshake()
-            self._check()
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLSyscallError):
             raise
         except ssl.SSLError as error:
@@ -67,9 +66,16 @@ class _Handshake(ssl.SSLObject):
             self._failing = True
             # "Needs more" makes the caller send what there is: the alert.
             raise ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "the alert is on its way") from error
+        try:
+            self._check()
+        except WrongName as error:
+            refused = ssl.SSLCertVerificationError(str(error))
+            if self._attempt is not None:
+                self._attempt.fail(refused)
+            raise refused from error
 
     def _check(self) -> None:
-        """Called when the handshake is done. Raises: ssl.SSLError."""
+        """Called when the handshake is done. Raises: WrongName; the connection is closed without an alert then."""
 
 
 class ServerHandshake(_Handshake):
@@ -83,10 +89,7 @@ class ClientHandshake(_Handshake):
     allowed_hostnames: tuple[str, ...] = ()
 
     def _check(self) -> None:
-        try:
-            check_allowed(Names.of(self.getpeercert()), self.allowed_cns, self.allowed_hostnames)
-        except WrongName as error:
-            raise ssl.SSLCertVerificationError(str(error)) from error
+        check_allowed(Names.of(self.getpeercert()), self.allowed_cns, self.allowed_hostnames)
 
 
 def note_server_name(handshake: ssl.SSLObject, name: str | None, _context: ssl.SSLContext) -> None:

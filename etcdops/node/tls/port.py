@@ -46,21 +46,21 @@ class TlsPort:
         while True:
             await self._room.acquire()
             try:
-                accepted, _ = await loop.sock_accept(self._listening)
+                accepted, address = await loop.sock_accept(self._listening)
             except OSError as error:
                 # out of files, or whoever came has hung up already: neither may end the loop
                 self._room.release()
                 _logger.warning("failed to accept a connection", extra=fields(error=error))
                 await asyncio.sleep(0.1 if error.errno in _OUT_OF_FILES else 0)
                 continue
-            handshake = loop.create_task(self._let_in(accepted))
+            handshake = loop.create_task(self._let_in(accepted, address))
             self._handshakes.add(handshake)
             handshake.add_done_callback(self._handshakes.discard)
 
-    async def _let_in(self, accepted: socket.socket) -> None:
+    async def _let_in(self, accepted: socket.socket, address: object) -> None:
         try:
             accepted.setblocking(False)
-            await self._tls.accept(accepted, self._factory, HANDSHAKE_TIMEOUT_S)
+            await self._tls.accept(accepted, address, self._factory, HANDSHAKE_TIMEOUT_S)
         except Exception as error:
             _logger.error("closed a connection after an internal error", exc_info=error)
             accepted.close()

@@ -50,17 +50,18 @@ class ServerTls:
         self._contexts.load()
 
     async def accept(
-        self, accepted: socket.socket, factory: Callable[[], asyncio.BaseProtocol], timeout_s: float
+        self, accepted: socket.socket, address: object, factory: Callable[[], asyncio.BaseProtocol], timeout_s: float
     ) -> bool:
         """Shake hands on a new connection, then give it to a protocol of `factory`.
 
-        Run it in a task of its own: others are let in meanwhile. Returns: False - whoever came was not let in; the
-        reason is in the log and the socket is closed, or about to be.
+        Run it in a task of its own: others are let in meanwhile.
+        Args: address - where it comes from, as `accept` gave it: the socket of one that has hung up cannot say.
+        Returns: False - whoever came was not let in; the reason is in the log, the socket closed or about to be.
         """
         attempt = Attempt(on_failure=lambda: loop.call_later(_LAST_WORDS_S, _hang_up, accepted))
         ATTEMPT.set(attempt)
         loop = asyncio.get_running_loop()
-        local, remote = _shown(accepted.getsockname), _shown(accepted.getpeername)
+        local, remote = _shown(accepted.getsockname()), _shown(address)
         gate = _Gate() if self._has_checks else None
         shaking = loop.connect_accepted_socket(
             factory if gate is None else lambda: gate,
@@ -74,7 +75,7 @@ class ServerTls:
             transport, _ = await shaking  # what uvloop gives for the protocol is its own
             if gate is not None:
                 names = Names.of(transport.get_extra_info("ssl_object").getpeercert())
-                await self._check(names, transport, timeout_s)
+                await self._check(names, _host(address), transport, timeout_s)
                 gate.open(transport, factory)
         except (OSError, WrongName) as error:
             reason = handshake_words(attempt.failure or error, local=local, remote=remote)
@@ -82,7 +83,7 @@ class ServerTls:
             return False
         return True
 
-    async def _check(self, names: Names | None, transport: asyncio.BaseTransport, timeout_s: float) -> None:
+    async def _check(self, names: Names | None, host: str, transport: asyncio.BaseTransport, timeout_s: float) -> None:
         """Raises: WrongName, TimeoutError; the connection is closed then."""
         try:
             check_allowed(names, self.info.allowed_cns, self.info.allowed_hostnames)
@@ -90,7 +91,7 @@ class ServerTls:
                 return
             if self._check_addresses:
                 async with asyncio.timeout(timeout_s):
-                    await check_address(names, _host(transport.get_extra_info("peername")))
+                    await check_address(names, host)
             if self._revoked is not None:
                 self._revoked.check(names.serial)
         except BaseException:
@@ -133,11 +134,7 @@ def _hang_up(accepted: socket.socket) -> None:
         pass  # it is closed already
 
 
-def _shown(name: Callable[[], object]) -> str:
-    try:
-        address = name()
-    except OSError:
-        return ""
+def _shown(address: object) -> str:
     host = _host(address)
     port = address[1] if isinstance(address, tuple) and len(address) > 1 else 0
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

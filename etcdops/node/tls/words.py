@@ -5,6 +5,7 @@ Source: Go crypto/tls alert.go, handshake_server.go and common.go; crypto/x509 v
 
 from __future__ import annotations
 
+import datetime
 import errno
 import ssl
 
@@ -70,6 +71,7 @@ _VERIFY = {
 """X509_V_ERR_* of OpenSSL."""
 
 _HOSTNAME, _ADDRESS = 62, 64
+_WHEN = {9: "before its beginning", 10: "after its end"}
 
 
 def handshake_words(error: BaseException, *, local: str = "", remote: str = "") -> str:
@@ -97,6 +99,10 @@ def _verification(error: ssl.SSLCertVerificationError) -> str:
     if code in (_HOSTNAME, _ADDRESS):
         return f"tls: failed to verify certificate: x509: certificate is valid for other names, {_wanted(error)}"
     said = _VERIFY.get(code) or f"x509: {error.verify_message}"
+    if code in _WHEN:
+        # Go names both times; OpenSSL keeps the certificate it has refused to itself.
+        now = datetime.datetime.now(datetime.UTC)
+        said += f": current time {now:%Y-%m-%dT%H:%M:%SZ} is {_WHEN[code]}"
     return f"tls: failed to verify certificate: {said}"
 
 

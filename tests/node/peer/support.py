@@ -16,6 +16,9 @@ from etcdops.node.peer.port import PeerRoutes
 from etcdops.node.peer.transport import Transport
 from etcdops.node.raft.types import Entry, EntryType, Message, MessageType
 from etcdops.node.tls.client import ClientTls
+from etcdops.node.tls.info import TlsInfo
+from etcdops.node.tls.member import PEER_PROTOCOLS
+from etcdops.node.tls.server import ServerTls
 from tests.support.ports import free_ports
 
 CLUSTER = ClusterID(0xC1)
@@ -78,9 +81,10 @@ async def running(
     routes: PeerRoutes | None = None,
     version: str = "3.5.21",
     advertised: Sequence[str] = (),
+    tls: TlsInfo | None = None,
 ) -> AsyncIterator[Node]:
     """A transport on a loopback port, stopped at the end."""
-    url = f"http://127.0.0.1:{port or free_ports(1)[0]}"
+    url = f"{'http' if tls is None else 'https'}://127.0.0.1:{port or free_ports(1)[0]}"
     raft = FakeRaft()
     snapshot_dir = folder / f"snap-{member:x}"
     snapshot_dir.mkdir(parents=True, exist_ok=True)
@@ -92,6 +96,8 @@ async def running(
         snapshot_dir=snapshot_dir,
         routes=routes,
         version=version,
+        server_tls=_server_tls(tls) if tls else None,
+        client_tls=_client_tls(tls) if tls else None,
     )
     for peer, urls in (peers or {}).items():
         transport.add_peer(peer, urls)
@@ -102,6 +108,18 @@ async def running(
         yield Node(transport, raft, url, member, snapshot_dir)
     finally:
         await transport.stop()
+
+
+def _server_tls(info: TlsInfo) -> ServerTls:
+    tls = ServerTls(info, endpoint="peer", protocols=PEER_PROTOCOLS, check_addresses=True)
+    tls.load()
+    return tls
+
+
+def _client_tls(info: TlsInfo) -> ClientTls:
+    tls = ClientTls(info)
+    tls.load()
+    return tls
 
 
 @asynccontextmanager
