@@ -16,14 +16,18 @@ from etcdops.cli.help import OpsCommand
 from etcdops.cli.local import next_steps
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
-from etcdops.cli.run_control import events_option, printer_for, work_on
+from etcdops.cli.run_control import events_option, go_on_alone, printer_for, work_on
 from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from etcdops.client.settings import ConnectionSettings
     from etcdops.playbooks.cluster_file import ClusterSpec
+    from etcdops.playbooks.plan import Result
     from etcdops.playbooks.recover.procedure import Outcome, Prepared, RecoverRequest
+    from etcdops.playbooks.runs import KnownRun
 
 SCHEMA = "etcdops.recover/1"
 _PATH = click.Path(path_type=Path)
@@ -35,6 +39,10 @@ _PATH = click.Path(path_type=Path)
     examples=[
         ("a cluster that etcdops started in DIR", "etcdops recover --from-snapshot backup.db --local DIR"),
         ("what would be done, and what would be lost?", "etcdops recover --from-snapshot backup.db --local DIR -n"),
+        (
+            "a cluster on the hosts of an inventory",
+            "etcdops recover --from-snapshot backup.db -i prod.yaml --cluster prod",
+        ),
         (
             "members of any etcd on this machine",
             "etcdops recover --from-snapshot backup.db --etcd /usr/bin/etcd "
@@ -51,24 +59,37 @@ _PATH = click.Path(path_type=Path)
     metavar="NAME=DATA-DIR,CLIENT-URL,PEER-URL",
     help="A member on this machine; once for each.",
 )
-@click.option("--cluster", "name", default="cluster", metavar="NAME", help="With --member: what to call it (cluster).")
+@click.option(
+    "-i",
+    "--inventory",
+    "inventory",
+    multiple=True,
+    type=_PATH,
+    metavar="PATH",
+    help="The cluster is on hosts of this inventory; may be repeated.",
+)
+@click.option("--cluster", "name", metavar="NAME", help="Of the inventory; with --member: what to call it (cluster).")
+@click.option("--accept-new", is_flag=True, help="With -i: trust host keys not seen before; never changed ones.")
 @click.option("--dir", "directory", type=_PATH, metavar="DIR", help="With --member: for logs, pids and journals.")
 @click.option("--engine", type=click.Choice(["node", "etcd"]), help="With --member: what they run (etcd with --etcd).")
 @click.option("--etcd", type=_PATH, metavar="PATH", help="With --member: etcd's binary.")
-@click.option("--restore-tool", type=_PATH, metavar="PATH", help="etcdutl (or etcdctl before 3.6) to restore with.")
+@click.option("--restore-tool", type=_PATH, metavar="PATH", help="etcdutl (etcdctl before 3.6); with -i: on the hosts.")
 @click.option("--last-known-revision", type=click.IntRange(min=1), metavar="N", help="From monitoring, if higher.")
 @click.option("--new-run", is_flag=True, help="Give up an unfinished recovery and begin a new one.")
 @click.option("--force-unsafe", multiple=True, metavar="CODE", help="Override the check with this code.")
 @click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
 @click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@click.option("--detach", is_flag=True, help="Once confirmed, go on in a process that outlives this terminal.")
 @events_option
 @connection_options
 @general_options
 def command(
     snapshot: Path,
     members: tuple[str, ...],
-    name: str,
+    inventory: tuple[Path, ...],
+    name: str | None,
+    accept_new: bool,
     directory: Path | None,
     engine: str | None,
     etcd: Path | None,
@@ -79,6 +100,7 @@ def command(
     confirm: str | None,
     yes: bool,
     dry_run: bool,
+    detach: bool,
     events: str,
 ) -> int:
     """Make a lost cluster anew from a snapshot, and prove that it is right.
@@ -92,12 +114,30 @@ def command(
 
     invocation = current()
     local = invocation.connection.get("local")
-    if bool(local) == bool(members):
+    if sum((bool(local), bool(members), bool(inventory))) != 1:
         raise UsageError(
-            "which cluster? give either --local DIR or --member for each member",
-            hint="etcdops recover --help shows both",
+            "which cluster? give either --local DIR, or -i INVENTORY, or --member for each member",
+            hint="etcdops recover --help shows all",
         )
-    cluster = load_cluster(Path(local).absolute()) if local else describe(members, name, directory, engine, etcd)
+    asked = Asked(confirm, yes, dry_run, detach, events)
+    if inventory:
+        from etcdops.cli.recover_hosts import recover_on_hosts
+
+        return recover_on_hosts(
+            invocation,
+            asked,
+            inventory=inventory,
+            cluster=name or "",
+            snapshot=snapshot,
+            last_known_revision=last_known_revision,
+            restore_tool=str(restore_tool or ""),
+            force_unsafe=frozenset(force_unsafe),
+            new_run=new_run,
+            accept_new=accept_new,
+        )
+    cluster = (
+        load_cluster(Path(local).absolute()) if local else describe(members, name or "cluster", directory, engine, etcd)
+    )
     request = RecoverRequest(
         cluster=cluster,
         snapshot=snapshot,
@@ -108,65 +148,94 @@ def command(
         new_run=new_run,
     )
     with run_lock(cluster.runs):
-        return _recover(invocation, request, confirm, yes=yes, dry_run=dry_run, events=events)
+        detached = _recover(invocation, request, asked)
+    if detached is not None:
+        go_on_alone(invocation, detached)  # it takes the lock, so ours had to go first
+    return int(ExitCode.OK)
 
 
-def _recover(
-    invocation: Invocation, request: RecoverRequest, confirm: str | None, *, yes: bool, dry_run: bool, events: str
-) -> int:
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """How much is to be done, and how it is told: the same wherever the members run."""
+
+    confirm: str | None
+    yes: bool
+    dry_run: bool
+    detach: bool
+    events: str
+
+    def require_confirmation(self, cluster: str) -> None:
+        """Raises: NotConfirmed."""
+        line = shlex.join(["etcdops", *sys.argv[1:], "--confirm", cluster])
+        confirm_by_name(cluster, given=self.confirm, yes=self.yes, line=line)
+
+
+def _recover(invocation: Invocation, request: RecoverRequest, asked: Asked) -> KnownRun | None:
+    """Returns: the run, if it is to go on in a process of its own."""
     from etcdops.playbooks.engine import StopRequest
-    from etcdops.playbooks.recover.procedure import carry_out, prepare, require_own_members
+    from etcdops.playbooks.recover.procedure import begin, carry_out, prepare, require_own_members
 
     prepared = invocation.run(prepare(request))
-    as_json = invocation.format == "json"
-    if not as_json and (dry_run or events != "json"):
+    as_json, events = invocation.format == "json", asked.events
+    if not as_json and (asked.dry_run or events != "json"):
         write(invocation.look.text(render_plan(prepared.plan, prepared.state, invocation.look)))
-    if dry_run:
+    if asked.dry_run:
         if as_json:
             write(render_json(SCHEMA, _plan_json(prepared)))
-        return int(ExitCode.OK)
+        return None
     invocation.run(require_own_members(request))
-    confirm_by_name(
-        request.cluster.name,
-        given=confirm,
-        yes=yes,
-        line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", request.cluster.name]),
-    )
+    asked.require_confirmation(request.cluster.name)
+    if asked.detach:
+        known = begin(request, prepared)
+        known.journal.stopped()  # this process works on it no more
+        return known
     stop = StopRequest()
     listener = printer_for(invocation, events)
     outcome = work_on(invocation, stop, lambda: carry_out(request, prepared, listener, stop=stop))
     if events == "json":
-        return int(ExitCode.OK)
+        return None
     if as_json:
         write(render_json(SCHEMA, {**_plan_json(prepared), **_outcome_json(outcome)}))
     else:
         write(invocation.look.text(render_outcome(request.cluster, outcome)))
-    return int(ExitCode.OK)
+    return None
 
 
 def render_outcome(cluster: ClusterSpec, outcome: Outcome) -> str:
     """What was proved, what needs a person, and what next."""
     results = outcome.results
-    left = results.get("verify:leftovers", {})
-    alarms = left.get("alarms")
-    lines = [
-        f"recovered {cluster.name} in {outcome.took_s:.1f} s: {results['verify:keys'].get('keys')} keys as in the"
-        f" snapshot, HashKV {results['verify:hash'].get('hash_kv')} on all members"
-    ]
     moved = [
         str(found["moved_to"]) for step, found in results.items() if step.startswith("aside:") and found["moved_to"]
     ]
-    lines += [f"old data: {path}" for path in moved]
-    if alarms:
+    lines = [
+        proved_line(cluster.name, outcome.took_s, results),
+        *(f"old data: {path}" for path in moved),
+        *leftover_lines(results),
+    ]
+    lines.append(f"journal: {outcome.journal}")
+    lines.append(next_steps(cluster))
+    lines.append(f"next: etcdops --endpoints {','.join(cluster.endpoints)} status")
+    return "\n".join(lines)
+
+
+def proved_line(cluster: str, took_s: float, results: Mapping[str, Result]) -> str:
+    """What was done and proved, in a sentence."""
+    return (
+        f"recovered {cluster} in {took_s:.1f} s: {results['verify:keys'].get('keys')} keys as in the"
+        f" snapshot, HashKV {results['verify:hash'].get('hash_kv')} on all members"
+    )
+
+
+def leftover_lines(results: Mapping[str, Result]) -> list[str]:
+    """What came along from the snapshot and needs a person."""
+    left, lines = results.get("verify:leftovers", {}), []
+    if alarms := left.get("alarms"):
         lines.append(f"alarms came along from the snapshot: {alarms}; see etcdops status")
     if left.get("leases"):
         lines.append(f"{left['leases']} leases came along: their time starts anew")
     if left.get("auth_enabled"):
         lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
-    lines.append(f"journal: {outcome.journal}")
-    lines.append(next_steps(cluster))
-    lines.append(f"next: etcdops --endpoints {','.join(cluster.endpoints)} status")
-    return "\n".join(lines)
+    return lines
 
 
 def describe(

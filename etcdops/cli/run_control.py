@@ -14,8 +14,9 @@ import click
 
 from etcdops.cli.diagnostics import note
 from etcdops.cli.options import Invocation
+from etcdops.cli.output import write
 from etcdops.cli.run_view import RunPrinter
-from etcdops.errors import EtcdopsError, ExitCode
+from etcdops.errors import EtcdopsError, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.client.settings import ConnectionSettings
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from etcdops.playbooks.engine import StopRequest
     from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.run_event import Listener, RunEvent
+    from etcdops.playbooks.runs import KnownRun
     from etcdops.remote.pool import Open
     from etcdops.remote.session import Session
 
@@ -101,6 +103,28 @@ def print_json_event(event: RunEvent) -> None:
     """One event as one line on stdout, at once."""
     sys.stdout.write(json.dumps(event.to_json(), ensure_ascii=False) + "\n")
     sys.stdout.flush()
+
+
+def go_on_alone(invocation: Invocation, known: KnownRun) -> None:
+    """Hand a run to a process of its own, and tell how to watch it.
+
+    Raises: UsageError - it would need a person, or a password that everybody could see.
+    """
+    from etcdops.playbooks.detached import go_on_detached, wait_taken
+
+    child = go_on_detached(known, access_arguments(invocation))
+    with invocation.waiting(f"waiting until process {child.pid} has {known.run} in its hands ..."):
+        wait_taken(known, child)
+    write(f"{known.run} goes on as process {child.pid}; watch it: etcdops runs attach {known.run}")
+
+
+def access_arguments(invocation: Invocation) -> list[str]:
+    """What the other process needs to reach the members. Raises: UsageError - a password would be seen by everybody."""
+    typed = invocation.connection
+    if "password" in typed or ":" in str(typed.get("user", "")):
+        raise UsageError("a detached run cannot be given a password like this", hint="use --password-file FILE")
+    names = ("cluster", "inventory", "user", "password_file", "cacert", "cert", "key", "server_name")
+    return [part for name in names if typed.get(name) for part in (f"--{name.replace('_', '-')}", str(typed[name]))]
 
 
 @dataclasses.dataclass(slots=True)

@@ -14,9 +14,16 @@ import click
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
-from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
+from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_json, render_table, write
-from etcdops.cli.run_control import TypedAccess, events_option, print_json_event, printer_for, work_on
+from etcdops.cli.run_control import (
+    TypedAccess,
+    events_option,
+    go_on_alone,
+    print_json_event,
+    printer_for,
+    work_on,
+)
 from etcdops.cli.run_view import render_plan
 from etcdops.clock import SystemClock, rfc3339
 from etcdops.errors import ExitCode, UsageError
@@ -218,7 +225,8 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
     invocation = current()
     known = _confirmed(run_id, confirm, yes=yes, quiet_plan=events == "json")
     if detach:
-        return _detach(known)
+        go_on_alone(invocation, known)
+        return int(ExitCode.OK)
     with run_lock(known.lock_folder):
         known = _reread(known)
         stop = StopRequest()
@@ -312,23 +320,6 @@ def _reread(known: KnownRun) -> KnownRun:
     from etcdops.playbooks.runs import find_run
 
     return find_run(str(known.journal.path), SystemClock())
-
-
-def _detach(known: KnownRun) -> int:
-    from etcdops.playbooks.detached import go_on_detached
-
-    pid = go_on_detached(known, _access_arguments(current()))
-    write(f"{known.run} goes on as process {pid}; watch it: etcdops runs attach {known.run}")
-    return int(ExitCode.OK)
-
-
-def _access_arguments(invocation: Invocation) -> list[str]:
-    """What the other process needs to reach the members. Raises: UsageError - a password would be seen by everybody."""
-    typed = invocation.connection
-    if "password" in typed or ":" in str(typed.get("user", "")):
-        raise UsageError("a detached run cannot be given a password like this", hint="use --password-file FILE")
-    names = ("cluster", "inventory", "user", "password_file", "cacert", "cert", "key", "server_name")
-    return [part for name in names if typed.get(name) for part in (f"--{name.replace('_', '-')}", str(typed[name]))]
 
 
 def _minute(at: float) -> str:

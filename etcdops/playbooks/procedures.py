@@ -33,7 +33,11 @@ class Procedure:
 
 _HOMES: Mapping[str, str] = {
     "recover-from-snapshot": "etcdops.playbooks.recover.resuming:PROCEDURE",
+    "recover-on-hosts": "etcdops.playbooks.recover.hosts.procedure:ON_HOSTS",
     "rollout": "etcdops.playbooks.rollout.procedure:ROLLOUT",
+    "rolling": "etcdops.playbooks.rolling.procedure:ROLLING",
+    "cert-renew": "etcdops.playbooks.certificates.procedure:CERTIFICATES",
+    "cert-rotate-ca": "etcdops.playbooks.certificates.procedure:CERTIFICATES",
 }
 """Where the procedures are that plans name."""
 _procedures: dict[str, Procedure] = {}

@@ -56,8 +56,8 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
 
     Raises: ClusterUnsafe - the quorum holds; UsageError - the snapshot cannot become this cluster.
     """
-    _refuse_working_cluster(facts, choices)
-    _refuse_unfit_snapshot(cluster, snapshot, choices.tool)
+    refuse_working_cluster(facts, choices.force_unsafe)
+    refuse_unfit_snapshot(cluster.engine.kind, snapshot, choices.tool)
     revision = target_revision(snapshot.current_revision, facts.last_revision_max)
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(choices.now))
     renewed = cluster.with_token(choices.token)
@@ -86,7 +86,7 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
         cluster.name,
         inputs,
         tuple(_summary(renewed, facts, snapshot, choices, inputs)),
-        tuple(_losses(facts, snapshot)),
+        tuple(losses(facts, snapshot)),
         describe_steps(
             renewed,
             snapshot.path.name,
@@ -96,25 +96,28 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
     )
 
 
-def _refuse_working_cluster(facts: RecoveryFacts, choices: Choices) -> None:
+def refuse_working_cluster(facts: RecoveryFacts, force_unsafe: frozenset[str]) -> None:
+    """Raises: ClusterUnsafe - it serves: recovery is for a cluster that is lost."""
     verdict = safety.judge_recovery(facts.view.quorum, proven=facts.view.serves_linearizable)
-    if not verdict.allowed and verdict.code not in choices.force_unsafe:
+    if not verdict.allowed and verdict.code not in force_unsafe:
         raise ClusterUnsafe(
             f"recovery would throw away a working cluster: {verdict.reason}",
-            cause=f"everything written to cluster {_shown(facts.view.cluster_id)} after the snapshot would be lost",
+            cause=f"everything written to cluster {shown_id(facts.view.cluster_id)} after the snapshot would be lost",
             hint=f"{verdict.instead}; if you really want the snapshot's state: --force-unsafe {verdict.code}",
         )
 
 
-def _shown(number: int | None) -> str:
+def shown_id(number: int | None) -> str:
+    """A cluster's ID for people."""
     return padded_id(number) if number else "unknown"
 
 
-def _refuse_unfit_snapshot(cluster: ClusterSpec, snapshot: SnapshotReport, tool: RestoreTool | None) -> None:
-    wanted = SnapshotFormat.NODE if cluster.engine.kind is EngineKind.NODE else SnapshotFormat.ETCD
+def refuse_unfit_snapshot(kind: str, snapshot: SnapshotReport, tool: RestoreTool | None) -> None:
+    """Raises: UsageError - it is of the other engine, or of a later version. Args: kind - of the members' engine."""
+    wanted = SnapshotFormat.NODE if kind == EngineKind.NODE else SnapshotFormat.ETCD
     if snapshot.format is not wanted:
         raise UsageError(
-            f"{snapshot.path} is a snapshot of engine {snapshot.format.value}, the members run {cluster.engine.kind}",
+            f"{snapshot.path} is a snapshot of engine {snapshot.format.value}, the members run {kind}",
             hint="choose a snapshot of the same engine",
         )
     for written in (snapshot.facts.storage_version, snapshot.facts.cluster_version):
@@ -151,7 +154,7 @@ def _summary(
         f"restore {names} from {snapshot.path.name} (sha256 {snapshot.sha256[:16]}…, the same for all)"
         f" with {restorer}{rewritten}",
         f"give the cluster a new identity: token {renewed.token}, cluster ID "
-        f"{_shown(facts.cluster_id)} → {inputs['new_cluster_id']}",
+        f"{shown_id(facts.cluster_id)} → {inputs['new_cluster_id']}",
         f"raise the revision from {snapshot.current_revision} to {inputs['revision']} and mark all before as compacted,"
         " so that no client mistakes old revisions for new ones",
         f"start {names} and wait until all are healthy",
@@ -169,7 +172,8 @@ def _running(facts: RecoveryFacts) -> str:
     return "; ".join(ours + others) or "none of them runs"
 
 
-def _losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
+def losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
+    """What is lost, in numbers, and what comes along and needs a person: a sentence each."""
     known, most = facts.last_revision, facts.last_revision_max
     lines: list[str]
     if known is None or most is None:

@@ -23,7 +23,7 @@ from etcdops.playbooks.recover.run import PROCEDURE, read_plan
 from etcdops.playbooks.recover.steps import build_steps
 from etcdops.playbooks.recover.strangers import find_strangers, refuse_strangers
 from etcdops.playbooks.run_event import Listener
-from etcdops.playbooks.runs import begin_run
+from etcdops.playbooks.runs import KnownRun, begin_run
 from etcdops.playbooks.step import Step
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.inspect import inspect_snapshot
@@ -122,6 +122,15 @@ async def require_own_members(request: RecoverRequest) -> None:
     refuse_strangers(await asyncio.to_thread(find_strangers, LocalCluster(request.cluster)))
 
 
+def begin(request: RecoverRequest, prepared: Prepared, *, clock: Clock | None = None) -> KnownRun:
+    """The run of a plan that was confirmed: a new one, or the one that goes on. Nothing of it is done yet."""
+    if prepared.journal is not None and prepared.state is not None:
+        return KnownRun(prepared.journal, prepared.state)
+    clock = clock or SystemClock()
+    journal = begin_run(request.cluster.runs, prepared.plan, clock)
+    return KnownRun(journal, RunState(prepared.plan, clock.wall(), journal.run))
+
+
 async def carry_out(
     request: RecoverRequest,
     prepared: Prepared,
@@ -137,11 +146,9 @@ async def carry_out(
     """
     clock = clock or SystemClock()
     await require_own_members(request)
-    journal, state = prepared.journal, prepared.state
-    if journal is None or state is None:
-        journal = begin_run(request.cluster.runs, prepared.plan, clock)
-        state = RunState(prepared.plan, clock.wall(), journal.run)
-    else:
+    known = begin(request, prepared, clock=clock)
+    journal, state = known.journal, known.state
+    if prepared.resumes:
         journal.resumed()
     started = time.monotonic()
     steps = rebuild_steps(prepared.plan, request.settings, tethered=request.tethered)

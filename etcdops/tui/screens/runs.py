@@ -138,7 +138,7 @@ class RunsScreen(ConsoleScreen, inherit_bindings=False):
 
     def _resume(self, chosen: KnownRun) -> None:
         try:
-            pid = go_on_detached(chosen)
+            pid = go_on_detached(chosen).pid
         except EtcdopsError as error:
             self.console.warn(error.message)
             return

@@ -1,0 +1,219 @@
+"""Recovery on hosts over systemd: two of three lose their disks, and the cluster comes back as the snapshot was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdops.client.client import Client
+from etcdops.client.failures import Compacted
+from etcdops.client.view import Health, observe
+from etcdops.clock import SystemClock
+from etcdops.errors import AccessDenied, ClusterUnsafe, EtcdopsError, PartlyApplied, Unreachable
+from etcdops.playbooks.procedures import resume_run, roll_back_run
+from etcdops.playbooks.recover.hosts.procedure import HostRequest, PreparedOnHosts, begin, prepare, work
+from etcdops.playbooks.run_event import RunEvent
+from etcdops.playbooks.runs import KnownRun, list_runs
+from tests.hosts.hosts import Hosts
+from tests.playbooks.clusters import KEYS
+from tests.playbooks.host_clusters import DATA, NAME, HostCluster
+
+pytestmark = pytest.mark.timeout(600)
+
+CONFIG = "/etc/default/etcd"
+ENGINES = ("etcd-3.5",)
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def lab(
+    request: pytest.FixtureRequest, hosts_session: Hosts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HostCluster]:
+    """Three members that serve; each test breaks them, and leaves them recovered."""
+    hosts_session.reset()
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ETCDOPS_HOME", str(folder / "state"))
+        made = HostCluster(hosts_session, folder, request.param)
+        made.bring_up()
+        yield made
+
+
+@pytest.fixture
+def broken(lab: HostCluster, dirty_hosts: Hosts) -> HostCluster:
+    """Filled, saved, written to again; then two hosts lose power and disks."""
+    lab.fill_and_save()
+    lab.lose_two_disks()
+    return lab
+
+
+def request_of(lab: HostCluster) -> HostRequest:
+    return HostRequest((lab.inventory_path,), "", lab.snapshot, lab.access)
+
+
+def prepared(lab: HostCluster) -> PreparedOnHosts:
+    return asyncio.run(prepare(request_of(lab)))
+
+
+def recover(lab: HostCluster, events: list[RunEvent] | None = None) -> KnownRun:
+    known = begin(prepared(lab))
+    asyncio.run(work(known, lab.access, (events if events is not None else []).append))
+    return known
+
+
+def unfinished() -> KnownRun:
+    (known,) = [run for run in list_runs(SystemClock())[0] if not run.state.ended]
+    return known
+
+
+def made_beside(lab: HostCluster) -> list[Path]:
+    """Copies that a recovery works with, on any host."""
+    return [path for host in lab.hosts for path in host.path("/var/lib").glob("etcd.recover-*")]
+
+
+def assert_recovered(lab: HostCluster) -> None:
+    """The world as it must be after any recovery, however often it was cut off."""
+
+    async def look() -> None:
+        async with Client(lab.settings) as client:
+            view = await observe(client, timeout_s=10)
+            assert view.health is Health.HEALTHY, view.problems
+            assert sorted(member.name for member in view.members) == ["h1", "h2", "h3"]
+            assert {member.peer_urls for member in view.members} == {
+                (f"http://{host.address}:2380",) for host in lab.hosts
+            }
+            answer = await client.kv.get("/app/", prefix=True, timeout=20)
+            assert {kv.key.decode() for kv in answer.kvs} == {f"/app/before/{n}" for n in range(KEYS) if n != 7}
+            assert view.max_revision > lab.last_revision
+            with pytest.raises(Compacted):
+                await client.kv.get("/app/before/1", revision=lab.snapshot_revision, timeout=20)
+            put = await client.kv.put("/new", "1", timeout=20)
+            assert put.header.revision > lab.last_revision
+
+    asyncio.run(look())
+    assert not made_beside(lab), "no copy is left"
+    for host in lab.hosts:
+        text = host.path(CONFIG).read_text()
+        assert 'ETCD_INITIAL_CLUSTER_STATE="existing"' in text, "it never forms a cluster again"
+        assert not list(host.path("/var/lib/etcdops/locks").iterdir())
+        assert host.run(["stat", "-c", "%U:%G %a", DATA]).stdout.split() == ["etcd:etcd", "700"]
+
+
+def etcdops(lab: HostCluster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command line, as an operator whose known hosts are those of the test."""
+    home = lab.folder / "home"
+    (home / ".ssh").mkdir(parents=True, exist_ok=True)
+    (home / ".ssh/known_hosts").write_bytes(lab.hosts.known_hosts.read_bytes())
+    return subprocess.run(
+        [sys.executable, "-m", "etcdops", *arguments],
+        env={**os.environ, "HOME": str(home), "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_two_lost_disks_and_the_cluster_is_back_while_nobody_watches(broken: HostCluster) -> None:
+    """Goal: losses told before, in numbers; detached, as user with sudo and its password; attached to until its end."""
+    broken.write_inventory(user="ops")
+    arguments = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
+    planned = etcdops(broken, *arguments, "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    lost = broken.last_revision - broken.snapshot_revision
+    assert f"{lost} revisions: {broken.snapshot_revision + 1} to {broken.last_revision}" in " ".join(
+        planned.stdout.split()
+    )
+    assert '+ETCD_INITIAL_CLUSTER_STATE="existing"' in planned.stdout.replace(" ", "")
+    assert not made_beside(broken), "a plan changes nothing"
+    begun = etcdops(broken, *arguments, "--detach", "--confirm", NAME)
+    assert begun.returncode == 0, begun.stderr
+    run = begun.stdout.split(" goes on as process ")[0].split()[-1]
+    watched = etcdops(broken, "runs", "attach", run)
+    assert watched.returncode == 0, watched.stdout + watched.stderr
+    assert f"{run} is finished" in watched.stdout
+    broken.write_inventory()
+    assert_recovered(broken)
+    with pytest.raises(ClusterUnsafe, match="throw away a working cluster"):
+        prepared(broken)
+
+
+def test_taken_back_the_old_state_is_really_there(broken: HostCluster) -> None:
+    """A recovery that fails when the members start: data, configuration and processes are as they were before."""
+    survivor, lost = broken.hosts["h3"], broken.hosts["h2"]
+    config = survivor.path(CONFIG).read_bytes()
+    files = ["find", DATA, "-name", "db", "-o", "-name", "*.wal"]
+    inodes = survivor.run(["stat", "-c", "%n %i", *survivor.run(files).stdout.split()]).stdout
+    known = begin(prepared(broken))
+    lost.run(["chmod", "000", "/usr/local/bin/etcd"])
+    with pytest.raises(PartlyApplied, match="start h2"):
+        asyncio.run(work(known, broken.access, lambda event: None))
+    assert survivor.path(CONFIG).read_bytes() != config
+    asyncio.run(roll_back_run(unfinished(), broken.access, lambda event: None))
+    assert survivor.path(CONFIG).read_bytes() == config
+    assert survivor.run(["stat", "-c", "%n %i", *survivor.run(files).stdout.split()]).stdout == inodes
+    # without its members it waits for them, as before
+    assert survivor.run(["systemctl", "show", "-P", "MainPID", "etcd"]).stdout.strip() != "0"
+    for name in ("h1", "h2"):
+        assert not broken.hosts[name].path(DATA).exists(), "its disk was lost before"
+    for host in broken.hosts:
+        assert not list(host.path("/var/lib/etcdops/locks").iterdir())
+    lost.run(["chmod", "755", "/usr/local/bin/etcd"])
+    recover(broken)
+    assert_recovered(broken)
+
+
+def test_what_keeps_a_recovery_from_beginning_is_told_with_its_host(broken: HostCluster) -> None:
+    """A wrong sudo password, a host that does not answer, a full disk, a tool that is missing: nothing was changed."""
+    h1, h2 = broken.hosts["h1"], broken.hosts["h2"]
+    broken.write_inventory(user="ops")
+    (broken.folder / "sudo").write_text("wrong\n")
+    with pytest.raises(AccessDenied, match=r"h[123]: cannot become root: the password for sudo is wrong"):
+        prepared(broken)
+    broken.write_inventory()
+    h2.stop_sshd()
+    with pytest.raises(Unreachable, match="h2"):
+        prepared(broken)
+    h2.start_sshd()
+    h1.run(["mv", "/usr/local/bin/etcdutl", "/usr/local/bin/etcdctl", "/root/"])
+    with pytest.raises(ClusterUnsafe, match=r"h1: no etcdutl 3\.5") as refused:
+        prepared(broken)
+    assert "Nothing was changed" in refused.value.hint
+    h1.run(["mv", "/root/etcdutl", "/root/etcdctl", "/usr/local/bin/"])
+    h1.small_disk("/var/lib/etcdops", 16)
+    h1.fill_disk("/var/lib/etcdops")
+    known = begin(prepared(broken))
+    with pytest.raises(EtcdopsError, match="h1: cannot take the lock of prod") as full:
+        asyncio.run(work(known, broken.access, lambda event: None))
+    assert "no space" in " ".join((full.value.cause, full.value.hint)).lower()
+    assert known.state.ended == "abandoned"
+    assert not made_beside(broken)
+    h1.free_disk("/var/lib/etcdops")
+    recover(broken)
+    assert_recovered(broken)
+
+
+def test_cut_off_in_the_middle_it_goes_on_by_its_id(broken: HostCluster, tmp_path: Path) -> None:
+    """A host that is gone while data is moved: what, where, what is safe now; then the same run goes on."""
+    h1 = broken.hosts["h1"]
+
+    def listener(event: RunEvent) -> None:
+        if event.kind == "started" and event.step_id == "place:h1":
+            h1.power_off()
+
+    known = begin(prepared(broken))
+    with pytest.raises(PartlyApplied, match="of h1") as stopped:
+        asyncio.run(work(known, broken.access, listener))
+    assert "Do not start members by hand" in stopped.value.hint
+    assert "h1" in stopped.value.message
+    h1.power_on()
+    events: list[RunEvent] = []
+    asyncio.run(resume_run(unfinished(), broken.access, events.append))
+    assert [event.step_id for event in events if event.kind == "skipped"][:2] == ["snapshot", "ready:h1"]
+    assert_recovered(broken)
