@@ -66,12 +66,14 @@ class CertificateFacts:
             return any(_name_matches(name, host) for name in self.names)
         return any(ipaddress.ip_address(address) == wanted for address in self.addresses)
 
-    def problems(self, use: Use, *, hosts: Iterable[str], now: datetime.datetime) -> list[str]:
+    def problems(
+        self, use: Use, *, hosts: Iterable[str], now: datetime.datetime, soon: datetime.timedelta = EXPIRES_SOON
+    ) -> list[str]:
         """What makes it unfit, a sentence each, the gravest first; empty when it will do.
 
-        `hosts`: what it is dialled by, for SERVER and PEER. About to expire is a problem as well.
+        `hosts`: what it is dialled by, for SERVER and PEER. About to expire, within `soon`, is a problem as well.
         """
-        found = [*self._time_problems(now)]
+        found = [*self.time_problems(now, soon=soon)]
         if self.is_authority:
             found.append("it is an authority's own certificate, not one of a server or client")
         if self.purposes is not None:
@@ -83,12 +85,13 @@ class CertificateFacts:
             found += [f"it is not valid for {host}" for host in hosts if not self.covers(host)]
         return found
 
-    def _time_problems(self, now: datetime.datetime) -> Iterable[str]:
+    def time_problems(self, now: datetime.datetime, *, soon: datetime.timedelta = EXPIRES_SOON) -> Iterable[str]:
+        """Whether it is valid now, and for long enough."""
         if now < self.not_before:
             yield f"it is valid only from {self.not_before:%Y-%m-%d %H:%M:%S} UTC on"
         elif now >= self.not_after:
             yield f"it expired on {self.not_after:%Y-%m-%d %H:%M:%S} UTC"
-        elif now >= self.not_after - EXPIRES_SOON:
+        elif now >= self.not_after - soon:
             yield f"it expires in {(self.not_after - now).days} days, on {self.not_after:%Y-%m-%d}"
 
 

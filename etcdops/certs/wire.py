@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Iterator
@@ -56,9 +57,7 @@ async def dial(
             try:
                 return await _ask(reader, writer)
             finally:
-                writer.close()
-                with contextlib.suppress(OSError, ssl.SSLError):
-                    await writer.wait_closed()
+                await _hang_up(writer)
     except TimeoutError as error:
         raise Unreachable(f"{host}:{port} says nothing within {timeout_s:g} s") from error
     except ssl.SSLError as error:
@@ -77,10 +76,10 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Pr
     try:
         writer.write(b"GET /version HTTP/1.0\r\nHost: member\r\n\r\n")
         await writer.drain()
-        answer = await reader.read(_ANSWER_MAX_BYTES)
-        if answer.startswith(b"HTTP/"):
-            while len(answer) < _ANSWER_MAX_BYTES and (more := await reader.read(_ANSWER_MAX_BYTES)):
-                answer += more
+        answer = b""
+        # Not to the end of the connection: a peer port of 3.4 keeps it open.
+        while not _is_whole(answer) and (more := await reader.read(_ANSWER_MAX_BYTES)):
+            answer += more
     except ssl.SSLError as error:
         return Presented(certificate, False, _reason(error))
     except ConnectionError as error:
@@ -88,6 +87,20 @@ async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Pr
     if not answer.startswith(b"HTTP/"):
         return Presented(certificate, False, "it closes the connection")
     return Presented(certificate, True, versions=_versions(answer))
+
+
+def _is_whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+    return len(answer) >= _ANSWER_MAX_BYTES or bool(end and length and len(body) >= int(length[1]))
+
+
+async def _hang_up(writer: asyncio.StreamWriter) -> None:
+    """At once, without the goodbye of TLS."""
+    writer.transport.abort()
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(1.0):
+            await writer.wait_closed()
 
 
 def _versions(answer: bytes) -> tuple[str, str]:

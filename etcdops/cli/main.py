@@ -25,6 +25,7 @@ ENTRIES = (
     Entry("runs", "Procedures at work, cut off, past; go on, stop.", "etcdops.cli.runs", _SAVE),
     Entry("inventory", "Which clusters and hosts there are: check, show, import.", "etcdops.cli.inventory", _HOSTS),
     Entry("rollout", "From bare hosts to a healthy cluster; drift put right.", "etcdops.cli.rollout", _HOSTS),
+    Entry("cert", "Certificates: list, renew, another authority.", "etcdops.cli.cert", _HOSTS),
     Entry("demo", "A cluster dies and comes back, before your eyes.", "etcdops.cli.demo", _RUN),
     Entry("local", "Show, start, stop what demo or recover left here.", "etcdops.cli.local", _RUN),
     Entry("node", "The bundled member: etcd's flags, API and logs.", "etcdops.cli.node", _RUN),

@@ -18,16 +18,20 @@ from etcdops.cli.options import Invocation, connection_options, current, general
 from etcdops.cli.output import Json, Look, printable, render_json, write
 from etcdops.cli.run_control import TypedAccess, events_option, printer_for, work_on
 from etcdops.cli.run_view import render_plan
-from etcdops.errors import ClusterUnsafe, ExitCode
+from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
     from etcdops.inventory.model import Inventory
+    from etcdops.playbooks.on_hosts import RunHosts
+    from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.procedures import RunOutcome
     from etcdops.playbooks.rollout.procedure import Prepared, RolloutRequest
     from etcdops.playbooks.rollout.refusals import Refusal
     from etcdops.playbooks.runs import KnownRun
 
 SCHEMA = "etcdops.rollout/1"
+ACCEPTED_DOWNTIME = "downtime"
+"""The code that lets one or two members be restarted, where nobody can write meanwhile."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -107,7 +111,8 @@ def apply_command(
 ) -> int:
     """Do what `plan` says, and prove the outcome. Repeated, it changes nothing; interrupted, it goes on.
 
-    Members that run are not restarted: where that is needed, nothing is done and the way to do it is named.
+    Members that run with something else than they should are changed one by one, the leader last, each only while all
+    the others are well.
     """
     from etcdops.playbooks.engine import StopRequest
     from etcdops.playbooks.journal import run_lock
@@ -122,17 +127,42 @@ def apply_command(
         if events != "json":
             _show(invocation, prepared, request)
         prepared.require_allowed()
-        if prepared.plan is None:
-            _require_no_restarts(prepared)
-            return int(ExitCode.OK)
-        _confirm(request, confirm, yes=yes)
-        stop = StopRequest()
-        listener = printer_for(invocation, events)
-        known, outcome = work_on(invocation, stop, lambda: apply(prepared, request, access, listener, stop=stop))
-    if events != "json":
-        _show_outcome(invocation, known, outcome)
-    _require_no_restarts(prepared)
+        if prepared.plan is not None:
+            _confirm(request, confirm, yes=yes)
+            stop = StopRequest()
+            listener = printer_for(invocation, events)
+            known, outcome = work_on(invocation, stop, lambda: apply(prepared, request, access, listener, stop=stop))
+            if events != "json":
+                _show_outcome(invocation, known, outcome)
+    if prepared.restarts:  # it takes the lock, so ours had to go first
+        return _roll(invocation, given, request, confirm, yes=yes, accept_new=accept_new, events=events)
     return int(ExitCode.OK)
+
+
+def _roll(
+    invocation: Invocation,
+    given: tuple[Path, ...],
+    request: RolloutRequest,
+    confirm: str | None,
+    *,
+    yes: bool,
+    accept_new: bool,
+    events: str,
+) -> int:
+    """The rolling change of the members that run with something else than they should."""
+    from etcdops.cli.host_run import HostRunRequest, carry_out_on_hosts
+    from etcdops.playbooks.rolling.procedure import plan_change
+
+    protected = request.cluster.protection == "protected"
+    rolling = HostRunRequest(
+        given, request.cluster.name, accept_new, False, events, yes=yes, confirm=confirm, by_name=protected
+    )
+    accepted = ACCEPTED_DOWNTIME in request.force_unsafe
+
+    async def make(run: RunHosts) -> Plan | None:
+        return await plan_change(run, accept_downtime=accepted)
+
+    return carry_out_on_hosts(invocation, rolling, make, SCHEMA)
 
 
 def _request(
@@ -165,17 +195,6 @@ def _confirm(request: RolloutRequest, confirm: str | None, *, yes: bool) -> None
     if yes and request.cluster.protection != "protected":
         return
     confirm_by_name(name, given=confirm, yes=yes, line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", name]))
-
-
-def _require_no_restarts(prepared: Prepared) -> None:
-    """Raises: ClusterUnsafe - members run with something else than the inventory says."""
-    if not prepared.restarts:
-        return
-    raise ClusterUnsafe(
-        f"{', '.join(prepared.restarts)} would have to be restarted, which this command does not do",
-        cause="\n".join(f"{name}: {why}" for name, reasons in prepared.restarts.items() for why in reasons),
-        hint="a rolling change does that, one member at a time",
-    )
 
 
 def _show(invocation: Invocation, prepared: Prepared, request: RolloutRequest) -> None:

@@ -16,7 +16,8 @@ from etcdops.certs.wire import dial
 from etcdops.clock import SystemClock
 from etcdops.errors import Unreachable
 
-ANSWER = b'HTTP/1.0 200 OK\r\n\r\n{"etcdserver":"3.5.16","etcdcluster":"3.5.0"}'
+BODY = b'{"etcdserver":"3.5.16","etcdcluster":"3.5.0"}'
+ANSWER = b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 @asynccontextmanager
@@ -27,6 +28,7 @@ async def member(folder: Path, shown: Issued | None, trusts: bytes = b"") -> Asy
         if await reader.read(1000):
             writer.write(ANSWER)
             await writer.drain()
+            await reader.read()  # as the peer port of 3.4 does, it leaves the closing to the other side
         writer.close()
 
     context = None

@@ -100,7 +100,7 @@ def refuse(facts: RollingFacts, *, accept_downtime: bool) -> None:
     if len(facts.view.voters) <= 2 and not accept_downtime and needing(facts):
         raise ClusterUnsafe(
             f"{facts.cluster} has {len(facts.view.voters)} voting members: while one restarts, nobody can write",
-            hint="add members first, or accept some seconds without service: --accept-downtime",
+            hint="add members first, or accept some seconds without service: --force-unsafe downtime",
         )
 
 

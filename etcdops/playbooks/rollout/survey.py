@@ -13,6 +13,7 @@ from etcdops.playbooks.rollout.desired import DesiredMember
 from etcdops.playbooks.rollout.engine_install import EngineOnHost, describe
 from etcdops.playbooks.rollout.engine_pack import EnginePack
 from etcdops.playbooks.rollout.firewall_service import FirewallOnHost
+from etcdops.playbooks.rollout.running import outdated
 from etcdops.remote.command import ROOT
 from etcdops.remote.session import Session
 from etcdops.services.managers import service_for
@@ -129,6 +130,7 @@ async def _reasons_to_restart(
             for name in config.running.flags
             if name not in wanted and name not in _ONLY_AT_FIRST and name != "config-file"
         ]
+        reasons += await outdated(session, member, config.running, status.pid)
     for path in found.files:
         stat = await session.stat(path, user=ROOT)
         edited = stat is not None and status.since is not None and stat.modified_at > status.since

@@ -211,7 +211,7 @@ async def test_clusters_of_one_and_two_need_the_word_that_service_stops(tmp_path
         fleet = FakeFleet.of(count, running="3.5.9", wanted="3.5.16")
         with pytest.raises(ClusterUnsafe, match="nobody can write") as caught:
             await planned(fleet, tmp_path)
-        assert "--accept-downtime" in caught.value.hint
+        assert "--force-unsafe downtime" in caught.value.hint
         run = await begin(fleet, tmp_path / str(count), accept_downtime=True)
         assert (await run.go()).ended == "finished"
 
