@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shutil
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from etcdops.cli import inventory_import
+from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.options import Invocation, current, general_options
-from etcdops.cli.output import Json, render_json, write
+from etcdops.cli.output import Json, printable, render_json, write
 from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from etcdops.inventory.load import Read
     from etcdops.inventory.model import Host, Inventory
     from etcdops.inventory.reach import Reached, Ways
+    from etcdops.inventory.source import Fault
     from etcdops.remote.pool import Outcome
 
 CHECK_SCHEMA = "etcdops.inventory-check/1"
@@ -63,45 +69,94 @@ def command() -> None:
 @click.option("--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones.")
 @general_options
 def check(given: tuple[Path, ...], connect: bool, accept_new: bool) -> int:
-    """Find all faults at once. With --connect, try the hosts too; nothing is changed on them.
+    """Find all faults at once: form, names, flags that the engine's version refuses, URLs, files that are no use.
+
+    With --connect, try the hosts too, and look at the certificates there; nothing is changed on them.
 
     Exit code 0: no faults, and all hosts can be worked with. 2: faults. 3: no host answers. 4: none lets us in. 5:
     some hosts cannot be worked with.
     """
     if accept_new and not connect:
         raise UsageError("--accept-new is about host keys", hint="give it with --connect")
-    from etcdops.inventory.load import InventoryError, load_inventory
-    from etcdops.inventory.source import dotted
+    from etcdops.inventory.load import InventoryError
 
     invocation = current()
     paths = _paths(given)
-    try:
-        inventory = load_inventory(paths)
-    except InventoryError as error:
+    found = _checked(paths)
+    if found.faults:
         if invocation.format != "json":
-            raise
-        faults: list[Json] = [
-            {"file": str(f.path), "line": f.line, "key": dotted(f.location), "message": f.message, "fix": f.fix}
-            for f in error.faults
-        ]
-        write(render_json(CHECK_SCHEMA, {"faults": faults, "hosts": []}))
-        return int(error.exit_code)
-    return _connect(invocation, inventory, paths, accept_new) if connect else _say(invocation, inventory, paths)
+            for warning in found.warnings:
+                warn(printable(str(warning)))
+            raise InventoryError(found.faults)
+        write(render_json(CHECK_SCHEMA, _document(found, [])))
+        return int(ExitCode.USAGE)
+    return _connect(invocation, found, paths, accept_new) if connect else _say(invocation, found, paths)
 
 
-def _say(invocation: Invocation, inventory: Inventory, paths: tuple[Path, ...]) -> int:
-    from etcdops.cli.inventory_view import summary
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a check found; `read` is there when there are no faults of form."""
 
+    read: Read | None
+    faults: Sequence[Fault] = ()
+    warnings: Sequence[Fault] = ()
+
+    @property
+    def inventory(self) -> Inventory:
+        assert self.read is not None
+        return self.read.inventory
+
+
+def _checked(paths: tuple[Path, ...]) -> _Found:
+    from etcdops.inventory.load import InventoryError, read_inventory
+    from etcdops.rendering.inventory_faults import check as look
+
+    try:
+        read = read_inventory(paths)
+    except InventoryError as error:
+        return _Found(None, error.faults)
+    found = look(read, datetime.datetime.now(datetime.UTC))
+    return _Found(read, found.faults, found.warnings)
+
+
+def _document(found: _Found, hosts: list[Json]) -> dict[str, Json]:
+    return {
+        "faults": [_fault_json(one) for one in found.faults],
+        "warnings": [_fault_json(one) for one in found.warnings],
+        "hosts": hosts,
+    }
+
+
+def _fault_json(fault: Fault) -> Json:
+    from etcdops.inventory.source import dotted
+
+    key = dotted(fault.location)
+    return {"file": str(fault.path), "line": fault.line, "key": key, "message": fault.message, "fix": fault.fix}
+
+
+def _say(invocation: Invocation, found: _Found, paths: tuple[Path, ...]) -> int:
     if invocation.format == "json":
-        write(render_json(CHECK_SCHEMA, {"faults": [], "hosts": []}))
+        write(render_json(CHECK_SCHEMA, _document(found, [])))
     else:
-        write(f"{_named(paths)}: {summary(inventory)}; no faults")
+        _sum_up(found, paths)
     return int(ExitCode.OK)
 
 
-def _connect(invocation: Invocation, inventory: Inventory, paths: tuple[Path, ...], accept_new: bool) -> int:
-    from etcdops.cli.inventory_view import outcome_json, render_outcomes, summary
+def _sum_up(found: _Found, paths: tuple[Path, ...]) -> None:
+    from etcdops.cli.inventory_view import summary
+
+    for warning in found.warnings:
+        warn(printable(str(warning)))
+    count = len(found.warnings)
+    warned = f", {count} warning{'' if count == 1 else 's'}" if count else ""
+    write(f"{_named(paths)}: {summary(found.inventory)}; no faults{warned}")
+
+
+def _connect(invocation: Invocation, found: _Found, paths: tuple[Path, ...], accept_new: bool) -> int:
+    from etcdops.cli.inventory_view import outcome_json, render_outcomes
     from etcdops.inventory.reach import ways_in
+
+    inventory = found.inventory
 
     # before anything runs: a person who is asked for a password may answer with Ctrl-C
     ways = ways_in(inventory)
@@ -109,9 +164,9 @@ def _connect(invocation: Invocation, inventory: Inventory, paths: tuple[Path, ..
         outcomes = invocation.run(_reach(inventory, ways, accept_new))
     if invocation.format == "json":
         hosts: list[Json] = [outcome_json(outcome) for outcome in outcomes]
-        write(render_json(CHECK_SCHEMA, {"faults": [], "hosts": hosts}))
+        write(render_json(CHECK_SCHEMA, _document(found, hosts)))
     else:
-        write(f"{_named(paths)}: {summary(inventory)}; no faults")
+        _sum_up(found, paths)
         write(render_outcomes(outcomes, invocation.look, width=_width()))
     return int(_exit_code(outcomes))
 
@@ -121,11 +176,12 @@ async def _reach(inventory: Inventory, ways: Ways, accept_new: bool) -> list[Out
     from etcdops.inventory.reach import reach_all
     from etcdops.remote.ssh import Connector
     from etcdops.remote.ssh_config import SSHConfig
+    from etcdops.services.host_certificates import certificates_on
 
     question = HostKeyQuestion()
     connector = Connector(host_key_policy(question, accept_new=accept_new), SSHConfig())
     try:
-        return await reach_all(inventory, ways, connector)
+        return await reach_all(inventory, ways, connector, look=certificates_on(inventory))
     finally:
         question.withdraw()
         connector.close()

@@ -152,6 +152,9 @@ def render_outcomes(outcomes: list[Outcome[Host, Reached]], look: Look, *, width
             programs = ", ".join(name.replace("|", " or ") for name in outcome.value.missing)
             lines.append(f"{look.style('✖', 'bad')} {outcome.subject.name} lacks {programs}")
             lines.append("  next: install it there, or correct service.manager and engine in the inventory")
+        for problem in outcome.value.problems if outcome.value is not None else ():
+            lines.append(f"{look.style('✖', 'bad')} {outcome.subject.name}: {printable(problem)}")
+            lines.append("  next: renew it on the host, or correct tls.files in the inventory")
     return look.text("\n".join(lines))
 
 
@@ -184,5 +187,6 @@ def outcome_json(outcome: Outcome[Host, Reached]) -> dict[str, Json]:
         "user": reached.user if reached is not None else None,
         "root": reached.not_root is None if reached is not None else None,
         "missing": list(reached.missing) if reached is not None else None,
+        "problems": list(reached.problems) if reached is not None else None,
         "errors": errors,
     }

@@ -355,7 +355,7 @@ def place(inventory: Inventory, cluster: Cluster, member: Member) -> PlacedMembe
         listen_peer_urls=member.listen_peer_urls or (f"{peer}://{anywhere}:{PEER_PORT}",),
         initial_advertise_peer_urls=member.initial_advertise_peer_urls or (f"{peer}://{address}:{PEER_PORT}",),
         listen_metrics_urls=member.listen_metrics_urls,
-        settings={name: _flag_value(value) for name, value in {**cluster.settings, **member.settings}.items()},
+        settings={name: flag_value(value) for name, value in {**cluster.settings, **member.settings}.items()},
     )
 
 
@@ -366,6 +366,6 @@ def _in_url(address: str) -> str:
         return address
 
 
-def _flag_value(value: str | int | bool) -> str:
+def flag_value(value: str | int | bool) -> str:
     """As it is written on a command line."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 
 from etcdops.errors import AccessDenied, EtcdopsError
 from etcdops.inventory.model import Cluster, EngineKind, Host, Inventory, Manager
@@ -11,6 +11,7 @@ from etcdops.inventory.targets import Secrets, target
 from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.local import LocalSession
 from etcdops.remote.pool import Outcome, on_all
+from etcdops.remote.session import Session
 from etcdops.remote.shell_session import ShellSession
 from etcdops.remote.ssh import Connector
 from etcdops.remote.target import Target
@@ -38,6 +39,9 @@ Ways = Mapping[str, Target | EtcdopsError]
 """By the host's name."""
 
 
+Look = Callable[[Host, Session], Awaitable[tuple[str, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Reached:
     """A host that let us in, and what works there."""
@@ -50,10 +54,12 @@ class Reached:
     """Programs that the clusters of the inventory need on this host; `svc|sv`: one of them."""
     missing: tuple[str, ...]
     """Of those."""
+    problems: tuple[str, ...] = ()
+    """What else is wrong there, a sentence each."""
 
     @property
     def usable(self) -> bool:
-        return self.not_root is None and not self.missing
+        return self.not_root is None and not self.missing and not self.problems
 
 
 def ways_in(inventory: Inventory) -> Ways:
@@ -68,10 +74,12 @@ def ways_in(inventory: Inventory) -> Ways:
     return ways
 
 
-async def reach_all(inventory: Inventory, ways: Ways, connector: Connector) -> list[Outcome[Host, Reached]]:
+async def reach_all(
+    inventory: Inventory, ways: Ways, connector: Connector, *, look: Look | None = None
+) -> list[Outcome[Host, Reached]]:
     """Try every host, several at once; outcomes in the order of the inventory, one failure hides no other.
 
-    Changes nothing on the hosts.
+    Changes nothing on the hosts. Args: look - finds further problems on a host where root's work can be done.
     """
 
     async def one(host: Host) -> Reached:
@@ -80,7 +88,9 @@ async def reach_all(inventory: Inventory, ways: Ways, connector: Connector) -> l
             raise way
         session = await connect(host, way, connector)
         try:
-            return await _look(session, host, needs(inventory, host))
+            reached = await _look(session, host, needs(inventory, host))
+            problems = await look(host, session) if look is not None and reached.not_root is None else ()
+            return replace(reached, problems=problems)
         finally:
             await session.close()
 

@@ -31,7 +31,8 @@ def small(tmp_path: Path) -> Path:
 def test_check_counts_what_is_there(cli: RunCli, small: Path) -> None:
     """One line, exit code 0; the path may come from the environment."""
     ran = cli("inventory", "check", "-i", str(small))
-    assert (ran.code, ran.out) == (0, f"{small}: 2 hosts, 1 cluster, 2 members; no faults\n")
+    assert (ran.code, ran.out) == (0, f"{small}: 2 hosts, 1 cluster, 2 members; no faults, 1 warning\n")
+    assert f"warning: {small}:7: clusters.prod.members: 2 members stand no more failures than 1" in ran.err
     assert cli("inventory", "check", ETCDOPS_INVENTORY=str(small)).out == ran.out
 
 
@@ -94,8 +95,29 @@ def test_import_writes_an_inventory_that_passes_its_check(cli: RunCli, tmp_path:
     assert cli(*line, "-o", str(made)).code == 0
     assert made.read_text() == printed.out
     ran = cli("inventory", "check", "-i", str(made))
-    assert (ran.code, ran.out) == (0, f"{made}: 1 host, 1 cluster, 1 member; no faults\n")
+    assert (ran.code, ran.out) == (0, f"{made}: 1 host, 1 cluster, 1 member; no faults, 1 warning\n")
     again = cli(*line, "-o", str(made))
     assert again.code == 2
     assert "is there already" in again.err
+    made.write_text("mine")
+    assert cli(*line, "-o", str(made)).code == 2
+    assert made.read_text() == "mine"
+    assert cli(*line, "-o", str(made), "--force").code == 0
+    assert made.read_text() == printed.out
     assert cli("inventory", "import", str(tmp_path / "none")).code == 2
+
+
+def test_check_finds_what_the_engine_would_refuse(cli: RunCli, tmp_path: Path) -> None:
+    """Faults with the place and the fix; warnings beside them; both in JSON."""
+    path = tmp_path / "i.yaml"
+    path.write_text(
+        "hosts: {a: {address: 10.0.0.1}}\nclusters:\n  c:\n    engine: {version: '3.6'}\n    settings:\n"
+        "      enable-v2: true\n    members: [{host: a, advertise_client_urls: ['http://0.0.0.0:2379']}]\n"
+    )
+    ran = cli("inventory", "check", "-i", str(path))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{path}:6: clusters.c.settings.enable-v2: etcd 3.6 does not take it: 3.5 was the last" in ran.err
+    assert "(fix: remove it)" in ran.err
+    assert "warning: " in ran.err
+    told = json.loads(cli("inventory", "check", "-i", str(path), "-w", "json").out)
+    assert [len(told[key]) for key in ("faults", "warnings", "hosts")] == [1, 1, 0]

@@ -55,3 +55,61 @@ def test_exactly_one_source_is_named(given: dict[str, object]) -> None:
     """And never the secret itself."""
     with pytest.raises(ValidationError):
         SecretSource.model_validate(given)
+
+
+KEYRING = """\
+import json, os, pathlib
+FILE = pathlib.Path(os.environ["FILE_OF_KEYRING"])
+def get_password(service, user):
+    return json.loads(FILE.read_text()).get(service, {}).get(user)
+"""
+
+
+def test_a_keyring_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever backend Python's keyring has; a user's name may hold slashes; what fails is named with the remedy."""
+    (tmp_path / "keyring.py").write_text(KEYRING)
+    (tmp_path / "ring.json").write_text('{"etcd": {"ops/root": "from keyring"}}')
+    monkeypatch.setenv("FILE_OF_KEYRING", str(tmp_path / "ring.json"))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    assert SecretSource(keyring="etcd/ops/root").read().reveal() == "from keyring"
+    with pytest.raises(AccessDenied, match="the keyring has no secret etcd/nobody") as caught:
+        SecretSource(keyring="etcd/nobody").read()
+    assert caught.value.hint == "put it there: keyring set etcd nobody"
+    (tmp_path / "ring.json").write_text("no json")
+    with pytest.raises(UsageError, match="gives no secret") as broken:
+        SecretSource(keyring="etcd/nobody").read()
+    assert "JSONDecodeError" in broken.value.cause
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+
+
+def test_the_desktops_program_stands_in_for_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """secret-tool and security print the secret; without either the error says what to install."""
+    monkeypatch.setitem(sys.modules, "keyring", None)  # as if it were not installed
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="there is no keyring here to read etcd/root from"):
+        SecretSource(keyring="etcd/root").read()
+    for name in ("secret-tool", "security"):
+        (tmp_path / name).write_text('#!/bin/sh\n[ "$5" = root ] || [ "$6" = root ] || exit 1\necho "from $5"\n')
+        (tmp_path / name).chmod(0o755)
+    assert SecretSource(keyring="etcd/root").read().reveal().startswith("from")
+    with pytest.raises(AccessDenied, match="has no secret etcd/other") as caught:
+        SecretSource(keyring="etcd/other").read()
+    assert "etcd" in caught.value.hint
+
+
+def test_the_real_keyring_library_with_a_backend_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed."""
+    keyring = pytest.importorskip("keyring", reason="Python's keyring is not installed")
+    backend = pytest.importorskip("keyring.backend", reason="Python's keyring is not installed")
+
+    class InFile(backend.KeyringBackend):  # type: ignore[misc, name-defined]  # not installed where types are checked
+        priority = 1
+
+        def get_password(self, service: str, username: str) -> str | None:
+            path = tmp_path / f"{service}-{username}"
+            return path.read_text() if path.exists() else None
+
+    monkeypatch.setattr(keyring.core, "_keyring_backend", InFile())
+    (tmp_path / "etcd-root").write_text("from file")
+    assert SecretSource(keyring="etcd/root").read().reveal() == "from file"

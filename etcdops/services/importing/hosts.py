@@ -7,23 +7,20 @@ import json
 import posixpath
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
-from etcdops.certs.facts import describe, read_certificates
-from etcdops.errors import EtcdopsError
 from etcdops.inventory.model import EngineKind, Manager
 from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.session import Session
 from etcdops.rendering.member import CERTIFICATES
 from etcdops.services.container_facts import Container
 from etcdops.services.discover import KUBELET, Found, discover, manifest_start
+from etcdops.services.host_certificates import certificate_problems
 from etcdops.services.importing.container import as_host_sees, bindings
 from etcdops.services.importing.evidence import Evidence, HostFound, engine_of
 from etcdops.services.importing.pods import SERVICE_OF_POD, static_pod, version_of
 from etcdops.services.port import ProcessConfig, State
 
 _VERSION = re.compile(r"etcd Version: (\d+\.\d+\.\d+)")
-_SOON_DAYS = 30
 _ENGINES = (Manager.DOCKER, Manager.PODMAN)
 _ETCDCTL = """
 exe=$(readlink "/proc/$1/exe") || exit 0
@@ -60,7 +57,8 @@ async def _evidence(session: Session, host: HostFound, found: Found) -> Evidence
         return None
     source = f"{host.name}: {found.name}"
     root = f"/proc/{found.pid}/root" if found.pid is not None else ""
-    notes = await _certificate_notes(session, config, root, source)
+    paths = {flag: path for flag in CERTIFICATES if (path := config.value(flag))}
+    notes = [f"{source}: {problem}" for problem in await certificate_problems(session, paths, root=root)]
     if config.outdated:
         notes.append(f"{source}: its config file was written after it started: it runs with what was there before")
     if found.state is not State.RUNNING:
@@ -156,32 +154,3 @@ async def _cluster_id(session: Session, pid: int | None, config: ProcessConfig, 
         return f"{json.loads(asked.text)[0]['Status']['header']['cluster_id']:x}"
     except (ValueError, LookupError, TypeError):
         return ""
-
-
-async def _certificate_notes(session: Session, config: ProcessConfig, root: str, source: str) -> list[str]:
-    """Certificates that are missing, damaged, expired, or soon will be. Keys are only looked for."""
-    notes: list[str] = []
-    for flag in CERTIFICATES:
-        path = config.value(flag) or ""
-        if not path.startswith("/"):
-            continue
-        try:
-            problem = await _certificate_problem(session, root + path, key=flag.endswith("key-file"))
-        except EtcdopsError as error:
-            problem = f"cannot be read: {error.message}"
-        if problem:
-            notes.append(f"{source}: {flag} {path} {problem}")
-    return notes
-
-
-async def _certificate_problem(session: Session, path: str, *, key: bool) -> str:
-    if await session.stat(path, user=ROOT) is None:
-        return "is not there"
-    if key:
-        return ""
-    content = await session.read_file(path, user=ROOT)
-    ends = min(describe(one).not_after for one in read_certificates(content or b"", source=path))
-    left = ends - datetime.now(UTC)
-    if left.total_seconds() < 0:
-        return f"expired on {ends:%Y-%m-%d}"
-    return f"expires on {ends:%Y-%m-%d}, in {left.days} days" if left.days < _SOON_DAYS else ""
