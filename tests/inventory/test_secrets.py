@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -70,8 +71,12 @@ def test_a_keyring_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "keyring.py").write_text(KEYRING)
     (tmp_path / "ring.json").write_text('{"etcd": {"ops/root": "from keyring"}}')
     monkeypatch.setenv("FILE_OF_KEYRING", str(tmp_path / "ring.json"))
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    spec = importlib.util.spec_from_file_location("keyring", tmp_path / "keyring.py")
+    assert spec is not None
+    assert spec.loader is not None
+    standing_in = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(standing_in)
+    monkeypatch.setitem(sys.modules, "keyring", standing_in)
     assert SecretSource(keyring="etcd/ops/root").read().reveal() == "from keyring"
     with pytest.raises(AccessDenied, match="the keyring has no secret etcd/nobody") as caught:
         SecretSource(keyring="etcd/nobody").read()
@@ -80,7 +85,6 @@ def test_a_keyring_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UsageError, match="gives no secret") as broken:
         SecretSource(keyring="etcd/nobody").read()
     assert "JSONDecodeError" in broken.value.cause
-    monkeypatch.delitem(sys.modules, "keyring", raising=False)
 
 
 def test_the_desktops_program_stands_in_for_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +110,13 @@ def test_the_real_keyring_library_with_a_backend_in_a_file(tmp_path: Path, monke
     class InFile(backend.KeyringBackend):  # type: ignore[misc, name-defined]  # not installed where types are checked
         priority = 1
 
+        def set_password(self, service: str, username: str, password: str) -> None:
+            (tmp_path / f"{service}-{username}").write_text(password)
+
         def get_password(self, service: str, username: str) -> str | None:
             path = tmp_path / f"{service}-{username}"
             return path.read_text() if path.exists() else None
 
     monkeypatch.setattr(keyring.core, "_keyring_backend", InFile())
-    (tmp_path / "etcd-root").write_text("from file")
+    keyring.set_password("etcd", "root", "from file")
     assert SecretSource(keyring="etcd/root").read().reveal() == "from file"
