@@ -20,10 +20,10 @@ LIVES  ?= 50
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
-.PHONY: help venv etcd demo check test exhaustive sim differential robustness power soak bench hosts hosts-down hosts-base format proto lock clean
+.PHONY: help venv etcd demo check test exhaustive sim differential robustness power soak eval-diagnose bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: $(STAMP)  ## .venv with locked dependencies and an editable etcdops
 
@@ -93,6 +93,9 @@ robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SE
 differential: venv  ## random lives of the node beside real etcd (LIVES=50); tests/differential/README.md
 	@.ci/fetch-etcd >/dev/null
 	ETCDOPS_DIFFERENTIAL_LIVES=$(LIVES) $(BIN)/pytest -q -n $(JOBS) tests/differential
+
+eval-diagnose: venv  ## is the first finding right? accuracy and confusions over labelled logs; tests/diagnosis/samples/
+	@$(BIN)/python -m tests.diagnosis.eval $(ARGS)
 
 format: venv  ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format etcdops tests

@@ -16,6 +16,7 @@ SCHEMA = "etcdops.diagnose/1"
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
         "healthy": "No problem found",
+        "unknown": "It ended with a line nobody explains yet",
         "findings": "findings",
         "finding": "finding",
         "lines": "lines",
@@ -46,6 +47,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     },
     "zh": {
         "healthy": "未发现问题",
+        "unknown": "进程以尚无法解释的一行结束",
         "findings": "项发现",
         "finding": "项发现",
         "lines": "行",
@@ -87,6 +89,7 @@ def diagnosis_json(diagnosis: Diagnosis, language: str) -> str:
     body: dict[str, Json] = {
         "healthy": diagnosis.healthy,
         "findings": [finding_json(finding, language) for finding in diagnosis.findings],
+        "unexplained": [{"source": e.source, "line": e.line, "text": e.text} for e in diagnosis.unexplained],
         "sources": [_source_json(source) for source in diagnosis.sources],
     }
     return render_json(SCHEMA, body)
@@ -137,6 +140,10 @@ def render_report(diagnosis: Diagnosis, look: Look, *, width: int, language: str
     parts = [_head(diagnosis, look, words)]
     for number, finding in enumerate(diagnosis.findings, 1):
         parts.append("\n".join(_block(finding, number, look, width, language, full or number <= 3)))
+    for line in diagnosis.unexplained:
+        parts.append(
+            f"{look.style(WORDS[language]['unknown'], 'bad')}\n     {line.source}:{line.line}\n       {printable(line.text)}"
+        )
     return look.text("\n\n".join(parts))
 
 
@@ -146,6 +153,8 @@ def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
     shifted = [f"{source.name} {source.clock_offset_s:+.1f}s" for source in diagnosis.sources if source.clock_offset_s]
     if shifted:
         read += f"; {words['clock']}: {', '.join(shifted)}"
+    if diagnosis.unexplained and not diagnosis.findings:
+        return read
     if not diagnosis.findings:
         return look.style(f"● {words['healthy']}", "good") + f"\n{read}"
     verdict = f"{len(diagnosis.findings)} {words['findings' if len(diagnosis.findings) > 1 else 'finding']}"
@@ -228,8 +237,17 @@ def render_markdown(diagnosis: Diagnosis, language: str) -> str:
         f"- `{s.name}`: {s.lines} {words['lines']}, {show_clock(s.first)} - {show_clock(s.last)}"
         for s in diagnosis.sources
     ]
-    if not diagnosis.findings:
+    if diagnosis.healthy:
         lines += ["", words["healthy"]]
+    for line in diagnosis.unexplained:
+        lines += [
+            "",
+            f"**{words['unknown']}**",
+            "",
+            "````text",
+            f"{line.source}:{line.line}: {printable(line.text)}",
+            "````",
+        ]
     for number, finding in enumerate(diagnosis.findings, 1):
         lines += ["", *_markdown(finding, number, language)]
     return "\n".join(lines)

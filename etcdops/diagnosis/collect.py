@@ -96,7 +96,7 @@ class Collector:
             log.zoned = log.zoned or entry.zoned
         rules = self._matcher.match(entry)
         self._identify(log, entry)
-        if entry.deadly:
+        if entry.deadly or entry.message.startswith(("panic: ", "fatal error: ")):
             log.last_deadly = entry
         for rule in rules:
             self._count(log, entry, rule, count)

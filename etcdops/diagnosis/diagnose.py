@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from etcdops.diagnosis.causes import severities
 from etcdops.diagnosis.clocks import offsets
-from etcdops.diagnosis.collect import Collector
+from etcdops.diagnosis.collect import Collector, SourceLog
 from etcdops.diagnosis.duplicates import duplicates
 from etcdops.diagnosis.entry import Entry
-from etcdops.diagnosis.finding import Diagnosis, SourceSummary
+from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.rank import rank
@@ -64,7 +64,17 @@ def conclude(collector: Collector) -> Diagnosis:
         )
         for log in logs.values()
     )
-    return Diagnosis(rank(tallies, logs, clock, severities()), summaries)
+    findings = rank(tallies, logs, clock, severities())
+    return Diagnosis(findings, summaries, tuple(_unexplained(logs.values(), findings)))
+
+
+def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iterator[Evidence]:
+    """The last words of sources that ended and have no finding that could be why."""
+    accounted = {line.source for finding in findings if finding.severity >= Severity.ERROR for line in finding.evidence}
+    for log in logs:
+        last = log.last_deadly
+        if last is not None and log.name not in accounted:
+            yield Evidence(last.source, last.number, last.raw.strip())
 
 
 def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:

@@ -79,8 +79,10 @@ class Diagnosis:
 
     findings: tuple[Finding, ...]
     sources: tuple[SourceSummary, ...]
+    unexplained: tuple[Evidence, ...] = ()
+    """Lines a process ended with that no rule knows: trouble, but of an unknown kind."""
 
     @property
     def healthy(self) -> bool:
         """Whether there is nothing to do."""
-        return all(finding.severity is Severity.INFO for finding in self.findings)
+        return not self.unexplained and all(finding.severity is Severity.INFO for finding in self.findings)

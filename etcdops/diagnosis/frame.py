@@ -22,11 +22,13 @@ _PREFIX_LENGTH = 300
 """Prefixes longer than that do not occur; looking further would find quoted logs inside messages."""
 
 _CAPNSLOG = re.compile(
-    r"(?P<time>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<level>[DTINWEC]) \| "
+    r"(?P<time>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?) (?P<level>[DTINWEC]) \| "
     r"(?:(?P<package>[\w./-]+): )?(?P<message>.*)",
     re.DOTALL,
 )
-_PLAIN = re.compile(r"(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<message>.*)", re.DOTALL)
+_PLAIN = re.compile(
+    r"(?:raft|WARNING: |INFO: |ERROR: )?(?P<time>\d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)?) (?P<message>.*)", re.DOTALL
+)
 _LEVEL = r"debug|info|warn|error|dpanic|panic|fatal"
 _CONSOLE = re.compile(
     rf"(?P<time>\d{{4}}-\d\d-\d\dT\S+|[\d.]+e[+]\d+)\s+(?P<level>{_LEVEL}|{_LEVEL.upper()})\s+"
@@ -47,6 +49,8 @@ _PREFIXES = (_SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
 _POD = re.compile(r"^\[?(?:pod/)?(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
 _PACKAGE = re.compile(r"(?P<package>[a-z][\w/-]{2,30}): ")
 _PAIR = re.compile(r'"([\w-]+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^,}\s]+)')
+_BEGUN = re.compile(r'"(?:msg|message)":\s?"')
+"""JSON of another order of keys, or begun in its middle, as the first line of an excerpt is."""
 _ANSI = re.compile(r"\x1b\[[\d;]*m")
 
 _LETTER_LEVELS = {
@@ -113,15 +117,23 @@ def _etcd_part(line: str) -> _Part | None:
     found = _CAPNSLOG.search(line, 0, len(line))
     if found and found.start() < _PREFIX_LENGTH:
         level = _LETTER_LEVELS[found["level"]]
-        return _Part(found["message"], found["time"], level, found["package"] or "", at=found.start())
+        return _Part(_without_request(found["message"]), found["time"], level, found["package"] or "", at=found.start())
     found = _CONSOLE.search(line)
     if found and found.start() < _PREFIX_LENGTH:
         message, fields = _split_console(found["message"])
         level = _zap_level(found["level"].lower())
         return _Part(message, found["time"], level, _package(found["caller"]), fields, found.start())
-    if '"msg":"' in line:  # the first line of an excerpt, begun in its middle
-        return _zap_json(line)
+    if _BEGUN.search(line):
+        at = max(0, line.find('{"', 0, _PREFIX_LENGTH))
+        return _zap_json(line[at:])._replace(at=at)
     return None
+
+
+def _without_request(message: str) -> str:
+    """The message of 3.1 to 3.4 about a slow request, without the request: clients put any words into keys."""
+    start = message.find('request "')
+    end = message.rfind('" with re')
+    return message[:start] + "request" + message[end + 1 :] if 0 <= start < end else message
 
 
 def _zap_json(text: str) -> _Part:
@@ -133,9 +145,14 @@ def _zap_json(text: str) -> _Part:
     if not isinstance(read, dict):
         return _Part(text)
     fields = {str(name): _flat(value) for name, value in read.items()}
-    level = _zap_level(fields.pop("level", ""))
-    message, time = fields.pop("msg", ""), fields.pop("ts", "")
+    level = _zap_level(_first_of(fields, "level", "severity").lower())
+    message, time = _first_of(fields, "msg", "message"), _first_of(fields, "ts", "timestamp", "time")
     return _Part(message, time, level, _package(fields.get("caller", "")), fields)
+
+
+def _first_of(fields: dict[str, str], *names: str) -> str:
+    """Takes out the first of these fields that is there; wrappers of etcd rename zap's keys."""
+    return next((fields.pop(name) for name in names if name in fields), "")
 
 
 def _package(caller: str) -> str:
@@ -230,4 +247,5 @@ def _framed(line: str, outer: dict[str, str]) -> _Part:
                 outer.setdefault(name, _LETTER_LEVELS[value] if name == "level" else value)
         message = found["message"].strip()
     package = _PACKAGE.match(message)
+    message = _without_request(message)
     return _Part(message, package=package["package"] if package else "")

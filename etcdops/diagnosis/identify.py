@@ -12,6 +12,7 @@ from etcdops.diagnosis.times import parse_duration
 _PEER_FIELDS = (
     "remote-peer-id-from",
     "remote-peer-id",
+    "peer-id",
     "remote-member-id",
     "remote-peer",
     "to",
@@ -36,7 +37,7 @@ _LEADER = re.compile(
     r"elected leader ([0-9a-f]+) at term|([0-9a-f]+) became leader at term|changed leader from [0-9a-f]+ to ([0-9a-f]+)"
 )
 _TOOK = re.compile(
-    r"(?:took(?: too long)?|duration of|exceeded(?:-duration)?[^,]*? for|exceeded for|time spent) ?=? ?\(?"
+    r"(?:took(?: too long)?|duration of|exceeded(?:-duration)?[^,]*? for|exceeded for|time spent) ?=? ?[\(\[]?"
     r"((?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+)"
 )
 _DRIFT = re.compile(r"\[((?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+) >")

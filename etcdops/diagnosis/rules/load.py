@@ -45,11 +45,4 @@ RULES = (
         CERTAIN,
         group="lease",
     ),
-    Rule(
-        "lease-revoke-failed",
-        ("failed to revoke lease", "failed to revoke "),
-        CERTAIN,
-        none=("server stopped", "role", "lease not found"),
-        group="lease",
-    ),
 )

@@ -190,13 +190,13 @@ RULES = (
             "detected disallowed v2 WAL",
             "illegal v2store content",
             "detected disallowed custom content in v2store",
-            "detected custom v2store content",
             "--v2-deprecation=write-only",
         ),
         deadly=True,
         none=("write-only-skip-check is enabled", "etcd-version"),
         group="version",
     ),
+    Rule("v2-content-blocks-upgrade", ("detected custom v2store content",), POSSIBLE, group="version"),
     Rule(
         "version-downgrade",
         (

@@ -26,6 +26,14 @@ RULES = (
         none=("server stopped", "raft: stopped"),
         group="slow",
     ),
+    # Before its reasons: what could not be done says more than why, where one line tells both.
+    Rule(
+        "lease-revoke-failed",
+        ("failed to revoke lease", "failed to revoke "),
+        CERTAIN,
+        none=("server stopped", "role", "lease not found"),
+        group="leader",
+    ),
     Rule(
         "no-leader",
         (
