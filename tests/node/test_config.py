@@ -19,6 +19,7 @@ from etcdops.node.config.settings import flags_by_field
 from etcdops.node.config.sources import FLAGS
 from etcdops.node.tls.info import TlsInfo
 from etcdops.node.version import SERVER_VERSION
+from tests.support.certificates import Authority
 from tests.support.real_etcd import find_etcd
 
 NONE: Mapping[str, str] = {}
@@ -427,6 +428,11 @@ def test_feature_gates_are_the_flags_they_replaced() -> None:
 
 # Rules
 
+_PEERS = ["--listen-peer-urls=http://127.0.0.1:0"]
+_PEM = "pair.pem"
+"""In the folder where a real etcd is started: a certificate and its key, which it reads before it looks further."""
+_PEERS_WITH_TLS = ["--listen-peer-urls=https://127.0.0.1:1", f"--peer-cert-file={_PEM}", f"--peer-key-file={_PEM}"]
+
 RULES: dict[str, tuple[list[str], str]] = {
     "heartbeat 0": (["--heartbeat-interval=0"], "--heartbeat-interval must be >0 (set to 0ms)"),
     "election 0": (["--election-timeout=0"], "--election-timeout must be >0 (set to 0ms)"),
@@ -470,6 +476,39 @@ RULES: dict[str, tuple[list[str], str]] = {
         ["--initial-cluster=default=http://localhost:2380", "--discovery=http://127.0.0.1:1/x"],
         "multiple discovery or bootstrap flags are set. "
         'Choose one of "initial-cluster", "discovery" or "discovery-srv"',
+    ),
+    "unknown TLS version": (
+        ["--tls-min-version=TLS1.1"],
+        'unexpected TLS version "TLS1.1" (must be one of: TLS1.2, TLS1.3)',
+    ),
+    "TLS versions the wrong way round": (
+        ["--tls-min-version=TLS1.3", "--tls-max-version=TLS1.2"],
+        "min version (TLS1.3) is greater than max version (TLS1.2)",
+    ),
+    "suites for TLS 1.3": (
+        ["--tls-min-version=TLS1.3", "--cipher-suites=TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"],
+        "cipher suites cannot be configured when only TLS1.3 is enabled",
+    ),
+    "unknown suite": (["--cipher-suites=TLS_ECDHE"], 'unexpected TLS cipher suite "TLS_ECDHE"'),
+    "peers on https without a certificate": (
+        ["--listen-peer-urls=https://127.0.0.1:1"],
+        "cannot listen on TLS for 127.0.0.1:1: KeyFile and CertFile are not presented",
+    ),
+    "clients on https without a certificate": (
+        [*_PEERS, "--listen-client-urls=https://127.0.0.1:1", "--advertise-client-urls=https://127.0.0.1:1"],
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url https://127.0.0.1:1 with HTTPS scheme",
+    ),
+    "half a pair": (
+        ["--listen-peer-urls=https://127.0.0.1:1", "--peer-cert-file=c"],
+        "KeyFile and CertFile must both be present[key: , cert: c]",
+    ),
+    "half a pair for dials": (
+        [*_PEERS_WITH_TLS, "--peer-client-key-file=k"],
+        "ClientKeyFile and ClientCertFile must both be present or both absent: key: k, cert: ]",
+    ),
+    "names and hosts": (
+        [*_PEERS_WITH_TLS, "--peer-cert-allowed-cn=a,b", "--peer-cert-allowed-hostname=c"],
+        'AllowedCNs and AllowedHostnames are mutually exclusive (cns=["a" "b"], hostnames=["c"])',
     ),
 }
 """What is refused -> flags and etcd's words; the last test asks a real etcd."""
@@ -612,6 +651,8 @@ def test_a_real_etcd_refuses_in_the_same_words(rule: str, tmp_path: Path) -> Non
     if binaries is None:
         pytest.skip("etcd 3.5 is not in .cache/etcd (make etcd fetches it)")
     argv, message = RULES[rule]
+    pair = Authority(tmp_path / "pki").issue("member")
+    (tmp_path / _PEM).write_bytes(pair.cert.read_bytes() + pair.key.read_bytes())
     done = subprocess.run(
         [str(binaries.etcd), "--data-dir", str(tmp_path / "data"), *argv],
         capture_output=True,
@@ -622,4 +663,6 @@ def test_a_real_etcd_refuses_in_the_same_words(rule: str, tmp_path: Path) -> Non
     )
     assert done.returncode == 1
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
-    assert message in [line.get("error") for line in lines if line["msg"] == "failed to verify flags"]
+    # the latter for what it meets when it opens its ports
+    refused = [line.get("error") for line in lines if line["msg"] in ("failed to verify flags", "discovery failed")]
+    assert message in refused

@@ -52,9 +52,8 @@ def engine(name: str) -> EtcdBinaries:
 
 
 def member_in(folder: Path, binaries: EtcdBinaries, ports: tuple[int, int]) -> MemberConfig:
-    """With settings of every type, a name that needs quoting, and TLS on both ports of etcd."""
-    scheme = "http" if binaries.program else "https"  # the node has no TLS
-    client, peer = (f"{scheme}://127.0.0.1:{port}" for port in ports)
+    """With settings of every type, a name that needs quoting, and TLS on both ports."""
+    client, peer = (f"https://127.0.0.1:{port}" for port in ports)
     for authority, kind in (("ca", "server"), ("peer-ca", "peer")):
         made = Authority(folder / "pki", authority)
         pair = made.issue(f"the {kind}")
@@ -71,7 +70,7 @@ def member_in(folder: Path, binaries: EtcdBinaries, ports: tuple[int, int]) -> M
         "listen_peer_urls": [peer],
         "initial_advertise_peer_urls": [peer],
     }
-    tls = None if binaries.program else {"directory": str(folder / "pki")}
+    tls = {"directory": str(folder / "pki")}
     return config({"engine": runs, "members": [one], "tls": tls, "settings": EVERY_KIND})
 
 
@@ -107,7 +106,7 @@ def start_line(way: str, config: MemberConfig, folder: Path, program: list[str])
 
 
 def wait_serving(member: RealMember, pki: Path, config: MemberConfig) -> None:
-    """Its own account of itself, with a client's certificate where it has TLS."""
+    """Its own account of itself, with a client's certificate."""
     endpoint = config.flags["listen-client-urls"]
     tool = [str(member.binaries.etcdctl), f"--endpoints={endpoint}", f"--cacert={pki}/ca.crt"]
     tool += [f"--cert={pki}/server.crt", f"--key={pki}/server.key", "--write-out=json", "member", "list"]
