@@ -1,4 +1,4 @@
-"""`etcdops runs list|show|attach|resume|stop|rollback`: procedures at work, cut off, and past."""
+"""`etcdops runs list|show|attach|resume|stop|rollback|unlock`: procedures at work, cut off, and past."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from etcdops.cli.run_control import (
     work_on,
 )
 from etcdops.cli.run_view import render_plan
+from etcdops.cli.unlock import unlock
 from etcdops.clock import SystemClock, rfc3339
 from etcdops.errors import ExitCode, UsageError
 
@@ -296,6 +297,9 @@ def stop_command(run_id: str, wait: bool) -> int:
         write(f"{known.run} is {known.state.status}")
         return int(ExitCode.DEADLINE_PASSED if known.state.status == "running" else ExitCode.OK)
     return int(ExitCode.OK)
+
+
+command.add_command(unlock)
 
 
 def _confirmed(run_id: str, confirm: str | None, *, yes: bool, quiet_plan: bool) -> KnownRun:

@@ -10,16 +10,17 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar
 from urllib.parse import quote
 
 from etcdops.clock import Clock, SystemClock, rfc3339
 from etcdops.errors import ClusterUnsafe, EtcdopsError
-from etcdops.playbooks.journal import RunState
+from etcdops.playbooks.journal import Journal, RunState
 from etcdops.playbooks.plan import Json
 from etcdops.playbooks.worker import Worker
-from etcdops.remote.command import ROOT, Command, script, shell_line
+from etcdops.remote.command import ROOT, Command, script
 from etcdops.remote.session import Session
 
 FOLDER = "/var/lib/etcdops/locks"
@@ -29,6 +30,13 @@ STALE_S = 90.0
 """Without a sign of life for so long, by the host's own clock, the process that holds a lock is taken for gone."""
 _HELD = 3
 _LOST = 4
+_ATTEMPTS = 2
+_HINTS = (
+    ("No space left", "its disk is full: free some room there, then try again"),
+    ("Read-only file system", "its file system is read-only: see the kernel's log there, and mount it writable again"),
+    ("Permission denied", "log in as somebody who may become root there (ssh.become in the inventory)"),
+    ("Not a directory", "something there that is no folder stands in the way: move it"),
+)
 
 _TAKE = """
 umask 077
@@ -78,6 +86,8 @@ class HostLock:
     """`user@machine`."""
     journal: str
     """Where its journal is, on the owner's machine."""
+    since: str
+    """When its process took the lock, as that said; empty: not known."""
     at_work: bool
     """False: it stopped or failed half way, and said so itself."""
     silent_s: float
@@ -91,10 +101,28 @@ class HostLock:
         if not self.at_work:
             return f"{self.host}: run {self.run} of {self.owner} on {self.cluster} is unfinished"
         gone = ", so its process seems to be gone" if self.stale else ""
+        since = f" since {self.since}" if self.since else ""
         return (
-            f"{self.host}: run {self.run} of {self.owner} holds {self.cluster},"
+            f"{self.host}: run {self.run} of {self.owner} holds {self.cluster}{since},"
             f" last heard of {self.silent_s:.0f} s ago{gone}"
         )
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its journal, when it is on this machine, proves that it needs no lock any more.
+
+        It came to its end and was cut off before it removed the file; or it is worked on by nobody, and did nothing.
+        """
+        if self.owner != Worker.this().owner or not self.journal:
+            return False
+        journal = Journal(Path(self.journal), SystemClock())
+        try:
+            state = journal.load()
+        except (EtcdopsError, OSError):
+            return False
+        if state is None or journal.run != self.run:
+            return False
+        return bool(state.ended) or not (state.acted or (state.by is not None and state.by.alive))
 
 
 class HostLocks:
@@ -129,12 +157,19 @@ class HostLocks:
         self._folder = folder
         self._user = user
         self._clock = clock or SystemClock()
+        self._since = rfc3339(self._clock.wall())
         self._held: list[Session] = []
         self._beating: asyncio.Task[None] | None = None
         self.left: dict[str, str] = {}
         """Hosts whose file could not be removed or marked at the end, and why."""
 
     async def __aenter__(self) -> HostLocks:
+        await self.take()
+        self._beating = asyncio.create_task(self._beat())
+        return self
+
+    async def take(self) -> None:
+        """All of them or none, without signs of life afterwards."""
         try:
             for session in self._sessions:
                 await self._take(session)
@@ -142,8 +177,6 @@ class HostLocks:
         except BaseException:
             await self._give_back(remove=True)
             raise
-        self._beating = asyncio.create_task(self._beat())
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -154,15 +187,21 @@ class HostLocks:
         await self._give_back(remove=bool(self._state.ended))
 
     async def _take(self, session: Session) -> None:
-        result = await session.run(self._script(_TAKE, at_work=True), check=False)
-        if result.ok:
-            return
-        if result.exit_status == _HELD and (lock := _parse(session.host, result.text)) is not None:
-            raise _held(lock, self._folder)
+        for attempt in range(_ATTEMPTS):
+            result = await session.run(self._script(_TAKE, at_work=True), check=False)
+            if result.ok:
+                return
+            lock = _parse(session.host, result.text) if result.exit_status == _HELD else None
+            if lock is None:
+                break
+            if not lock.is_over or attempt == _ATTEMPTS - 1:
+                raise _held(lock)
+            await break_lock(session, lock, folder=self._folder, user=self._user)
+        cause = result.stderr.decode(errors="replace").strip() or result.text
         raise EtcdopsError(
             f"{session.host}: cannot take the lock of {self._state.plan.cluster} in {self._folder}",
-            cause=result.stderr.decode(errors="replace").strip() or result.text,
-            hint="a full disk, or a file there that is no lock",
+            cause=cause,
+            hint=next((hint for said, hint in _HINTS if said in cause), f"look at {self._folder} there"),
         )
 
     async def _beat(self) -> None:
@@ -198,6 +237,7 @@ class HostLocks:
             "owner": worker.owner,
             "pid": worker.process.pid,
             "journal": self._journal,
+            "since": self._since,
             "at_work": at_work,
             "at": rfc3339(self._clock.wall()),
         }
@@ -230,14 +270,13 @@ async def break_lock(session: Session, lock: HostLock, *, folder: str = FOLDER, 
     return result.ok
 
 
-def _held(lock: HostLock, folder: str) -> ClusterUnsafe:
-    path = shell_line(["mv", "--", f"{folder}/{_name(lock.cluster)}", f"{folder}/{_name(lock.cluster)}.broken"])
+def _held(lock: HostLock) -> ClusterUnsafe:
     if lock.at_work and not lock.stale:
         hint = f"wait for it, or ask {lock.owner}: etcdops runs stop {lock.run}"
     else:
         hint = (
             f"go on with it as {lock.owner}: etcdops runs resume {lock.run} (journal {lock.journal}). Only if that is"
-            f" gone for good, on {lock.host}: sudo {path}"
+            f" gone for good: etcdops runs unlock {lock.cluster}"
         )
     return ClusterUnsafe(str(lock), cause="two runs on one cluster at once would undo each other's work", hint=hint)
 
@@ -262,6 +301,7 @@ def _parse(host: str, text: str) -> HostLock | None:
             str(data["run"]),
             str(data["owner"]),
             str(data["journal"]),
+            str(data.get("since") or ""),
             data["at_work"] is True,
             max(0.0, float(age)),
         )

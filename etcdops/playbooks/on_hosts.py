@@ -86,6 +86,11 @@ def planned_inventory(plan: Plan) -> tuple[Inventory, Cluster, InventorySource]:
     return inventory, cluster, source
 
 
+def planned_paths(plan: Plan) -> tuple[Path, ...]:
+    """The files of the inventory the plan was made from. Raises: EtcdopsError - it is no plan of hosts."""
+    return _source(plan).paths
+
+
 def names_hosts(plan: Plan) -> bool:
     """Whether the plan is about hosts of an inventory."""
     return INPUT in plan.inputs

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.clock import SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError
 from etcdops.playbooks.host_locks import STALE_S, HostLocks, break_lock, look
-from etcdops.playbooks.journal import RunState
-from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.journal import Journal, RunState
+from etcdops.playbooks.plan import Plan, StepSpec
 from etcdops.playbooks.worker import Worker
 from etcdops.remote.local import LocalSession
+from etcdops.remote.session import Result
+from tests.fakes.session import FakeSession
 from tests.support.real_etcd import poll_until
 
 pytestmark = [pytest.mark.slow]
@@ -51,7 +54,8 @@ def hosts(tmp_path: Path) -> Hosts:
 async def test_a_second_run_is_told_who_is_at_work(hosts: Hosts) -> None:
     """Owner, run, and how long ago it was heard of; another cluster on the same hosts is nobody's business."""
     async with hosts.locks("r-0001"):
-        with pytest.raises(ClusterUnsafe, match=rf"h1: run r-0001 of {Worker.this().owner} holds prod/a b") as refused:
+        said = rf"h1: run r-0001 of {Worker.this().owner} holds prod/a b since 20\d\d-.*Z, last heard of \\d+ s ago"
+        with pytest.raises(ClusterUnsafe, match=said) as refused:
             await hosts.locks("r-0002").__aenter__()
         assert "runs stop r-0001" in refused.value.hint
         async with hosts.locks("r-0003", cluster="test"):
@@ -117,7 +121,7 @@ async def test_a_silent_lock_is_named_as_stale_and_can_be_broken(hosts: Hosts) -
     os.utime(hosts.path, (old, old))
     with pytest.raises(ClusterUnsafe, match="seems to be gone") as refused:
         await hosts.locks("r-0002").__aenter__()
-    assert "sudo mv --" in refused.value.hint
+    assert refused.value.hint.endswith("Only if that is gone for good: etcdops runs unlock prod/a b")
     lock = await look(hosts.session, "prod/a b", folder=hosts.folder, user="")
     assert lock is not None
     assert lock.stale
@@ -152,3 +156,60 @@ async def test_a_file_that_is_no_lock_is_named(hosts: Hosts) -> None:
         with pytest.raises(EtcdopsError, match="cannot take the lock"):
             await hosts.locks("r-0002").__aenter__()
     assert hosts.path.read_text() == "hello\n"
+
+
+@pytest.mark.parametrize(("end", "taken"), [("finished", True), ("abandoned", True), ("", False)])
+async def test_a_lock_of_a_run_that_is_proved_to_be_over_is_taken_over(
+    hosts: Hosts, tmp_path: Path, end: str, taken: bool
+) -> None:
+    """Cut off between its end and the removal of its file; one that stopped half way is not over."""
+    plan = Plan("roll", "prod/a b", {}, (), (), (StepSpec("a", "do a", "a"),))
+    journal = Journal.create(tmp_path / "runs", plan, SystemClock(), name="r-0001")
+    journal.intent("a")
+    if end:
+        getattr(journal, end)()
+    state = RunState(plan, 0.0, "r-0001")
+    await HostLocks([hosts.session], state, journal.path, folder=hosts.folder, user="").__aenter__()
+    if not taken:
+        with pytest.raises(ClusterUnsafe, match="r-0001"):
+            await hosts.locks("r-0002").__aenter__()
+        return
+    async with hosts.locks("r-0002"):
+        assert await hosts.look() == "r-0002 at work"
+    assert len(list(Path(hosts.folder).glob("*.broken-*"))) == 1, "what was taken over is kept"
+
+
+async def test_a_lock_of_a_run_that_did_nothing_is_taken_over_once_nobody_works_on_it(
+    hosts: Hosts, tmp_path: Path
+) -> None:
+    """It was killed before its first act: there is nothing to go on with, and nothing to undo."""
+    plan = Plan("roll", "prod/a b", {}, (), (), (StepSpec("a", "do a", "a"),))
+    journal = Journal.create(tmp_path / "runs", plan, SystemClock(), name="r-0001")
+    state = RunState(plan, 0.0, "r-0001")
+    await HostLocks([hosts.session], state, journal.path, folder=hosts.folder, user="").__aenter__()
+    with pytest.raises(ClusterUnsafe, match="r-0001"):
+        await hosts.locks("r-0002").__aenter__()
+    line = json.loads(journal.path.read_text())
+    line["by"]["started"] = "another process of the same number"
+    journal.path.write_text(json.dumps(line) + "\n")
+    async with hosts.locks("r-0002"):
+        assert await hosts.look() == "r-0002 at work"
+
+
+@pytest.mark.parametrize(
+    ("said", "hint"),
+    [
+        ("No space left on device", "its disk is full"),
+        ("Read-only file system", "read-only"),
+        ("Permission denied", "become root"),
+    ],
+)
+async def test_why_a_lock_cannot_be_written_is_told_with_what_to_do(said: str, hint: str) -> None:
+    """The host's own words are the cause."""
+    session = FakeSession("h1")
+    session.answer("/bin/sh", result=Result(1, b"", f"sh: cannot create: {said}".encode(), 0.0))
+    state = RunState(Plan("roll", "prod", {}, (), ()), 0.0, "r-0001")
+    with pytest.raises(EtcdopsError, match="h1: cannot take the lock of prod in /var/lib/etcdops/locks") as failed:
+        await HostLocks([session], state, "/j").__aenter__()
+    assert said in failed.value.cause
+    assert hint in failed.value.hint

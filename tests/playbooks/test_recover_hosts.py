@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,10 @@ from etcdops.client.client import Client
 from etcdops.client.failures import Compacted
 from etcdops.client.view import Health, observe
 from etcdops.clock import SystemClock
-from etcdops.errors import AccessDenied, ClusterUnsafe, EtcdopsError, PartlyApplied, Unreachable
+from etcdops.errors import AccessDenied, ClusterUnsafe, EtcdopsError, ExitCode, PartlyApplied, Unreachable
+from etcdops.playbooks.host_locks import HostLocks
+from etcdops.playbooks.journal import RunState
+from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import resume_run, roll_back_run
 from etcdops.playbooks.recover.hosts.procedure import HostRequest, PreparedOnHosts, begin, prepare, work
 from etcdops.playbooks.run_event import RunEvent
@@ -217,3 +221,34 @@ def test_cut_off_in_the_middle_it_goes_on_by_its_id(broken: HostCluster, tmp_pat
     asyncio.run(resume_run(unfinished(), broken.access, events.append))
     assert [event.step_id for event in events if event.kind == "skipped"][:2] == ["snapshot", "ready:h1"]
     assert_recovered(broken)
+
+
+def test_a_run_that_nobody_goes_on_with_is_unlocked(lab: HostCluster, dirty_hosts: Hosts) -> None:
+    """Who holds it since when; refused while it gives signs of life; said what it means; then others may work."""
+    lab.write_inventory(user="ops")
+    asyncio.run(leave_locks(lab, "r-dead"))
+    place = ("runs", "unlock", NAME, "-i", str(lab.inventory_path))
+    alive = etcdops(lab, *place, "--confirm", NAME)
+    assert alive.returncode == ExitCode.UNSAFE
+    assert "h1: run r-dead of " in alive.stderr
+    assert " holds prod since 20" in alive.stderr
+    for host in lab.hosts:
+        host.run(["touch", "-d", "10 minutes ago", "/var/lib/etcdops/locks/prod.lock"])
+    unasked = etcdops(lab, *place)
+    assert unasked.returncode == ExitCode.NOT_CONFIRMED
+    assert "its journal is /gone/r-dead.jsonl with " in unasked.stdout
+    assert etcdops(lab, *place, "--confirm", NAME).returncode == ExitCode.OK
+    for host in lab.hosts:
+        (kept,) = host.path("/var/lib/etcdops/locks").iterdir()
+        assert kept.name.startswith("prod.lock.broken-")
+        kept.unlink()
+    assert "no run holds prod" in etcdops(lab, *place).stdout
+    lab.write_inventory()
+
+
+async def leave_locks(lab: HostCluster, run: str) -> None:
+    """The locks of a run whose process is killed."""
+    state = RunState(Plan("roll", NAME, {}, (), ()), 0.0, run)
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = [await stack.enter_async_context(lab.session(host.name)) for host in lab.hosts]
+        await HostLocks(sessions, state, f"/gone/{run}.jsonl").take()
