@@ -21,6 +21,7 @@ from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
+    from etcdops.cli.host_run import MakePlan
     from etcdops.inventory.model import Inventory
     from etcdops.playbooks.on_hosts import RunHosts
     from etcdops.playbooks.plan import Plan
@@ -81,6 +82,8 @@ def plan_command(given: tuple[Path, ...], name: str, accept_new: bool, force_uns
     prepared = _prepare(invocation, request, access)
     _show(invocation, prepared, request)
     prepared.require_allowed()
+    if prepared.restarts and invocation.format != "json":
+        _show_rolling(invocation, given, request, access)
     return int(ExitCode.CHANGES_PENDING if prepared.plan is not None or prepared.restarts else ExitCode.OK)
 
 
@@ -139,6 +142,30 @@ def apply_command(
     return int(ExitCode.OK)
 
 
+def _show_rolling(
+    invocation: Invocation, given: tuple[Path, ...], request: RolloutRequest, access: TypedAccess
+) -> None:
+    """The rolling change that `apply` would make. Raises: ClusterUnsafe, Unhealthy - it would be refused, and why."""
+    from etcdops.cli.host_run import named_hosts
+
+    hosts = named_hosts(given, request.cluster.name, os.environ)
+    with invocation.waiting("looking at the members ..."):
+        plan = invocation.run(hosts.reach(access, _rolling_plan(request)))
+    if plan is not None:
+        write(invocation.look.text(render_plan(plan, None, invocation.look)))
+
+
+def _rolling_plan(request: RolloutRequest) -> MakePlan:
+    from etcdops.playbooks.rolling.procedure import plan_change
+
+    accepted = ACCEPTED_DOWNTIME in request.force_unsafe
+
+    async def make(run: RunHosts) -> Plan | None:
+        return await plan_change(run, accept_downtime=accepted)
+
+    return make
+
+
 def _roll(
     invocation: Invocation,
     given: tuple[Path, ...],
@@ -151,18 +178,12 @@ def _roll(
 ) -> int:
     """The rolling change of the members that run with something else than they should."""
     from etcdops.cli.host_run import HostRunRequest, carry_out_on_hosts
-    from etcdops.playbooks.rolling.procedure import plan_change
 
     protected = request.cluster.protection == "protected"
     rolling = HostRunRequest(
         given, request.cluster.name, accept_new, False, events, yes=yes, confirm=confirm, by_name=protected
     )
-    accepted = ACCEPTED_DOWNTIME in request.force_unsafe
-
-    async def make(run: RunHosts) -> Plan | None:
-        return await plan_change(run, accept_downtime=accepted)
-
-    return carry_out_on_hosts(invocation, rolling, make, SCHEMA)
+    return carry_out_on_hosts(invocation, rolling, _rolling_plan(request), SCHEMA)
 
 
 def _request(

@@ -40,6 +40,7 @@ class FakeFleet:
     on_restart: Callable[[FakeMember], None] = lambda member: None
     """What happens beside, when one is restarted."""
     v2_data: str = ""
+    brought: dict[str, list[str]] = field(default_factory=dict)
     looks: int = 0
     heals_after: int = -1
     """After so many looks from now everybody has caught up; -1: nothing changes by itself."""
@@ -97,7 +98,14 @@ class FakeFleet:
     async def unwritten(self, member: str) -> list[str]:
         return [] if self[member].written == self.wanted else [f"program: etcd {self.wanted}"]
 
+    async def lacks_program(self, member: str) -> bool:
+        return self.wanted not in self.brought.get(member, ())
+
+    async def bring_program(self, member: str) -> None:
+        self.brought.setdefault(member, []).append(self.wanted)
+
     async def write(self, member: str) -> list[str]:
+        assert self.wanted in self.brought.get(member, ()), f"{self.wanted} is not on the host of {member}"
         self[member].written = self.wanted
         self.done.append(f"write {member}")
         return [self.wanted]

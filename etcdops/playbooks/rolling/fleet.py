@@ -24,6 +24,12 @@ class Fleet(Protocol):
     async def unwritten(self, member: str) -> list[str]:
         """What on the member's host is not as it is wanted: paths, programs. Changes nothing."""
 
+    async def lacks_program(self, member: str) -> bool:
+        """Whether the program it shall run has to be brought to its host first."""
+
+    async def bring_program(self, member: str) -> None:
+        """Put the program beside the one that runs, which stays the one that starts. Safe to repeat."""
+
     async def write(self, member: str) -> list[str]:
         """Make its host as wanted, stopping and starting nothing; what it runs stays as it is. Safe to repeat."""
 

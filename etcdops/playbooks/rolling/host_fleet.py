@@ -101,6 +101,18 @@ class HostFleet:
             self._packing = asyncio.create_task(asyncio.to_thread(pack, wanted.engine, base))
         return await self._packing
 
+    async def lacks_program(self, member: str) -> bool:
+        wanted = self.desired(member)
+        packed = None if in_container(wanted) else await self._pack(wanted)
+        if packed is None:
+            return False  # in the image, or in a package: that replaces what is there, so it waits for its turn
+        return not await EngineOnHost(await self.run.session(wanted.host), wanted.engine, packed).is_there()
+
+    async def bring_program(self, member: str) -> None:
+        wanted = self.desired(member)
+        session = await self.run.session(wanted.host)
+        await EngineOnHost(session, wanted.engine, await self._pack(wanted)).put()
+
     async def write(self, member: str) -> list[str]:
         wanted = self.desired(member)
         session, service = await asyncio.gather(self.run.session(wanted.host), self.service(member))

@@ -81,7 +81,7 @@ def refuse(facts: RollingFacts, *, accept_downtime: bool) -> None:
     _refuse_strangers(facts)
     change = change_of(facts)
     against = objections(change, facts.settings) if change is not None else []
-    against += _fixed(facts)
+    against = _grouped([*against, *_fixed(facts)])
     if against:
         first, *others = against
         raise ClusterUnsafe(
@@ -138,6 +138,11 @@ def make_plan(facts: RollingFacts, choices: Choices) -> Plan | None:
                          {"member": name}, timeout_s=_WRITE_TIMEOUT_S)
                 for name in members
             ]  # fmt: skip
+    steps += [
+        StepSpec(f"bring:{name}", f"bring etcd {facts.target} to {facts.hosts[name]}", "bring-program",
+                 facts.hosts[name], {"member": name}, Danger.MILD, together="bring", timeout_s=_WRITE_TIMEOUT_S)
+        for name in members if new_version
+    ]  # fmt: skip
     for name in members:
         steps += describe_member(name, facts.hosts[name])
     if minor:
@@ -159,16 +164,16 @@ def planned_inputs(view: ClusterView, members: Sequence[str]) -> dict[str, Json]
 def describe_member(
     name: str, host: str, *, suffix: str = "", restart: str = "", writes: bool = True
 ) -> list[StepSpec]:
-    """One member: hand over, write, restart, wait.
+    """One member: write, hand over, restart, wait.
 
     Args: suffix - for a second pass in one plan; restart - another kind of restart; writes - False: it is done before.
     """
     inputs: dict[str, Json] = {"member": name}
     found = [
-        StepSpec(f"hand-over{suffix}:{name}", f"move leadership off {name} if it leads", "hand-over", host, inputs,
-                 Danger.MILD),
         StepSpec(f"write{suffix}:{name}", f"write what {name} is to run with", "write-member", host, inputs,
                  Danger.MILD, timeout_s=_WRITE_TIMEOUT_S),
+        StepSpec(f"hand-over{suffix}:{name}", f"move leadership off {name} if it leads", "hand-over", host, inputs,
+                 Danger.MILD),
         StepSpec(f"restart{suffix}:{name}", f"restart {name}", restart or "restart-member", host, inputs,
                  Danger.MODERATE, f"{name} is away for some seconds", timeout_s=_RESTART_TIMEOUT_S),
         StepSpec(f"await{suffix}:{name}", f"wait until {name} has caught up", "await-member", host, inputs,
@@ -189,6 +194,14 @@ def _refuse_strangers(facts: RollingFacts) -> None:
             ),
             hint="members are added and removed one by one, before or after; a rolling change only changes them",
         )
+
+
+def _grouped(found: Sequence[Objection]) -> list[Objection]:
+    """Members of which the same is to be said, together."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for one in found:
+        groups.setdefault((one.id, one.why, one.instead), []).append(one.what)
+    return [Objection(code, "; ".join(whats), why, instead) for (code, why, instead), whats in groups.items()]
 
 
 def _fixed(facts: RollingFacts) -> list[Objection]:

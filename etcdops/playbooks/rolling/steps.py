@@ -38,6 +38,8 @@ class RollingRun:
     """In the order of the change."""
     poll_s: float = POLL_S
     calm_timeout_s: float = _CALM_TIMEOUT_S
+    back_timeout_s: float | None = None
+    """How long a member may take to catch up; None: nearly as long as its step."""
 
 
 def read_plan(plan: Plan, fleet: Fleet) -> RollingRun:
@@ -181,6 +183,21 @@ async def hand_over(run: RollingRun, name: str) -> None:
         await asyncio.sleep(run.poll_s)
 
 
+class BringProgram(_RollingStep):
+    """The new program lies on the host. The old one runs, and is the one that would be started."""
+
+    async def check(self) -> bool:
+        return not await self.run.fleet.lacks_program(self.member)
+
+    async def act(self) -> None:
+        await self.run.fleet.bring_program(self.member)
+
+    async def verify(self) -> Result:
+        if not await self.check():
+            raise VerificationFailed(f"{self.member}: the program was brought and is not there", hint="try again")
+        return {}
+
+
 class WriteMember(_RollingStep):
     """Files and program are on the host as wanted. What runs is not touched."""
 
@@ -238,7 +255,9 @@ class AwaitMember(_RollingStep):
     """The member serves, has caught up, and has the same data as the others."""
 
     async def verify(self) -> Result:
-        deadline = asyncio.get_running_loop().time() + self.spec.timeout_s * 0.9
+        given = self.run.back_timeout_s
+        # the step's own deadline would end it without a reason
+        deadline = asyncio.get_running_loop().time() + (self.spec.timeout_s * 0.9 if given is None else given)
         while True:
             view = await self.run.fleet.look(hashes=True)
             target = self.run.target if self.spec.inputs.get("new_version", True) else None
@@ -295,6 +314,7 @@ KINDS: Mapping[str, type[_RollingStep]] = {
     "save-snapshot": SaveSnapshot,
     "check-v2store": CheckV2Store,
     "hand-over": HandOver,
+    "bring-program": BringProgram,
     "write-member": WriteMember,
     "restart-member": RestartMember,
     "await-member": AwaitMember,
