@@ -144,20 +144,27 @@ class LeaseService:
             done(0, NOT_PRIMARY)
             return
         found = lessor.get(lease)
-        if found is None or found.remaining_ttl_s == 0:
+        if found is None or not found.may_be_shortened:
             lessor.renew(lease, partial(self._renewed, done))
             return
         # A checkpoint would shorten the renewed lease at the next leader: replicate first that it is void.
+        # One that was proposed and is not applied yet is in the log before this.
         void = pb.LeaseCheckpointRequest(checkpoints=[pb.LeaseCheckpoint(ID=lease, remaining_TTL=0)])
         self._server.propose(
-            wire.FIELD_LEASE_CHECKPOINT, void.SerializeToString(), partial(self._checkpoint_void, lease, done)
+            wire.FIELD_LEASE_CHECKPOINT,
+            void.SerializeToString(),
+            partial(self._checkpoints_void, lease, found.checkpoints_begun, done),
         )
 
-    def _checkpoint_void(self, lease: LeaseID, done: Callable[[int, EtcdError | None], None], outcome: Outcome) -> None:
+    def _checkpoints_void(
+        self, lease: LeaseID, count: int, done: Callable[[int, EtcdError | None], None], outcome: Outcome
+    ) -> None:
         if outcome.error is not None:
             done(0, outcome.error)
-        else:
-            self._server.lessor.renew(lease, partial(self._renewed, done))
+            return
+        self._server.lessor.checkpoints_are_void(lease, count)
+        # Another one may have been begun meanwhile.
+        self._renew_confirmed(lease, done, None)
 
     def _renewed(self, done: Callable[[int, EtcdError | None], None], ttl_s: int, error: EtcdError | None) -> None:
         if error is None:

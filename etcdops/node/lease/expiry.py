@@ -54,9 +54,9 @@ class LeaseExpiry:
         expired = lessor.expired(_REVOKES_PER_TICK)
         if expired:
             self._owner.linearize(lambda error: self._revoke(expired, error))
-        checkpoints = lessor.due_checkpoints()
-        if checkpoints:
-            self._owner.linearize(lambda error: self._checkpoint(checkpoints, error))
+        due = lessor.due_checkpoints()
+        if due:
+            self._owner.linearize(lambda error: self._checkpoint(due, error))
 
     def _revoke(self, expired: list[LeaseID], error: EtcdError | None) -> None:
         if error is not None or not self._owner.is_leader:
@@ -69,10 +69,13 @@ class LeaseExpiry:
                 continue
             self._owner.propose(FIELD_LEASE_REVOKE, varint_field(_LEASE_ID, lease), self._revoked(lease))
 
-    def _checkpoint(self, checkpoints: list[tuple[LeaseID, int]], error: EtcdError | None) -> None:
+    def _checkpoint(self, due: list[LeaseID], error: EtcdError | None) -> None:
         if error is not None or not self._owner.is_leader:
-            # Renewals that another leader has seen meanwhile are not in these.
+            # Renewals that another leader has seen meanwhile are unknown here.
             log.warning("Ignore the checkpoint request because current member isn't a leader")
+            return
+        checkpoints = self._owner.lessor.begin_checkpoints(due)
+        if not checkpoints:
             return
         request = pb.LeaseCheckpointRequest(
             checkpoints=[pb.LeaseCheckpoint(ID=lease, remaining_TTL=left_s) for lease, left_s in checkpoints]

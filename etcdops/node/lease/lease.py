@@ -26,10 +26,21 @@ class Lease:
 
     keys: set[bytes] = field(default_factory=set)
 
+    checkpoints_begun: int = 0
+    """How many were proposed since this member leads. Any of them may be yet to be applied, lost ones too."""
+
+    checkpoints_void: int = 0
+    """How many of those are followed, in the log, by one of 0."""
+
     @property
     def next_ttl_s(self) -> int:
         """How long the lease lives from a renewal or a leader change on."""
         return self.remaining_ttl_s if self.remaining_ttl_s > 0 else self.ttl_s
+
+    @property
+    def may_be_shortened(self) -> bool:
+        """Whether the next leader may start from less than the full TTL."""
+        return self.remaining_ttl_s > 0 or self.checkpoints_begun > self.checkpoints_void
 
     def remaining_s(self, now: float) -> float:
         """Seconds left, infinite when this member is not the one that counts; negative when overdue."""

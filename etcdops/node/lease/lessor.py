@@ -162,6 +162,8 @@ class Lessor:
         self._primary = True
         self._clear_schedules()
         for lease in self._leases.values():
+            # Those of earlier leaders are applied before anybody can renew here: that asks for a read first.
+            lease.checkpoints_begun = lease.checkpoints_void = 0
             self._refresh(lease, extend_s)
             self._schedule_checkpoint(lease)
         if len(self._leases) >= REVOKES_PER_SECOND_MAX:
@@ -210,8 +212,8 @@ class Lessor:
         """Give a lease its full life again: `done(ttl_s, None)`.
 
         A lease that ended but is not yet revoked cannot be renewed: `done` waits for its revocation.
-        The caller has made sure that this member still leads, and proposes a checkpoint of 0 before this
-        when `remaining_ttl_s` is set (it would otherwise outlive this renewal at the next leader).
+        The caller has made sure that this member still leads, and has had a checkpoint of 0 applied before this
+        when the lease `may_be_shortened` (a checkpoint would otherwise outlive this renewal at the next leader).
         Errors: LEASE_NOT_FOUND; NOT_PRIMARY.
         """
         if not self._primary:
@@ -257,10 +259,11 @@ class Lessor:
         found = self._leases.get(lease)
         return found is not None and found.expires_at <= self._clock.monotonic()
 
-    def due_checkpoints(self, count_max: int = CHECKPOINT_BATCH_MAX) -> list[tuple[LeaseID, int]]:
-        """(lease, whole seconds left) to replicate now, so that the next leader does not start from the full TTL."""
+    def due_checkpoints(self, count_max: int = CHECKPOINT_BATCH_MAX) -> list[LeaseID]:
+        """Leases of which it is time to replicate what is left, so that the next leader does not start from the full
+        TTL."""
         now = self._clock.monotonic()
-        found: list[tuple[LeaseID, int]] = []
+        found: list[LeaseID] = []
         while self._checkpoints and len(found) < count_max and self._checkpoints[0][0] <= now:
             _, lease_id = heapq.heappop(self._checkpoints)
             self._checkpoint_scheduled.discard(lease_id)
@@ -268,7 +271,29 @@ class Lessor:
             if lease is None or lease.expires_at <= now:
                 continue
             self._schedule_checkpoint(lease)
+            found.append(lease_id)
+        return found
+
+    def begin_checkpoints(self, leases: Iterable[LeaseID]) -> list[tuple[LeaseID, int]]:
+        """(lease, whole seconds left) of those that run, to be proposed at once: a renewal from here on voids it.
+
+        etcd notices a checkpoint only when it is applied: one that was proposed before a renewal and is applied after
+        it shortens the lease at the next leader.
+        """
+        now = self._clock.monotonic()
+        begun: list[tuple[LeaseID, int]] = []
+        for lease_id in leases:
+            lease = self._leases.get(lease_id)
+            if lease is None or lease.expires_at <= now:
+                continue
             remaining_s = math.ceil(lease.remaining_s(now))
             if remaining_s < lease.ttl_s:
-                found.append((lease_id, remaining_s))
-        return found
+                lease.checkpoints_begun += 1
+                begun.append((lease_id, remaining_s))
+        return begun
+
+    def checkpoints_are_void(self, lease: LeaseID, count: int) -> None:
+        """A checkpoint of 0 was applied that was proposed when so many had been begun."""
+        found = self._leases.get(lease)
+        if found is not None:
+            found.checkpoints_void = max(found.checkpoints_void, count)

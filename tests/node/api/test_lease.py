@@ -238,6 +238,32 @@ def test_a_checkpoint_is_what_a_new_leader_starts_from(api: Api, member: SingleM
     assert voided.remaining_ttl_s == 0
 
 
+def test_a_renewal_outlives_a_checkpoint_that_is_under_way(api: Api, member: SingleMember) -> None:
+    """L20: what is left was read off before the renewal, and is applied after it. Raft does not reorder what one
+    leader proposes, so the renewal comes after both."""
+    lease = LeaseID(api.grant(ttl=1000).ID)
+    stream = keep_alive(api)
+    held = member.lessor.get(lease)
+    assert held is not None
+    expire(api, 299)
+    member.advance(2)
+    api.services.lease_expiry.tick()
+    assert renew(api, stream, lease)[0].TTL == 1000
+    assert (held.checkpoints_begun, held.remaining_ttl_s) == (1, 0)
+    # And the other way round: it begins while the previous one is being made void.
+    member.advance(301)
+    api.services.lease_expiry.tick()
+    member.settle()
+    assert held.remaining_ttl_s == 699
+    member.advance(301)
+    assert stream.on_message is not None
+    stream.on_message(pb.LeaseKeepAliveRequest(ID=lease).SerializeToString())
+    api.services.lease_expiry.tick()
+    member.settle()
+    assert [answer.TTL for answer in stream.take()] == [1000]
+    assert (held.checkpoints_begun, held.remaining_ttl_s) == (3, 0)
+
+
 async def test_the_leader_answers_for_followers(api: Api, member: SingleMember) -> None:
     """L12, L16: the peer port's /leases and /leases/internal."""
     lease = api.grant(ttl=60).ID

@@ -158,17 +158,21 @@ def test_many_leases_are_spread_after_a_leader_change(lessor: Lessor, clock: Man
     assert all(one.expires_at >= clock.monotonic() - 10 for one in lessor.leases())
 
 
+def checkpoints(lessor: Lessor) -> list[tuple[LeaseID, int]]:
+    return lessor.begin_checkpoints(lessor.due_checkpoints())
+
+
 def test_long_leases_are_checkpointed(lessor: Lessor, clock: ManualClock, table: Table) -> None:
     """L20: every five minutes while they are not renewed, and that is what the next leader counts from."""
     long, short = granted(lessor, 1, 1000), granted(lessor, 2, 200)
     assert lessor.due_checkpoints() == []
     clock.advance(CHECKPOINT_INTERVAL_S)
-    assert lessor.due_checkpoints() == [(long, 700)]
+    assert checkpoints(lessor) == [(long, 700)]
     lessor.checkpoint(long, 700)
     lessor.checkpoint(LeaseID(99), 7)
     assert table.rows[long] == StoredLease(long, 1000, 700)
     clock.advance(CHECKPOINT_INTERVAL_S)
-    assert lessor.due_checkpoints() == [(long, 400)]
+    assert checkpoints(lessor) == [(long, 400)]
     lessor.demote()
     lessor.promote(1.0)
     expiries = {one.id: one.expires_at - clock.monotonic() for one in lessor.leases()}
@@ -180,7 +184,39 @@ def test_a_lost_checkpoint_is_made_again(lessor: Lessor, clock: ManualClock) -> 
     long = granted(lessor, 1, 10_000)
     for number in range(1, 4):
         clock.advance(CHECKPOINT_INTERVAL_S)
-        assert lessor.due_checkpoints() == [(long, 10_000 - number * 300)]
+        assert checkpoints(lessor) == [(long, 10_000 - number * 300)]
+
+
+def test_what_was_renewed_or_ended_meanwhile_is_not_checkpointed(lessor: Lessor, clock: ManualClock) -> None:
+    """Between the look at the clock and the proposal the member asks whether it still leads."""
+    renewed_one, ended, gone = granted(lessor, 1, 1000), granted(lessor, 2, 301), granted(lessor, 3, 1000)
+    clock.advance(CHECKPOINT_INTERVAL_S)
+    due = lessor.due_checkpoints()
+    assert due == [renewed_one, ended, gone]
+    clock.advance(1)
+    assert renewed(lessor, renewed_one) == [(1000, None)]
+    lessor.revoke(gone)
+    assert lessor.begin_checkpoints(due) == []
+
+
+def test_a_checkpoint_under_way_counts_until_it_is_void(lessor: Lessor, clock: ManualClock) -> None:
+    """One that was begun later is not void, and a new leader knows of none: it has applied all of the old one's."""
+    long = granted(lessor, 1, 10_000)
+    held = lessor.get(long)
+    assert held is not None
+    for number in (1, 2):
+        clock.advance(CHECKPOINT_INTERVAL_S)
+        checkpoints(lessor)
+        assert (held.checkpoints_begun, held.may_be_shortened) == (number, True)
+    lessor.checkpoints_are_void(long, 1)
+    assert held.may_be_shortened
+    lessor.checkpoints_are_void(long, 2)
+    assert not held.may_be_shortened
+    clock.advance(CHECKPOINT_INTERVAL_S)
+    checkpoints(lessor)
+    lessor.demote()
+    lessor.promote(1.0)
+    assert not held.may_be_shortened
 
 
 def test_renewing_for_ever_takes_no_memory(lessor: Lessor, clock: ManualClock) -> None:
@@ -189,7 +225,7 @@ def test_renewing_for_ever_takes_no_memory(lessor: Lessor, clock: ManualClock) -
     for _ in range(5000):
         clock.advance(10)
         assert renewed(lessor, lease) == [(1000, None)]
-        lessor.due_checkpoints()
+        checkpoints(lessor)
     assert len(lessor._expiries) < 100
     assert len(lessor._checkpoints) == 1
 
