@@ -4,8 +4,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOCK   := .ci/requirements.lock
-# Two processes by default: the machines this runs on in CI have two cores.
+# Processes of what computes all the time; two: the machines this runs on in CI have two cores
 JOBS   ?= 2
+# Processes that run tests: more, for tests of real members wait most of the time
+WORKERS ?= 4
 ENGINE ?= node
 # What `make sim` runs, e.g. make sim SEEDS=10000, or SEEDS=500..600
 SEEDS  ?= 200
@@ -49,17 +51,17 @@ check: venv  ## format, lint, types, import rules, fast tests
 	$(BIN)/ruff check etcdops tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n $(JOBS) -m 'not slow and not real'
+	$(BIN)/pytest -q -n $(WORKERS) -m 'not slow and not real'
 
 test: venv  ## all tests; what this machine cannot run is listed by name with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
-	$(BIN)/pytest -q -n $(JOBS) -m 'not exhaustive'
+	$(BIN)/pytest -q -n $(WORKERS) -m 'not exhaustive'
 
 exhaustive: venv  ## the long proofs: procedures killed at every step on real hosts, every state of a power cut
 	@.ci/fetch-etcd
 	@$(BIN)/python -m tests.hosts base >/dev/null
-	$(BIN)/pytest -q -n $(JOBS) -m exhaustive
+	$(BIN)/pytest -q -n $(WORKERS) -m exhaustive
 
 # Without h2load the bench reads with its own load, and says so.
 bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
@@ -92,7 +94,7 @@ robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SE
 
 differential: venv  ## random lives of the node beside real etcd (LIVES=50); tests/differential/README.md
 	@.ci/fetch-etcd >/dev/null
-	ETCDOPS_DIFFERENTIAL_LIVES=$(LIVES) $(BIN)/pytest -q -n $(JOBS) tests/differential
+	ETCDOPS_DIFFERENTIAL_LIVES=$(LIVES) $(BIN)/pytest -q -n $(WORKERS) tests/differential
 
 eval-diagnose: venv  ## is the first finding right? accuracy and confusions over labelled logs; tests/diagnosis/samples/
 	@$(BIN)/python -m tests.diagnosis.eval $(ARGS)

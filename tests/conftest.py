@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from tests.support.real_etcd import EtcdBinaries, RealCluster, find_etcd, new_cl
 pytest_plugins = ["tests.hosts.plugin"]
 
 MakeCluster = Callable[..., RealCluster]
+
+
+def pytest_configure() -> None:
+    # A run in the background of a script ignores Ctrl-C, and so would every program that the tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,6 +22,8 @@ from tests.hosts.requirement import REQUIRED, why_not
 COUNT: Final = 3
 _FIXTURES: Final = {"hosts_session", "hosts", "dirty_hosts", "needs_hosts"}
 _TEST_TIMEOUT_S: Final = 180
+_FIRST_SET: Final = {"hosts", "services"}
+"""Folders whose tests share one set of hosts, the others another: about half of the time each."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,9 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Tests one by one to whichever worker is free, but every module that imports `tests.hosts` to the same one.
+    """Tests one by one to whichever worker is free, but the modules that import `tests.hosts` to two of them.
 
-    Two sets of hosts would starve each other. The groups of pytest-xdist 3.8 are no help: they write to a field that
+    More sets of hosts would starve each other. The groups of pytest-xdist 3.8 are no help: they write to a field that
     tests no longer have in pytest 9.2, and would give them names that --last-failed does not know.
     """
     from xdist.scheduler import LoadGroupScheduling  # type: ignore[import-untyped]  # it has no types
@@ -53,7 +55,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 
 def _worker_group(test: str) -> str:
-    return "hosts" if _uses_hosts(test.partition("::")[0]) else test
+    module = test.partition("::")[0]
+    if not _uses_hosts(module):
+        return test
+    return "hosts" if module.split("/")[1] in _FIRST_SET else "more hosts"
 
 
 @cache
