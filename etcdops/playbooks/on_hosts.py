@@ -23,7 +23,7 @@ from etcdops.inventory.model import Cluster, Inventory, Member
 from etcdops.playbooks.host_locks import HostLocks
 from etcdops.playbooks.plan import Json, Plan
 from etcdops.playbooks.runs import KnownRun
-from etcdops.remote.pool import Open, Sessions, on_all
+from etcdops.remote.pool import Open, Outcome, Sessions, Subject, Value, on_all
 from etcdops.remote.session import Session
 
 INPUT = "inventory"
@@ -172,14 +172,18 @@ async def at_work(
 
 async def require_all(run: RunHosts, hosts: Sequence[str]) -> list[Session]:
     """A session to every host. Raises: the error of the first that cannot be reached, which names the others too."""
-    outcomes = await on_all(hosts, run.session)
+    return values_of(await on_all(hosts, run.session))
+
+
+def values_of(outcomes: Sequence[Outcome[Subject, Value]]) -> list[Value]:
+    """What came of the work on each, in order. Raises: the error of the first that failed, which names the others."""
     failed = [outcome.error for outcome in outcomes if outcome.error is not None]
     if failed:
         first, *others = failed
         if others:
             first.cause = "\n".join(filter(None, (first.cause, *(f"also {error.message}" for error in others))))
         raise first
-    return [outcome.value for outcome in outcomes if outcome.value is not None]
+    return [outcome.value for outcome in outcomes]  # type: ignore[misc]  # no error, so there is a value
 
 
 def _hosts(plan: Plan) -> tuple[str, ...]:

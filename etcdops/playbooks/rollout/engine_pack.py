@@ -29,7 +29,9 @@ from etcdops.state_folder import state_folder
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 NODE_NEEDS = ("aiohttp", "apsw", "crc32c", "cryptography", "h2", "prometheus-client", "protobuf", "PyYAML", "uvloop")
 """What the bundled node imports, by the names of its distributions; what these need comes along."""
-NODE_FOLDER = "etcdops-node"
+_NODE_PACKAGES = ("node", "proto", "snapshot")
+"""Of etcdops: the node never imports the others."""
+NODE_FOLDER = "etcdops.d"
 _MAIN = """\
 import sys
 sys.argv[0] = "etcdops-node"
@@ -164,7 +166,9 @@ def _node_content() -> Iterator[tuple[str, tuple[bytes, int]]]:
     yield "etcdops-node", (_START.format(folder=NODE_FOLDER).encode(), 0o755)
     yield f"{NODE_FOLDER}/__main__.py", (_MAIN.encode(), 0o644)
     root = Path(etcdops.__file__).parent
-    own = ((path.relative_to(root.parent), path) for path in sorted(root.rglob("*.py")))
+    folders = [root.glob("*.py"), *((root / name).rglob("*.py") for name in _NODE_PACKAGES)]
+    found = (path for paths in folders for path in sorted(paths) if path != root / "__main__.py")
+    own = ((path.relative_to(root.parent), path) for path in found)
     for place, path in (*own, *_libraries()):
         yield f"{NODE_FOLDER}/{place.as_posix()}", (path.read_bytes(), 0o644)
 

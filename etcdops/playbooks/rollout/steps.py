@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
+from urllib.parse import urlsplit
 
 from etcdops.errors import ClusterUnsafe, EtcdopsError
+from etcdops.inventory.reach import needs
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.member_access import reach_members
-from etcdops.playbooks.on_hosts import RunHosts, require_all
+from etcdops.playbooks.on_hosts import RunHosts, require_all, values_of
 from etcdops.playbooks.plan import Plan, Result, StepSpec
 from etcdops.playbooks.rollout import proving
 from etcdops.playbooks.rollout.account import account_problems, make_account
@@ -23,6 +25,7 @@ from etcdops.playbooks.rollout.firewall_service import FirewallOnHost
 from etcdops.playbooks.rollout.planning import PROCEDURE, START_TIMEOUT_S
 from etcdops.playbooks.rollout.refusals import Setting, refusals
 from etcdops.playbooks.step import Step, StepKinds
+from etcdops.remote.pool import on_all
 from etcdops.remote.session import Session
 from etcdops.rendering.member import InitialClusterState
 from etcdops.services.managers import service_for
@@ -62,10 +65,6 @@ class RolloutRun:
 
 async def facts_of(run: RunHosts, members: tuple[DesiredMember, ...], *, probe: bool) -> dict[str, HostFacts]:
     """The facts of all hosts, asked at once. Raises: the error of the first host that does not answer, naming all."""
-    from urllib.parse import urlsplit
-
-    from etcdops.inventory.reach import needs
-
     urls = [url for m in members for url in (*m.member.advertise_client_urls, *m.member.initial_advertise_peer_urls)]
     names = sorted({host for url in urls if (host := urlsplit(url).hostname or "") and not _is_number(host)})
 
@@ -75,8 +74,7 @@ async def facts_of(run: RunHosts, members: tuple[DesiredMember, ...], *, probe: 
         programs = [one for one in needs(run.inventory, run.inventory.hosts[session.host]) if one != "python3"]
         return await gather_facts(session, directories, names=names, programs=programs, probe=probe)
 
-    sessions = await require_all(run, run.hosts)
-    found = await asyncio.gather(*map(one, sessions))
+    found = values_of(await on_all(await require_all(run, run.hosts), one))
     return {facts.host: facts for facts in found}
 
 
