@@ -157,7 +157,7 @@ def different(kind: str, printed: Sequence[str], section: str, line: str) -> lis
     return [f"[{section}] etcdctl {line}{' (KNOWN)' * known}\n--- {kind}\n{printed[0]}\n--- node\n{printed[1]}"]
 
 
-@pytest.mark.parametrize("version", ["3.4", "3.5"])
+@pytest.mark.parametrize("version", [pytest.param("3.4", marks=pytest.mark.exhaustive), "3.5"])
 def test_etcdctl_prints_on_the_node_what_it_prints_on_etcd(version: str, tmp_path: Path) -> None:
     """Every command and option, right and wrong, errors and exit codes included."""
     kind = f"etcd-{version}"

@@ -18,7 +18,20 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("name", ["first-start", "writes", "maintenance", "membership", "forced", "lagging"])
+LONG = pytest.mark.exhaustive
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "first-start",
+        "writes",
+        pytest.param("maintenance", marks=LONG),
+        pytest.param("membership", marks=LONG),
+        "forced",
+        "lagging",
+    ],
+)
 def test_no_loss_of_power_takes_what_was_promised(tmp_path: Path, name: str) -> None:
     """D-2: from every state a member starts, holds what it acknowledged, takes writes, and starts again."""
     processes = 1 if name in ("writes", "forced") else 0
@@ -32,9 +45,9 @@ def test_no_loss_of_power_takes_what_was_promised(tmp_path: Path, name: str) -> 
     [
         ("raft-log-not-synced", "first-start"),
         ("folder-not-synced", "first-start"),
-        ("new-files-not-synced", "first-start"),
-        ("log-cut-without-checkpoint", "writes"),
-        ("image-not-synced", "lagging"),
+        pytest.param("new-files-not-synced", "first-start", marks=LONG),
+        pytest.param("log-cut-without-checkpoint", "writes", marks=LONG),
+        pytest.param("image-not-synced", "lagging", marks=LONG),
     ],
 )
 def test_an_fsync_that_is_left_out_is_found(tmp_path: Path, bug: str, name: str) -> None:
