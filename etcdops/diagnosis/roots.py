@@ -122,7 +122,7 @@ def _edges() -> Mapping[str, frozenset[str]]:
     chain("snapshot-db-missing", "db-corrupt", "wal-corrupt")
     explain(["db-corrupt", "wal-corrupt", "snapshot-db-missing"], "snapshot-send-failed")
     chain("raft-log-lost", "raft-state-out-of-range", "wal-corrupt")
-    explain(WRONG_START, *QUORUM, *WAITS, *NOT_UP, "peer-unreachable", "health")
+    explain(WRONG_START, *QUORUM, *WAITS, *NOT_UP, "peer-unreachable")
     chain("name-not-in-initial-cluster", "initial-cluster-mismatch")
     explain(["dns-srv-failure"], "dns-lookup-failed", "initial-cluster-mismatch", "config-invalid")
     explain(
@@ -200,7 +200,7 @@ def _edges() -> Mapping[str, frozenset[str]]:
     )
     explain(["liveness-restart-loop"], "terminated-by-signal", "systemd-unit-failure")
     explain(["systemd-unit-failure"], "terminated-by-signal")
-    explain(["terminated-by-signal"], *QUORUM, "request-timeout")
+    explain(["terminated-by-signal"], "leader-election")
     explain(["reconfig-not-enough-started"], "reconfig-unhealthy")
     explain(["auth-token-invalid"], "lease-revoke-failed", "auth-denied")
     explain(["lease-overload"], "lease-revoke-failed")

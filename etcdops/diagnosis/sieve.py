@@ -8,18 +8,15 @@ block is understood, and stands for the others. Lines of shapes never seen are a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 
-Take = Callable[[Entry, int], bool]
-"""Takes in an entry that stands for so many lines; answers whether any rule cares for it line by line."""
-
 _DIGITS = b"0123456789abcdef"
 _MESSAGE = b'"msg":"'
 _ERROR = b'"error":"'
-_KEY_LENGTH = 24
+_KEY_LENGTH = 32
 _MISSES_MAX = 50
 """Lines of one shape that matched nothing before the shape is taken for noise."""
 _ALIKE_MAX = 200
@@ -43,134 +40,124 @@ class _Shape:
         self.limit = _ALIKE_MAX
         self.noise = False
         self.pending = 0
-        self.waiting: tuple[int, bytes] = (0, b"")
+        self.waiting = 0  # where in the block the last pending line is: its piece, or its place among the lines
 
 
 class Sieve:
-    """Sifts the blocks of one source; `take` gets what is worth it, in order within each block and shape."""
+    """Sifts the blocks of one source; `take` gets what is worth it, in order within each block and shape.
+
+    `take` gets an entry and how many lines it stands for, and answers what the entry was: "" nothing of interest,
+    "ordered" interesting line by line, anything else interesting.
+    """
 
     def __init__(self, source: str, take: Callable[[Entry, int], str]) -> None:
         self._source = source
         self._take = take
-        self._keys: dict[bytes, _Shape] = {}
         self._shapes: dict[bytes, _Shape] = {}
-        self._touched: dict[int, _Shape] = {}
+        self._quiet: set[bytes] = set()
+        self._touched: list[_Shape] = []
         self.lines = 0
 
     def block(self, block: bytes) -> None:
         """Take in whole lines, separated by newlines, without the last one's newline."""
+        if not block:
+            self.lines += 1
+            return
+        lines = block.count(b"\n") + 1
         pieces = block.split(_MESSAGE)
-        newlines = block.count(b"\n")
-        if len(pieces) == newlines + 2 and pieces[0].find(b"\n") < 0:
+        # As many messages as lines, and none on a line with another: the usual case, and the fast one.
+        if len(pieces) == lines + 1 and b"\n" not in pieces[0] and all(b"\n" in piece for piece in pieces[1:-1]):
             self._messages(pieces)
+            self._flush(lambda at: _whole_line(pieces, at))
         else:
-            for number, line in enumerate(block.split(b"\n"), self.lines + 1):
-                self._line(number, line)
-        self.lines += newlines + 1
-        self._flush()
+            each = block.split(b"\n")
+            self._lines(each)
+            self._flush(lambda at: each[at - 1])
+        self.lines += lines
 
     def _messages(self, pieces: list[bytes]) -> None:
         """Lines that all have one zap message: the piece after each `"msg":"` begins with it."""
-        keys = self._keys
-        base = self.lines
-        for at in [at for at, piece in enumerate(pieces) if keys.get(piece[:_KEY_LENGTH], True)]:
-            if at:
-                self._message(pieces, at, base + at)
-
-    def _message(self, pieces: list[bytes], at: int, number: int) -> None:
-        piece = pieces[at]
-        key = piece[:_KEY_LENGTH]
-        if key.startswith(b"trace["):
-            return  # requests that are traced carry a number in front and say nothing that others do not
-        error = piece.find(_ERROR)
-        name = key if error < 0 else key + piece[error + 9 : error + 129].translate(None, _DIGITS)
-        shape = self._shape(name)
-        if shape.noise:
-            if error < 0 and b"\n" in piece[_KEY_LENGTH:]:
-                self._remember_noise(key)
-            return
-        if shape.hits < shape.limit:
-            self._understand(shape, number, _whole_line(pieces, at))
-        else:
+        shapes, quiet = self._shapes, self._quiet
+        for at, piece in enumerate(pieces[1:], 1):
+            name = piece[:_KEY_LENGTH]
+            # Traced requests carry a number in front, so each is a shape of its own; they say nothing others do not.
+            if name in quiet or piece.startswith(b"trace["):
+                continue
+            error = piece.find(_ERROR)
+            if error >= 0:
+                name += piece[error + 9 : error + 129].translate(None, _DIGITS)
+            shape = shapes.get(name) or self._new_shape(name)
+            if shape.noise:
+                if len(name) <= _KEY_LENGTH:
+                    quiet.add(name)
+                continue
+            if shape.hits < shape.limit:
+                self._understand(shape, self.lines + at, _whole_line(pieces, at), 1)
+                continue
+            if not shape.pending:
+                self._touched.append(shape)
             shape.pending += 1
-            shape.waiting = (number, _whole_line(pieces, at)) if shape.pending == 1 else (number, piece)
-            self._touched[id(shape)] = shape
-            shape.waiting = (number, _whole_line(pieces, at))
+            shape.waiting = at
 
-    def _remember_noise(self, key: bytes) -> None:
-        if len(self._keys) >= _SHAPES_MAX:
-            self._keys.clear()
-        self._keys[key] = False  # type: ignore[assignment]
-
-    def _line(self, number: int, line: bytes) -> None:
-        """Any line: plain, framed, or JSON of another kind."""
-        if not line:
-            return
-        request = line.find(b' request "')
-        if request >= 0:
-            name = line[:request].translate(None, _DIGITS) + line[-_TAIL:].translate(None, _DIGITS)
-        elif len(line) > _HEAD + _TAIL:
-            name = (line[:_HEAD] + line[-_TAIL:]).translate(None, _DIGITS) + self._middle(line)
-        else:
-            name = line.translate(None, _DIGITS)
-        shape = self._shape(name)
-        if shape.noise:
-            return
-        if shape.hits < shape.limit:
-            self._understand(shape, number, line)
-        else:
+    def _lines(self, lines: list[bytes]) -> None:
+        """Any lines: plain, framed, or JSON of another kind."""
+        for at, line in enumerate(lines, 1):
+            if not line:
+                continue
+            name = _shape_of(line)
+            shape = self._shapes.get(name) or self._new_shape(name)
+            if shape.noise:
+                continue
+            if shape.hits < shape.limit:
+                self._understand(shape, self.lines + at, line, 1)
+                continue
+            if not shape.pending:
+                self._touched.append(shape)
             shape.pending += 1
-            shape.waiting = (number, line)
-            self._touched[id(shape)] = shape
+            shape.waiting = at
 
-    @staticmethod
-    def _middle(line: bytes) -> bytes:
-        """The start of the message and of the error of a long JSON line."""
-        at, error = line.find(b"msg"), line.find(b"error")
-        return line[at : at + 60].translate(None, _DIGITS) + (
-            line[error : error + 120].translate(None, _DIGITS) if error >= 0 else b""
-        )
-
-    def _shape(self, name: bytes) -> _Shape:
-        shape = self._shapes.get(name)
-        if shape is None:
-            if len(self._shapes) >= _SHAPES_MAX:
-                self._flush()
-                self._shapes.clear()
-            shape = self._shapes[name] = _Shape()
+    def _new_shape(self, name: bytes) -> _Shape:
+        if len(self._shapes) >= _SHAPES_MAX:
+            self._shapes.clear()
+            self._quiet.clear()
+        shape = self._shapes[name] = _Shape()
         return shape
 
-    def _understand(self, shape: _Shape, number: int, line: bytes, count: int = 1) -> None:
+    def _understand(self, shape: _Shape, number: int, line: bytes, count: int) -> None:
         entry = parse_line(line[:_LINE_MAX].decode("utf-8", "replace"), self._source, number)
         verdict = self._take(entry, count)
-        if verdict == "":
+        if not verdict:
             shape.misses += 1
-            if shape.misses >= _MISSES_MAX and not shape.hits:
-                shape.noise = True
+            shape.noise = shape.misses >= _MISSES_MAX and not shape.hits
             return
         shape.hits += 1
         if verdict == "ordered":
             shape.limit = _ORDERED_MAX
 
-    def _flush(self) -> None:
+    def _flush(self, line_at: Callable[[int], bytes]) -> None:
         """Understand the last line of each shape that was only counted in this block."""
-        touched = sorted(self._touched.values(), key=lambda shape: shape.waiting[0])
-        self._touched.clear()
-        for shape in touched:
+        for shape in sorted(self._touched, key=lambda shape: shape.waiting):
             count, shape.pending = shape.pending, 0
-            number, line = shape.waiting
-            self._understand(shape, number, line, count)
+            self._understand(shape, self.lines + shape.waiting, line_at(shape.waiting), count)
+        self._touched.clear()
+
+
+def _shape_of(line: bytes) -> bytes:
+    """The line without what differs among its like; of a long one its start, its end and the start of its error."""
+    request = line.find(b' request "')
+    if request >= 0:
+        return (line[:request] + line[-_TAIL:]).translate(None, _DIGITS)
+    if len(line) <= _HEAD + _TAIL:
+        return line.translate(None, _DIGITS)
+    parts = [line[:_HEAD], line[-_TAIL:]]
+    for word in (b"msg", b"error"):
+        at = line.find(word, _HEAD)
+        if at >= 0:
+            parts.append(line[at : at + 120])
+    return b" ".join(parts).translate(None, _DIGITS)
 
 
 def _whole_line(pieces: list[bytes], at: int) -> bytes:
     before, after = pieces[at - 1], pieces[at]
     end = after.find(b"\n")
     return before[before.rfind(b"\n") + 1 :] + _MESSAGE + (after if end < 0 else after[:end])
-
-
-def sift(source: str, blocks: Iterable[bytes], take: Callable[[Entry, int], str]) -> Iterator[int]:
-    """Sift all blocks of one source; yields the number of lines after each."""
-    sieve = Sieve(source, take)
-    for block in blocks:
-        sieve.block(block)
-        yield sieve.lines
