@@ -4,6 +4,8 @@
 
 10 connections with 10 calls each at a time, a 300-byte request and answer. The load comes from `h2load` (Debian's
 nghttp2-client), which costs little beside the server; both share the machine's cores. CPU is the server process's own.
+`frames+tls` is ours over TLS 1.3; `connect` and `connect+tls` are one call on each of many connections, so that what
+they cost is connecting and shaking hands.
 """
 
 from __future__ import annotations
@@ -28,21 +30,43 @@ from etcdops.node.rpc.h2_port import H2Port
 from etcdops.node.rpc.http2 import PortFactory
 from etcdops.node.rpc.listener import serve
 from etcdops.node.rpc.service import Methods, Unary
+from etcdops.node.tls.info import TlsInfo
+from etcdops.node.tls.member import CLIENT_PROTOCOLS
+from etcdops.node.tls.server import ServerTls
+from tests.support.certificates import Authority
 
 PATH = "/etcdserverpb.KV/Put"
 PAYLOAD = b"x" * 300
-PORTS: dict[str, PortFactory] = {"frames": FramePort, "h2": H2Port}
+PORTS: dict[str, PortFactory] = {
+    "frames": FramePort,
+    "frames+tls": FramePort,
+    "connect": FramePort,
+    "connect+tls": FramePort,
+    "h2": H2Port,
+}
+TLS = "+tls"
+CONNECTIONS = 500
 
 
 async def _http(request: web.BaseRequest) -> web.StreamResponse:
     return web.Response(text="ok")
 
 
-async def _serve_ours(factory: PortFactory) -> None:
+async def _serve_ours(name: str) -> None:
     methods = Methods({PATH: Unary(lambda request, call: call.reply(request))})
-    listener = await serve([("127.0.0.1", 0)], methods, _http, port_factory=factory)
-    print(listener.addresses[0][1], flush=True)
-    await asyncio.Event().wait()
+    with tempfile.TemporaryDirectory() as folder:
+        tls = _tls(Path(folder)) if name.endswith(TLS) else None
+        listener = await serve([("127.0.0.1", 0)], methods, _http, tls=tls, port_factory=PORTS[name])
+        print(listener.addresses[0][1], flush=True)
+        await asyncio.Event().wait()
+
+
+def _tls(folder: Path) -> ServerTls:
+    pair = Authority(folder).issue("server")
+    info = TlsInfo(cert_file=str(pair.cert), key_file=str(pair.key))
+    made = ServerTls(info, endpoint="client", protocols=CLIENT_PROTOCOLS)
+    made.load()
+    return made
 
 
 class _Echo(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # not generic at run time
@@ -69,7 +93,7 @@ def _serve(name: str) -> None:
         return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         loop = runner.get_loop()
-        main = loop.create_task(_serve_ours(PORTS[name]))
+        main = loop.create_task(_serve_ours(name))
         loop.add_signal_handler(signal.SIGTERM, main.cancel)
         if profile:
             import cProfile
@@ -96,13 +120,18 @@ def _measure(name: str, h2load: str, calls: int, data: str) -> tuple[float, floa
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
-            load = [h2load, "-c", "10", "-m", "10", "-t", "1", "-d", data]
+            each_connects = name.startswith("connect")
+            load = [h2load, "-t", "1", "-d", data, "--npn-list=h2"]
             load += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-            url = f"http://127.0.0.1:{port}{PATH}"
-            subprocess.run([*load, "-n", str(max(calls // 10, 100)), url], check=True, capture_output=True)
+            url = f"{'https' if name.endswith(TLS) else 'http'}://127.0.0.1:{port}{PATH}"
+            many = ["-c", "10", "-m", "10", "-n"]
+            subprocess.run([*load, *many, str(max(calls // 10, 100)), url], check=True, capture_output=True)
             before = _cpu_seconds(server.pid)
+            if each_connects:
+                calls = min(calls, CONNECTIONS)
+                many = ["-c", str(calls), "-m", "1", "-n"]
             done = subprocess.run(
-                [*load, "-n", str(calls), url], check=True, capture_output=True, text=True, timeout=300
+                [*load, *many, str(calls), url], check=True, capture_output=True, text=True, timeout=300
             )
             spent = _cpu_seconds(server.pid) - before
         finally:
@@ -117,7 +146,7 @@ def _measure(name: str, h2load: str, calls: int, data: str) -> tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("servers", nargs="*", default=["grpc.aio", "h2", "frames"])
+    parser.add_argument("servers", nargs="*", default=["grpc.aio", "h2", "frames", "frames+tls"])
     parser.add_argument("--calls", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--h2load", default=shutil.which("h2load"))
