@@ -20,7 +20,6 @@ from etcdops.inventory.source import Fault, Key
 from etcdops.rendering.flags import FLAGS, GATES_FLAG, Version, fit
 from etcdops.rendering.member import NODE_TAKES, RESERVED
 
-EXPIRES_SOON_DAYS = 30
 _IN_THE_INVENTORY = {
     "name": "name",
     **{flag: flag.replace("-", "_") for flag in RESERVED if flag.endswith(("-dir", "-urls"))},
@@ -230,14 +229,8 @@ def _certificates(read: Read, at: Location, path: Path, now: datetime.datetime, 
     except EtcdopsError as error:
         found.faults.append(read.fault(at, error.message, "give a file of certificates in PEM"))
         return
-    problem, expired = lifetime(min(one.not_after for one in facts), now)
-    if problem:
-        (found.faults if expired else found.warnings).append(read.fault(at, f"{path} {problem}", "renew it"))
-
-
-def lifetime(ends: datetime.datetime, now: datetime.datetime) -> tuple[str, bool]:
-    """(what to say of a certificate's end, whether it is past); nothing when it is far off."""
-    if ends <= now:
-        return f"expired on {ends:%Y-%m-%d}", True
-    days = (ends - now).days
-    return (f"expires on {ends:%Y-%m-%d}, in {days} days", False) if days < EXPIRES_SOON_DAYS else ("", False)
+    for one in facts:
+        unusable = not one.not_before <= now < one.not_after
+        for problem in one.time_problems(now):
+            fault = read.fault(at, f"{path}: {problem}", "renew it")
+            (found.faults if unusable else found.warnings).append(fault)

@@ -10,5 +10,6 @@ waiting, failures   until it runs, or why it does not
 etcd_settings       what etcd makes of flags, variables and config file
 unit_file, unit_start, start_script, container_arguments, supervisord_file   what says how it is started
 member_process      what the running process really has
-written_config, inventory_import   copies of a member's files -> an inventory
+host_certificates   certificates of members, where they are
+written_config, importing   what is there -> an inventory
 """

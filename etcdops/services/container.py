@@ -42,6 +42,7 @@ _RESTARTED_WITHIN_S = 1.0
 _ABSENT = re.compile(r"no such (object|container)|no container with name", re.IGNORECASE)
 _ENV = ("--env", "-e")
 _PODMAN_UNIT = "podman-restart.service"
+_ENABLES = f"enabled {_PODMAN_UNIT}, which starts containers with --restart=always when the host starts"
 _DEFAULT_DATA_DIRS = {"/opt/bitnami/scripts/etcd/": "/bitnami/etcd/data"}
 """Folder of an image's start scripts -> the data directory that they set."""
 
@@ -65,13 +66,34 @@ class ContainerService:
         return self._name
 
     async def compare(self, files: Sequence[RenderedFile]) -> Changes:
-        return Changes(await self._files.compare(files))
+        diffs, boots = await asyncio.gather(self._files.compare(files), self._boots(files))
+        return Changes(diffs, () if boots else (_ENABLES,))
 
     async def install(self, files: Sequence[RenderedFile]) -> Changes:
-        for file in files:
-            if file.path == self._path:
-                self._parse(file.content)
-        return Changes(await self._files.write(files))
+        boots = await self._boots(files)
+        diffs = await self._files.write(files)
+        if not boots:
+            await self._session.run(command("systemctl", "enable", "--quiet", _PODMAN_UNIT, user=ROOT))
+        return Changes(diffs, () if boots else (_ENABLES,))
+
+    async def _boots(self, files: Sequence[RenderedFile]) -> bool:
+        """Whether nothing is to be enabled for the container to come back when the host starts.
+
+        docker's daemon starts containers itself. podman has none: its own podman-restart.service starts those with
+        `--restart=always`. A unit for each container would be a second owner of its life beside the engine, and
+        Quadlet, which makes such units, is younger than the podman of many hosts. A host without the service, or
+        where somebody masked it, has nothing to enable: `status` tells that the container does not come back.
+        """
+        arguments = next((self._parse(file.content) for file in files if file.path == self._path), None)
+        policies = arguments.options("--restart") if arguments is not None else []
+        if self._engine == "docker" or not policies or policies[-1].text != "always":
+            return True
+        return await self._boot_unit() != "disabled"
+
+    async def _boot_unit(self) -> str:
+        """`enabled`, `disabled`, ...; empty: the host has no such unit."""
+        found = await self._session.run(command("systemctl", "is-enabled", _PODMAN_UNIT), check=False)
+        return "" if found.text == "not-found" else found.text
 
     async def uninstall(self) -> Changes:
         found = await self._inspect()
@@ -157,15 +179,11 @@ class ContainerService:
             reason=found.reason,
         )
 
-    async def _comes_back(self, policy: str) -> bool | None:
+    async def _comes_back(self, policy: str) -> bool:
         """docker's daemon starts them by itself; podman has none, but a unit for those that are always restarted."""
         if self._engine == "docker":
             return policy in ("always", "unless-stopped")
-        if policy != "always":
-            return False
-        asked = command("systemctl", "is-enabled", _PODMAN_UNIT)
-        found = await self._session.run(asked, check=False)
-        return found.text == "enabled" if found.text else None
+        return policy == "always" and await self._boot_unit() == "enabled"
 
     def logs(self, *, lines: int = 100, follow: bool = False, since: float | None = None) -> AsyncIterator[bytes]:
         return self._logs(lines, follow, since)

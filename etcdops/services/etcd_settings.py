@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from etcdops.rendering.config_file import DURATIONS, PLACES
 from etcdops.rendering.flags import FLAGS, SWITCHES, variable
 from etcdops.services.port import Origin, ProcessConfig, Setting
 
@@ -20,15 +21,8 @@ COMMAND_LINE = "command line"
 ENVIRONMENT = "environment"
 _PREFIX = "ETCD_"
 _NOT_SETTINGS = frozenset({"ETCD_UNSUPPORTED_ARCH"})
-_CLIENT_SECURITY = {"allowed-hostname": "client-cert-allowed-hostname", "allowed-cn": "client-cert-allowed-cn"}
-_PEER_SECURITY = {
-    "allowed-cn": "peer-cert-allowed-cn",
-    "allowed-hostname": "peer-cert-allowed-hostname",
-}
-_OTHER_SECTIONS = {
-    "socket-options": {"reuse-port": "socket-reuse-port", "reuse-address": "socket-reuse-address"},
-}
-_RESPELLED = {"experimental-snapshot-catch-up-entries": "experimental-snapshot-catchup-entries"}
+_AT = {place: flag for flag, place in PLACES.items()}
+_UNITS = (("s", 10**9), ("ms", 10**6), ("us", 10**3), ("ns", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,38 +141,36 @@ def _from_config_file(content: bytes | None, path: str) -> _Flags:
     except yaml.YAMLError as error:
         read.ignored.append(f"{path}: no YAML; etcd does not start with it: {' '.join(str(error).split())}")
         return read
-    for flag, node in _entries(root):
-        name = _RESPELLED.get(flag, flag)
+    for place, node in _entries(root, ()):
+        name = _AT.get(place, place[0] if len(place) == 1 else "")
         where = f"{path}:{node.start_mark.line + 1}"
         if name in FLAGS:
-            read.found[name] = Setting(_yaml_value(node), Origin.FILE, where)
+            value = _yaml_value(node)
+            read.found[name] = Setting(_duration(value) if name in DURATIONS else value, Origin.FILE, where)
         else:
-            read.ignored.append(f"{where}: {flag}: no version of etcd has such a setting")
+            read.ignored.append(f"{where}: {'.'.join(place)}: no version of etcd has such a setting")
     return read
 
 
-def _entries(root: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
-    """(flag, its value) for every key, also those inside sections."""
-    if not isinstance(root, yaml.MappingNode):
+def _entries(node: yaml.Node | None, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], yaml.Node]]:
+    """(the keys that lead to it, a value) for everything in the file, sections in sections included."""
+    if not isinstance(node, yaml.MappingNode):
         return
-    for key, value in root.value:
-        name = str(key.value)
-        if not isinstance(value, yaml.MappingNode):
-            yield name, value
-            continue
-        for inner, inner_value in value.value:
-            yield _inside(name, str(inner.value)), inner_value
+    for key, value in node.value:
+        inner = (*place, str(key.value))
+        if isinstance(value, yaml.MappingNode):
+            yield from _entries(value, inner)
+        else:
+            yield inner, value
 
 
-def _inside(section: str, name: str) -> str:
-    """The flag behind a key of a section."""
-    if section == "client-transport-security":
-        return _CLIENT_SECURITY.get(name, name)
-    if section == "peer-transport-security":
-        return _PEER_SECURITY.get(name, f"peer-{name}")
-    if section == "discovery-config":
-        return f"discovery-{name}"
-    return _OTHER_SECTIONS.get(section, {}).get(name, f"{section}.{name}")
+def _duration(text: str) -> str:
+    """As a flag has it: in the file it is a number of nanoseconds."""
+    if not text.isdigit() or text == "0":
+        return text
+    number = int(text)
+    unit, size = next((unit, size) for unit, size in _UNITS if number % size == 0)
+    return f"{number // size}{unit}"
 
 
 def _yaml_value(node: yaml.Node) -> str:

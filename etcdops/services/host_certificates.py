@@ -10,7 +10,6 @@ from etcdops.errors import EtcdopsError, UsageError
 from etcdops.inventory.model import Host, Inventory
 from etcdops.remote.command import ROOT
 from etcdops.remote.session import Session
-from etcdops.rendering.inventory_faults import lifetime
 from etcdops.rendering.member import CERTIFICATES, member_config
 
 
@@ -25,20 +24,21 @@ async def certificate_problems(
         try:
             problem = await _problem(session, root + path, key=flag.endswith("key-file"), may_be_missing=may_be_missing)
         except EtcdopsError as error:
-            problem = f"cannot be read: {error.message}"
+            problem = f"it cannot be read: {error.message}"
         if problem:
-            found.append(f"{flag} {path} {problem}")
+            found.append(f"{flag} {path}: {problem}")
     return found
 
 
 async def _problem(session: Session, path: str, *, key: bool, may_be_missing: bool) -> str:
     if await session.stat(path, user=ROOT) is None:
-        return "" if may_be_missing else "is not there"
+        return "" if may_be_missing else "it is not there"
     if key:
         return ""
     content = await session.read_file(path, user=ROOT)
-    ends = min(describe(one).not_after for one in read_certificates(content or b"", source=path))
-    return lifetime(ends, datetime.datetime.now(datetime.UTC))[0]
+    now = datetime.datetime.now(datetime.UTC)
+    facts = [describe(one) for one in read_certificates(content or b"", source=path)]
+    return "; ".join(dict.fromkeys(problem for one in facts for problem in one.time_problems(now)))
 
 
 def certificates_on(inventory: Inventory) -> Callable[[Host, Session], Awaitable[tuple[str, ...]]]:

@@ -20,6 +20,7 @@ from etcdops.rendering.files import RenderedFile
 from etcdops.services.etcd_settings import Start
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.host_files import KEPT, HostFiles
+from etcdops.services.host_folders import names_in
 from etcdops.services.log_file import read_log
 from etcdops.services.member_process import effective_config, member_below, started_at
 from etcdops.services.port import (
@@ -190,9 +191,12 @@ class ProcessService:
         if text is not None:
             folder = posixpath.dirname(self._places.run)
             start = Start(self._places.run, (), {}, self._user, folder)
-            following = await read_script(text, self._places.run, start, self._read)
+            following = await read_script(text, self._places.run, start, self._read, self._names)
         pid = await member_below(self._session, status.pid) if status.pid is not None else None
         return await effective_config(self._session, pid, following)
+
+    async def _names(self, folder: str) -> list[str]:
+        return await names_in(self._session, folder)
 
     async def _read(self, path: str) -> str | None:
         content = await self._session.read_file(path, user=self._user)

@@ -15,6 +15,8 @@ from etcdops.services.etcd_settings import Placed, Start
 from etcdops.services.member_process import member_words
 
 Read = Callable[[str], Awaitable[str | None]]
+List = Callable[[str], Awaitable[list[str]]]
+"""The names of the files in a folder; none when it cannot be listed."""
 
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 _PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::?([-+])(.*))?\Z", re.DOTALL)
@@ -41,11 +43,17 @@ class _Shell:
     notes: list[str] = field(default_factory=list)
     argv: list[Placed] = field(default_factory=list)
     sources: int = 0
+    list_folder: List | None = None
 
 
-async def read_script(text: str, path: str, start: Start, read: Read) -> Start:
-    """The start that a script comes to. Args: `start` - what it is run with; read - gives files it sources."""
-    shell = _Shell(dict(start.env), set(start.env), start.user, start.folder, list(start.notes))
+async def read_script(text: str, path: str, start: Start, read: Read, list_folder: List | None = None) -> Start:
+    """The start that a script comes to.
+
+    Args: start - what it is run with; read - gives files it sources; list_folder - names in folders of variables.
+    """
+    shell = _Shell(
+        dict(start.env), set(start.env), start.user, start.folder, list(start.notes), list_folder=list_folder
+    )
     await _follow(text, path, shell, read)
     env = {name: value for name, value in shell.env.items() if name in shell.exported}
     count = member_words([word.text for word in shell.argv])
@@ -57,7 +65,7 @@ async def read_script(text: str, path: str, start: Start, read: Read) -> Start:
     return Start(program, shell.argv[count:], env, shell.user, shell.folder, tuple(shell.notes))
 
 
-async def read_shell_start(argv: Sequence[Placed], start: Start, read: Read) -> Start:
+async def read_shell_start(argv: Sequence[Placed], start: Start, read: Read, list_folder: List | None = None) -> Start:
     """`sh -c TEXT` or `sh FILE`, as it stands in a unit or an image."""
     words = list(argv[1:])
     while words and words[0].text.startswith("-") and "c" not in words[0].text:
@@ -65,12 +73,30 @@ async def read_shell_start(argv: Sequence[Placed], start: Start, read: Read) -> 
     if not words:
         return start
     if words[0].text.startswith("-") and len(words) > 1:
-        return await read_script(words[1].text, words[1].where, start, read)
+        return await read_script(words[1].text, words[1].where, start, read, list_folder)
     path = posixpath.join(start.folder, words[0].text)
     text = await read(path)
     if text is None:
         return replace(start, notes=(*start.notes, f"{path}: cannot be read"))
-    return await read_script(text, path, start, read)
+    return await read_script(text, path, start, read, list_folder)
+
+
+def runs_another(program: str) -> bool:
+    """Whether a program only changes user, limits or environment, and then runs what follows it."""
+    return any(posixpath.basename(program) in known for known in (_NO_VALUE, _TAKES_ONE, _TAKES_OPTIONS))
+
+
+async def read_wrapped(argv: Sequence[Placed], start: Start, read: Read, list_folder: List | None = None) -> Start:
+    """A member behind such programs: `envdir DIR etcd ...`, `env A=1 nice -n 5 etcd ...`; else `start` as it is."""
+    shell = _Shell(
+        dict(start.env), set(start.env), start.user, start.folder, list(start.notes), list_folder=list_folder
+    )
+    left = await _unwrapped(list(argv), "", shell, read)
+    count = member_words([word.text for word in left])
+    if count is None:
+        return start
+    program = " ".join(word.text for word in left[:count])
+    return Start(program, left[count:], shell.env, shell.user, shell.folder, tuple(shell.notes))
 
 
 async def _follow(text: str, path: str, shell: _Shell, read: Read) -> None:
@@ -187,7 +213,21 @@ async def _without_options(name: str, rest: list[Placed], shell: _Shell, read: R
 
 
 async def _environment_folder(path: str, shell: _Shell, read: Read) -> None:
-    shell.notes.append(f"{posixpath.join(shell.folder, path)}: variables from this folder are not looked at")
+    """A file a variable, as envdir and chpst -e read them: its first line is the value; an empty file unsets it."""
+    folder = posixpath.normpath(posixpath.join(shell.folder, path))
+    names = await shell.list_folder(folder) if shell.list_folder is not None else []
+    if not names:
+        shell.notes.append(f"{folder}: no variables were found in this folder")
+    for name in names:
+        if name.startswith(".") or "=" in name:
+            continue
+        text = await read(posixpath.join(folder, name))
+        if text:
+            value = text.partition("\n")[0].rstrip(" \t").replace("\0", "\n")
+            shell.env[name] = Placed(value, posixpath.join(folder, name))
+            shell.exported.add(name)
+        elif text == "":
+            shell.env.pop(name, None)
 
 
 def _commands(text: str, path: str, env: dict[str, Placed]) -> Iterator[list[Placed]]:

@@ -15,6 +15,7 @@ from etcdops.rendering.places import DEFINITIONS, supervise_run
 from etcdops.services.etcd_settings import Start
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.host_files import HostFiles
+from etcdops.services.host_folders import names_in
 from etcdops.services.log_file import read_log
 from etcdops.services.member_process import effective_config, member_below, started_at
 from etcdops.services.port import (
@@ -222,7 +223,7 @@ class SuperviseService:
         following = None
         if text is not None:
             start = Start(supervise_run(self._name), (), {}, ROOT, self._folder)
-            following = await read_script(text, supervise_run(self._name), start, self._read)
+            following = await read_script(text, supervise_run(self._name), start, self._read, self._names)
         pid = await member_below(self._session, status.pid) if status.pid is not None else None
         return await effective_config(self._session, pid, following)
 
@@ -256,6 +257,9 @@ class SuperviseService:
 
     def _link(self, tools: _Tools) -> str:
         return f"{tools.folder}/{self._name}"
+
+    async def _names(self, folder: str) -> list[str]:
+        return await names_in(self._session, folder)
 
     async def _read(self, path: str) -> str | None:
         content = await self._session.read_file(path, user=ROOT)

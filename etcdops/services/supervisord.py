@@ -14,6 +14,7 @@ from etcdops.rendering.places import supervisord_program
 from etcdops.services.etcd_settings import Placed, Start
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.host_files import HostFiles
+from etcdops.services.host_folders import names_in
 from etcdops.services.log_file import read_log
 from etcdops.services.member_process import effective_config, member_below, member_words, started_at
 from etcdops.services.port import (
@@ -24,7 +25,7 @@ from etcdops.services.port import (
     ServiceStatus,
     State,
 )
-from etcdops.services.start_script import Read, read_shell_start
+from etcdops.services.start_script import List, Read, read_shell_start, read_wrapped, runs_another
 from etcdops.services.supervisord_file import CONFIG_FILES, Program, programs
 from etcdops.services.waiting import wait_started, wait_stopped
 
@@ -142,7 +143,7 @@ class SupervisordService:
     async def effective_config(self) -> EffectiveConfig:
         status, program = await asyncio.gather(self.status(), self._program())
         pid = await member_below(self._session, status.pid) if status.pid is not None else None
-        following = await start_of(program, self._read) if program is not None and program.argv else None
+        following = await start_of(program, self._read, self._names) if program is not None and program.argv else None
         return await effective_config(self._session, pid, following)
 
     async def _program(self) -> Program | None:
@@ -156,6 +157,9 @@ class SupervisordService:
                 self.host, self._name, f"cannot be read from {self._path}", reason=str(error), hint="correct it"
             ) from error
         return next((program for program in found if program.name == self._name), None)
+
+    async def _names(self, folder: str) -> list[str]:
+        return await names_in(self._session, folder)
 
     async def _read(self, path: str) -> str | None:
         content = await self._session.read_file(path, user=ROOT)
@@ -177,13 +181,15 @@ class SupervisordService:
         )  # fmt: skip
 
 
-async def start_of(program: Program, read: Read) -> Start:
-    """What a program starts. Args: read - gives files of the host, for programs that are scripts."""
+async def start_of(program: Program, read: Read, list_folder: List | None = None) -> Start:
+    """What a program starts. Args: read, list_folder - give files of the host, for programs that are scripts."""
     argv = program.argv
     words = [word.text for word in argv]
     count = member_words(words)
     if count is not None:
         return Start(" ".join(words[:count]), argv[count:], program.env, program.user or ROOT, program.folder)
     start = Start(words[0], argv[1:], program.env, program.user or ROOT, program.folder)
+    if runs_another(words[0]):
+        return await read_wrapped(argv, start, read, list_folder)
     shell = posixpath.basename(words[0]) in ("sh", "bash", "dash")
-    return await read_shell_start(argv if shell else [Placed("sh", ""), *argv], start, read)
+    return await read_shell_start(argv if shell else [Placed("sh", ""), *argv], start, read, list_folder)

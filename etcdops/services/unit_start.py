@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.session import Session
 from etcdops.services.etcd_settings import Placed, Start
+from etcdops.services.host_folders import names_in
 from etcdops.services.member_process import member_words
-from etcdops.services.start_script import read_shell_start
+from etcdops.services.start_script import List, read_shell_start, read_wrapped, runs_another
 from etcdops.services.unit_file import (
     Assignment,
     effective,
@@ -47,11 +48,19 @@ async def unit_start(session: Session, unit: str, paths: Sequence[str]) -> Start
     async def matching(patterns: Sequence[str]) -> list[str]:
         return await _matching(session, patterns)
 
-    return await start_of(assignments, unit, session.host, read, matching)
+    async def list_folder(folder: str) -> list[str]:
+        return await names_in(session, folder)
+
+    return await start_of(assignments, unit, session.host, read, matching, list_folder)
 
 
 async def start_of(
-    assignments: Sequence[Assignment], unit: str, host: str, read: Read, matching: Matching
+    assignments: Sequence[Assignment],
+    unit: str,
+    host: str,
+    read: Read,
+    matching: Matching,
+    list_folder: List | None = None,
 ) -> Start | None:
     """The same from a unit's assignments, wherever they and the files they name were read."""
     commands = effective(assignments, "Service", "ExecStart")
@@ -67,9 +76,11 @@ async def start_of(
     count = member_words([word.text for word in argv]) or 1
     program = " ".join(word.text for word in argv[:count])
     start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/")
+    if runs_another(program):
+        return await read_wrapped(argv, start, read, list_folder)
     if posixpath.basename(program) not in _SHELLS:
         return start
-    return await read_shell_start(argv, start, read)
+    return await read_shell_start(argv, start, read, list_folder)
 
 
 async def _environment(

@@ -136,7 +136,7 @@ def test_files_that_are_no_use(tmp_path: Path) -> None:
     found = checked(text, tmp_path)
     messages = {dotted(one.location): one.message for one in found.faults}
     assert messages["clusters.c.access.cacert"] == f"{tmp_path}/ca.crt cannot be read: No such file or directory"
-    assert "expired on" in messages["clusters.c.access.cert"]
+    assert "it expired on" in messages["clusters.c.access.cert"]
     assert messages["clusters.c.access.key"] == f"there is no file {tmp_path}/no.key"
     assert messages["clusters.c.access.password.file"] == f"others may read the secret in {tmp_path}/open"
     assert "holds no certificate" in messages["clusters.d.access.cacert"]

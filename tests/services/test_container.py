@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shlex
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +20,11 @@ from etcdops.services.container import ContainerService
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.port import State
 from tests.contracts.service_port import TIMEOUT_S, Bench, ServiceContract
+from tests.fakes.session import FakeSession, said
 from tests.hosts.host import Host
+from tests.hosts.hosts import Hosts
 from tests.hosts.packages import load_etcd_image
+from tests.services.conftest import session_to
 from tests.support.real_etcd import find_etcd
 
 NAME = "etcd-container"
@@ -98,6 +104,55 @@ async def test_data_inside_a_container_is_never_removed_with_it(
         assert "/var/lib/etcd is on no volume" in caught.value.cause
         assert f"podman cp {NAME}:/var/lib/etcd" in caught.value.hint
     assert (await session.run(command("podman", "container", "exists", NAME))).ok
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(300)
+async def test_a_container_comes_back_when_the_host_starts(dirty_hosts: Hosts, host: Host, image: str) -> None:
+    """By podman's own boot unit, which installing enables, once; seen after the power was cut."""
+    host.run(["systemctl", "unmask", "--quiet", "podman-restart.service"])
+    host.run(["systemctl", "disable", "--quiet", "podman-restart.service"])
+    host.run(["mkdir", "-p", DATA])
+    async with session_to(dirty_hosts, host.name) as session:
+        bench = ContainerBench(session, ContainerService(session, NAME, "podman"), image)
+        files = bench.files({"name": "m1"})
+        for changes in (await bench.service.compare(files), await bench.service.install(files)):
+            assert "enabled podman-restart.service" in changes.actions[0]
+        assert not await bench.service.install(files)
+        await bench.service.start(timeout_s=TIMEOUT_S)
+        assert (await bench.service.status()).enabled
+    host.power_off()
+    host.power_on()
+    async with session_to(dirty_hosts, host.name) as session:
+        service = ContainerService(session, NAME, "podman")
+        deadline = time.monotonic() + TIMEOUT_S
+        while (found := await service.status()).state is not State.RUNNING:
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.2)
+        host.run(["podman", "rm", "--force", "--ignore", "--time=1", NAME], timeout_s=60)
+        await service.uninstall()
+    host.run(["rm", "-rf", DATA])
+    host.run(["systemctl", "disable", "--quiet", "podman-restart.service"])
+    host.run(["systemctl", "mask", "--quiet", "podman-restart.service"])
+
+
+async def test_a_podman_without_its_boot_unit_says_that_nothing_comes_back() -> None:
+    """There is nothing to enable, and installing does not fail for it; docker needs no unit."""
+    arguments = RenderedFile(container_arguments(NAME), b"--restart=always\netcd:1\n")
+    inspected = {
+        "Config": {},
+        "State": {"Status": "running", "Pid": 7},
+        "HostConfig": {"RestartPolicy": {"Name": "always"}},
+    }
+    for engine, unit, enabled in (("podman", "", False), ("podman", "masked", False), ("docker", "", True)):
+        session = FakeSession()
+        session.answer("", result=said())
+        session.answer("container", "inspect", result=said(json.dumps([inspected])))
+        session.answer("is-enabled", result=said(unit, status=1))
+        service = ContainerService(session, NAME, engine)
+        assert not (await service.install([arguments])).actions
+        assert (await service.status()).enabled is enabled
+        assert not any("enable" in map(str, asked.argv) for asked in session.ran)
 
 
 async def test_an_image_that_is_not_there_is_named(session: Session, bench: ContainerBench) -> None:

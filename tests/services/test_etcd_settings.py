@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from etcdops.rendering.config_file import DURATIONS, NUMBERS, PLACES, config_lines
+from etcdops.rendering.flags import SWITCHES, Version
 from etcdops.services.etcd_settings import Placed, Start, config_file, settle
 from etcdops.services.port import EffectiveConfig, Origin, ProcessConfig, Setting
 
@@ -137,3 +141,59 @@ def test_what_a_restart_would_change() -> None:
     assert EffectiveConfig(ProcessConfig("etcd", file, outdated=True), ProcessConfig("etcd", file)).pending == (
         "config-file",
     )
+
+
+DISCOVERY = """\
+name: m1
+discovery-config:
+  token: drawn
+  client:
+    endpoints: [http://d1:2379, http://d2:2379]
+    dial-timeout: 2500000000
+    secure: {cacert: /ca.pem, insecure-transport: false}
+    auth: {username: me, password: hunter2}
+socket-options: {reuse-port: true}
+experimental-watch-progress-notify-interval: 5000000000
+peer-transport-security: {allowed-cn: members, auto-tls: true, colour: red}
+"""
+
+
+def test_sections_in_sections_of_the_config_file() -> None:
+    """Source: etcd server/etcdserver/api/v3discovery/discovery.go, DiscoveryConfig; clientv3.ConfigSpec.
+
+    Durations are nanoseconds there, and words as flags.
+    """
+    config = settle(start("--config-file=/c.yml"), DISCOVERY.encode())
+    assert values(config) == {
+        "config-file": "/c.yml",
+        "name": "m1",
+        "discovery-token": "drawn",
+        "discovery-endpoints": "http://d1:2379,http://d2:2379",
+        "discovery-dial-timeout": "2500ms",
+        "discovery-cacert": "/ca.pem",
+        "discovery-insecure-transport": "false",
+        "discovery-user": "me",
+        "discovery-password": "hunter2",
+        "socket-reuse-port": "true",
+        "experimental-watch-progress-notify-interval": "5s",
+        "peer-cert-allowed-cn": "members",
+        "peer-auto-tls": "true",
+    }
+    assert config.flags["discovery-user"].where == "/c.yml:8"
+    assert config.ignored == ("/c.yml:11: peer-transport-security.colour: no version of etcd has such a setting",)
+
+
+def test_what_is_rendered_reads_back() -> None:
+    """Every flag that has a place of its own in the file, and one duration, list and number each."""
+    flags = {name: "1" if name in NUMBERS else "1s" if name in DURATIONS else "a" for name in PLACES}
+    flags |= {name: "true" for name in PLACES if name in SWITCHES}
+    flags |= {"corrupt-check-time": "4m0s", "log-outputs": "stderr,/var/log/e", "max-wals": "7"}
+    version = Version(3, 6)
+    lines = config_lines({name: value for name, value in flags.items() if version.has(name)}, version)
+    text = "".join(
+        "  " * one.depth + f"{one.key}:" + (f" {json.dumps(one.value)}" if one.value is not None else "") + "\n"
+        for one in lines
+    )
+    found = values(settle(start("--config-file=/c.yml"), text.encode()))
+    expected = {name: value for name, value in flags.items() if version.has(name)} | {"corrupt-check-time": "240s"}
+    assert {name: found[name] for name in expected} == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import shlex
 import subprocess
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from etcdops.services.container_arguments import Arguments, parse_engine_environment
 from etcdops.services.etcd_settings import Placed, Start
-from etcdops.services.start_script import read_script
+from etcdops.services.start_script import read_script, read_wrapped
 from etcdops.services.supervisord_file import programs
 
 
@@ -140,3 +141,51 @@ async def test_words_are_what_a_shell_makes_of_them(text: str) -> None:
     shell = await asyncio.to_thread(subprocess.run, ["/bin/sh", "-c", loop], capture_output=True, check=True)
     found = await read(f"A='p q'; exec etcd {text}")
     assert [word.text for word in found.arguments] == shell.stdout.decode().splitlines()
+
+
+FOLDER = {"ETCD_NAME": "m1  \nnot this\n", "ETCD_CORS": "", "ETCD_LOG_LEVEL": "a\0b\n", ".hidden": "x"}
+
+
+async def listed(folder: str) -> list[str]:
+    return sorted(FOLDER) if folder == "/etc/x/env" else []
+
+
+@pytest.mark.parametrize("wrapper", ["envdir ./env", "chpst -u etcd -e ./env", "chpst -e/etc/x/env"])
+async def test_a_folder_of_variables_is_read(wrapper: str) -> None:
+    """As daemontools' envdir does: first lines, without trailing spaces, NUL for a newline; an empty file unsets."""
+    found = await start_of(f"export ETCD_CORS=before ETCD_METRICS=basic\nexec {wrapper} /usr/bin/etcd --max-wals=3\n")
+    assert {name: value.text for name, value in found.env.items()} == {
+        "ETCD_METRICS": "basic",
+        "ETCD_NAME": "m1",
+        "ETCD_LOG_LEVEL": "a\nb",
+    }
+    assert found.env["ETCD_NAME"].where == "/etc/x/env/ETCD_NAME"
+    assert [word.text for word in found.arguments] == ["--max-wals=3"]
+    assert found.notes == ()
+
+
+async def test_a_folder_that_is_not_there_is_named() -> None:
+    """envdir would not start the member either."""
+    found = await start_of("exec envdir /none etcd\n")
+    assert found.notes == ("/none: no variables were found in this folder",)
+
+
+async def start_of(text: str) -> Start:
+    async def give(path: str) -> str | None:
+        return FOLDER.get(posixpath.basename(path))
+
+    return await read_script(text, "/etc/x/run", Start("/etc/x/run", (), {}, "root", "/etc/x"), give, listed)
+
+
+async def test_a_member_behind_other_programs_needs_no_script() -> None:
+    """As it stands in a unit's ExecStart."""
+    words = [Placed(word, "u:1") for word in shlex.split("/usr/bin/env A=1 nice -n 5 envdir /etc/x/env etcd --name=a")]
+
+    async def give(path: str) -> str | None:
+        return FOLDER.get(posixpath.basename(path))
+
+    found = await read_wrapped(words, Start("/usr/bin/env", (), {}), give, listed)
+    assert (found.program, [word.text for word in found.arguments]) == ("etcd", ["--name=a"])
+    assert {"A", "ETCD_NAME"} <= set(found.env)
+    other = Start("/usr/bin/env", (), {})
+    assert await read_wrapped(words[:2], other, give, listed) == other
