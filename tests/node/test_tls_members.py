@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -20,6 +24,7 @@ from etcdops.clock import SystemClock
 from etcdops.files import replace_file
 from etcdops.proto import etcdserverpb_pb2 as pb
 from tests.conftest import MakeCluster
+from tests.support import certificates
 from tests.support.node_members import node_members
 from tests.support.real_etcd import RealCluster, RealMember, Tls, poll_until
 
@@ -230,3 +235,84 @@ def test_leaf_and_authority_are_rotated_while_clients_write(pki: Pki, tmp_path: 
         assert fresh.failures == []
     finally:
         cluster.kill()
+
+
+# Refused by the same words as real etcd
+
+
+def _lines(member: RealMember, start: int) -> list[dict[str, object]]:
+    """What the log says of connections that were not let in, from byte `start` on, without what differs by nature."""
+    found = []
+    for line in member.log.read_bytes()[start:].decode().splitlines():
+        entry = json.loads(line)
+        if not entry["msg"].startswith("rejected connection"):
+            continue
+        assert re.fullmatch(r"127\.0\.0\.1:[0-9]+", entry.pop("remote-addr"))
+        for name in ("ts", "caller"):
+            del entry[name]
+        # times, the resolver's address, versions by number; a port's own number
+        entry["error"] = re.sub(
+            r": current time .*| on [0-9.:]+:53| \[[0-9 ]+\]|127\.0\.0\.1:[0-9]+", "", entry["error"]
+        )
+        entry["error"] = re.sub(r"lookup host\.invalid.*", "lookup host.invalid ...", entry["error"])
+        found.append(entry)
+    return found
+
+
+def _visit(port: int, context: ssl.SSLContext | None, words: bytes) -> None:
+    """Connect, say something, and read until the other side has had enough."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
+        try:
+            if context is None:
+                plain.sendall(words)
+                plain.shutdown(socket.SHUT_WR)
+                plain.recv(1000)
+                return
+            with context.wrap_socket(plain, server_hostname="localhost") as secure:
+                secure.sendall(words)
+                secure.recv(1000)
+        except OSError:
+            pass  # which is what the log is asked about
+
+
+def _bad_visitors(
+    member: RealMember, pki: certificates.Authority, other: certificates.Authority
+) -> Iterator[tuple[int, ssl.SSLContext | None, bytes]]:
+    """Port, certificate and first words of each."""
+    hour = datetime.timedelta(hours=1)
+    pairs = [None, other.issue("stranger"), pki.issue("expired", valid_until=-hour), pki.issue("next", valid_from=hour)]
+    for pair in pairs:
+        yield member.client_port, _context(pki, pair), b"GET / HTTP/1.1\r\n\r\n"
+    for port in (member.client_port, member.peer_port):
+        for words in (b"GET / HTTP/1.1\r\n\r\n", b""):
+            yield port, None, words
+    old = _context(pki, pki.issue("good"))
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    old.set_ciphers("AES256-SHA256")
+    yield member.client_port, old, b""
+    for hosts in (["10.9.9.9"], ["host.invalid"], ["10.9.9.9", "host.invalid"]):
+        yield member.peer_port, _context(pki, pki.issue("elsewhere", hosts=hosts)), b"x"
+
+
+def _context(pki: certificates.Authority, pair: certificates.KeyPair | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(pki.ca))
+    if pair is not None:
+        context.load_cert_chain(pair.cert, pair.key)
+    return context
+
+
+@pytest.mark.parametrize("etcd_binaries", ["3.5"], indirect=True)
+def test_refusals_read_as_real_etcds(real_etcd: MakeCluster, node_cluster: MakeCluster, tmp_path: Path) -> None:
+    """The same bad visitors come to both, and both logs say the same of them, word for word."""
+    pki, other = certificates.Authority(tmp_path / "pki"), certificates.Authority(tmp_path / "other", "other")
+    pair = pki.issue("member")
+    tls = Tls(pki.ca, pair.cert, pair.key, client_auth=True, peer=True)
+    said = []
+    for make in (real_etcd, node_cluster):
+        (member,) = make(size=1, tls=tls).members
+        start = member.log.stat().st_size
+        for number, visitor in enumerate(_bad_visitors(member, pki, other), 1):
+            _visit(*visitor)
+            poll_until(lambda: len(_lines(member, start)) == number, 30, lambda: str(_lines(member, start)))  # noqa: B023
+        said.append(_lines(member, start))
+    assert said[0] == said[1]
