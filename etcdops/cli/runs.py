@@ -150,7 +150,7 @@ def render_run(known: KnownRun, look: Look) -> str:
     lines = [render_plan(state.plan, None, look), look.style("Steps:", "head")]
     for number, step in enumerate(state.plan.steps, 1):
         mark = "✓" if step.id in state.results else "✖" if step.id in state.interrupted else " "
-        host = f"  on {printable(step.host)}" if step.host else ""
+        host = f"  on {printable(step.where)}" if step.where else ""
         lines.append(f"  {mark} {number:>2} {printable(step.title)}{host}")
     lines.append(f"{known.run} is {look.style(state.status, STATUS_KINDS.get(state.status, 'warn'))}")
     if state.by is not None:

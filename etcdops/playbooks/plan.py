@@ -60,6 +60,11 @@ class StepSpec:
     timeout_s: float = STEP_TIMEOUT_S
     """How long its check, act and verify may take together."""
 
+    @property
+    def where(self) -> str:
+        """Its host, unless the title names it anyway: for whoever shows both."""
+        return "" if self.host in self.title.split() else self.host
+
     def to_json(self) -> dict[str, Json]:
         return {
             "id": self.id,

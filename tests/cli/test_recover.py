@@ -75,6 +75,32 @@ def test_without_a_terminal_the_name_is_needed_and_the_exact_line_is_given(cli: 
 
 @slow
 @real
+def test_a_detached_recovery_goes_on_without_its_terminal(lost: BrokenCluster) -> None:
+    """The command returns when another process has the run in its hands; `attach` shows it to its end."""
+
+    def etcdops(*line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "etcdops", *line],
+            env=clean_environment(lost.spec.directory),
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=120,
+            check=False,
+        )
+
+    begun = etcdops(*arguments(lost, "--detach", "--confirm", "lab"))
+    assert begun.returncode == 0, begun.stderr
+    said = re.search(r"(r-[0-9a-f]+) goes on as process \d+; watch it: etcdops runs attach", begun.stdout)
+    assert said is not None, begun.stdout
+    watched = etcdops("runs", "attach", said[1])
+    assert watched.returncode == 0, watched.stdout + watched.stderr
+    assert f"{said[1]} is finished" in watched.stdout
+    assert load_cluster(lost.spec.directory).token != lost.spec.token
+
+
+@slow
+@real
 def test_a_dry_run_prints_the_plan_and_changes_nothing(cli: RunCli, lost: BrokenCluster) -> None:
     ran = cli(*arguments(lost, "--dry-run", "-w", "json"))
     assert ran.code == 0
@@ -176,6 +202,8 @@ def test_a_member_under_another_supervisor_is_refused_before_anything_is_asked(
         ([], "which cluster?"),
         (["--local", "/nowhere"], "not the directory of a local cluster"),
         (["--local", "/nowhere", "--member", "m1=/d,http://a:1,http://a:2"], "which cluster?"),
+        (["--local", "/nowhere", "-i", "prod.yaml"], "which cluster?"),
+        (["-i", "/nowhere/prod.yaml"], "/nowhere/prod.yaml cannot be read"),
         (["--member", "nonsense"], "is not NAME=DATA-DIR"),
         (["--member", "m1=/d,http://a:1,http://a:2"], "what do the members run?"),
         (["--engine", "node", "--member", ONE, "--member", "b=/d,http://b:1,http://b:2"], "same data dir"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ from tests.playbooks.host_clusters import DATA, NAME, HostCluster
 pytestmark = pytest.mark.timeout(600)
 
 CONFIG = "/etc/default/etcd"
-ENGINES = ("etcd-3.5",)
+ENGINES = ("etcd-3.5", pytest.param("node", marks=pytest.mark.exhaustive))
+ACTING = ("prepare", "stop", "config", "aside", "place", "start", "clean")
+"""Steps of one member that change something, in their order."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -108,13 +111,13 @@ def assert_recovered(lab: HostCluster) -> None:
         assert host.run(["stat", "-c", "%U:%G %a", DATA]).stdout.split() == ["etcd:etcd", "700"]
 
 
-def etcdops(lab: HostCluster, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command line, as an operator whose known hosts are those of the test."""
+def etcdops(lab: HostCluster, *arguments: str, killed: str = "") -> subprocess.CompletedProcess[str]:
+    """The command line, as an operator whose known hosts are those of the test. Args: killed - see `killed.py`."""
     home = lab.folder / "home"
     (home / ".ssh").mkdir(parents=True, exist_ok=True)
     (home / ".ssh/known_hosts").write_bytes(lab.hosts.known_hosts.read_bytes())
     return subprocess.run(
-        [sys.executable, "-m", "etcdops", *arguments],
+        [sys.executable, "-m", *(("tests.playbooks.killed", killed) if killed else ("etcdops",)), *arguments],
         env={**os.environ, "HOME": str(home), "NO_COLOR": "1"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -252,3 +255,52 @@ async def leave_locks(lab: HostCluster, run: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         sessions = [await stack.enter_async_context(lab.session(host.name)) for host in lab.hosts]
         await HostLocks(sessions, state, f"/gone/{run}.jsonl").take()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3000)
+def test_killed_at_every_step_it_ends_the_same(broken: HostCluster) -> None:
+    """Goal: one recovery, SIGKILL before, in and after every act in turn, resumed by its ID each time."""
+    begin_line = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
+    line: tuple[str, ...] = (*begin_line, "--confirm", NAME)
+    kills = 0
+    for kind in ACTING:
+        for host, phase in [*(("h1", phase) for phase in ("intent", "during", "acted", "done")), ("h2", "acted"),
+                            ("h3", "done")]:  # fmt: skip
+            step = f"{kind}:{host}"
+            if kills and step in unfinished().state.results and kind != "start":
+                continue  # a neighbour that was done before this one was killed
+            done = etcdops(broken, *line, killed=f"{phase} {step}")
+            assert done.returncode == -signal.SIGKILL, (phase, step, done.stdout, done.stderr)
+            kills += 1
+            line = ("runs", "resume", unfinished().run, "--confirm", NAME)
+    assert kills > 2 * len(ACTING)
+    done = etcdops(broken, *line)
+    assert done.returncode == 0, done.stderr
+    assert_recovered(broken)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(3000)
+def test_a_rollback_killed_at_every_step_ends_the_same(broken: HostCluster) -> None:
+    """Goal: the old data is where it was, once, however often the way back was cut off."""
+    survivor = broken.hosts["h3"]
+    config = survivor.path(CONFIG).read_bytes()
+    inode = survivor.run(["stat", "-c", "%i", f"{DATA}/member"]).stdout
+    begin_line = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
+    assert etcdops(broken, *begin_line, "--confirm", NAME, killed="done start:h3").returncode == -signal.SIGKILL
+    line = ("runs", "rollback", unfinished().run, "--confirm", NAME)
+    for kind in reversed(ACTING[:-1]):
+        for host in ("h3", "h1"):
+            for phase in ("undo", "undone"):
+                done = etcdops(broken, *line, killed=f"{phase} {kind}:{host}")
+                assert done.returncode == -signal.SIGKILL, (phase, kind, host, done.stdout, done.stderr)
+    done = etcdops(broken, *line)
+    assert done.returncode == 0, done.stderr
+    assert survivor.path(CONFIG).read_bytes() == config
+    assert survivor.run(["stat", "-c", "%i", f"{DATA}/member"]).stdout == inode
+    assert not made_beside(broken)
+    for name in ("h1", "h2"):
+        assert not broken.hosts[name].path(DATA).exists(), "its disk was lost before"
+    recover(broken)
+    assert_recovered(broken)

@@ -13,6 +13,7 @@ from etcdops.tui.model.text import Align, Line, Span, Tone, clean, clip, fit, wr
 
 CATALOGUE = (
     ("recover-from-snapshot", "bring back a cluster that lost its quorum", "etcdops recover --from-snapshot FILE"),
+    ("recover-on-hosts", "the same on the hosts of an inventory", "etcdops recover --from-snapshot FILE -i INVENTORY"),
 )
 """Procedures there are: name, what for, how to begin one."""
 
@@ -108,7 +109,7 @@ def _step_line(run: KnownRun, number: int, step: StepSpec, cells: int) -> Line:
         mark, tone = ("▶", Tone.ACCENT) if state.status == "running" else ("✖", Tone.FAIL)
     else:
         mark, tone = " ", Tone.DIM
-    host = f"  on {clean(step.host)}" if step.host else ""
+    host = f"  on {clean(step.where)}" if step.where else ""
     return (
         Span(f"{mark} ", tone),
         Span(f"{number:>2} ", Tone.LABEL),
