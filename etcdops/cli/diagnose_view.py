@@ -141,9 +141,8 @@ def render_report(diagnosis: Diagnosis, look: Look, *, width: int, language: str
     for number, finding in enumerate(diagnosis.findings, 1):
         parts.append("\n".join(_block(finding, number, look, width, language, full or number <= 3)))
     for line in diagnosis.unexplained:
-        parts.append(
-            f"{look.style(WORDS[language]['unknown'], 'bad')}\n     {line.source}:{line.line}\n       {printable(line.text)}"
-        )
+        title = look.style(WORDS[language]["unknown"], "bad")
+        parts.append(f"{title}\n     {line.source}:{line.line}\n       {printable(line.text)}")
     return look.text("\n\n".join(parts))
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etcdops.diagnosis.entry import Entry
-from etcdops.diagnosis.identify import is_peer_talk, measured, member_of, peer_of, term_and_leader
+from etcdops.diagnosis.identify import data_dir_of, is_peer_talk, measured, member_of, peer_of, term_and_leader
 from etcdops.diagnosis.match import Matcher
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import Rule
@@ -59,9 +59,11 @@ class SourceLog:
     lines: int = 0
     first: float | None = None
     last: float | None = None
+    recent: float | None = None
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     last_deadly: Entry | None = None
+    data_dir: str = ""
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
 
@@ -90,7 +92,10 @@ class Collector:
     def add(self, entry: Entry, count: int = 1) -> tuple[Rule, ...]:
         """Take in one line, which stands for `count` like it. Returns: the rules it matched."""
         log = self.source(entry.source)
-        if entry.time is not None:
+        if entry.time is None:
+            entry = replace(entry, time=log.recent)  # a panic carries no time; that of the line before is close
+        else:
+            log.recent = entry.time
             log.first = entry.time if log.first is None else min(log.first, entry.time)
             log.last = entry.time if log.last is None else max(log.last, entry.time)
             log.zoned = log.zoned or entry.zoned
@@ -122,6 +127,8 @@ class Collector:
             log.host = entry.host
         if not log.member:
             log.member = member_of(entry)
+        if not log.data_dir:
+            log.data_dir = data_dir_of(entry)
         if "etcd-version" in entry.fields and entry.fields["etcd-version"] not in log.versions:
             log.versions.append(entry.fields["etcd-version"])
         elif "etcd Version: " in entry.text:

@@ -41,6 +41,8 @@ _TOOK = re.compile(
     r"((?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+)"
 )
 _DRIFT = re.compile(r"\[((?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+) >")
+# Only plain characters: the path is filled into commands that are shown to be typed.
+_DATA_DIR = re.compile(r"data[- ]dir ?= ?(/[\w./-]+)(?![^\s,;\"])|(/[\w./-]+)/member/(?:snap|wal)\b")
 _REJECTED = re.compile(r'rejected connection from "([^"]+):\d+"')
 
 
@@ -75,6 +77,12 @@ def member_of(entry: Entry) -> str:
             return entry.fields[name]
     found = _STARTING.search(entry.text) or _LOCAL_WORDS.search(entry.text)
     return found[1] if found else ""
+
+
+def data_dir_of(entry: Entry) -> str:
+    """The data directory of who wrote the line, if the line tells."""
+    found = _DATA_DIR.search(entry.text)
+    return (found[1] or found[2]) if found else ""
 
 
 def term_and_leader(text: str) -> tuple[int, str]:

@@ -128,10 +128,15 @@ def _finding(
         last=max(lasts, default=None),
         count=found.count,
         evidence=_evidence(tallies),
-        facts=(("worst_s", f"{worst:.3f}"),) if worst else (),
+        facts=_facts(worst, logs[tallies[0].source]),
         explains=tuple(Explained(s.slug, s.count) for s in sorted(symptoms, key=lambda s: -s.score())),
         deadly=found.deadly,
     )
+
+
+def _facts(worst: float, log: SourceLog) -> tuple[tuple[str, str], ...]:
+    found = {"worst_s": f"{worst:.3f}" if worst else "", "data_dir": log.data_dir}
+    return tuple((name, value) for name, value in found.items() if value)
 
 
 def _name(log: SourceLog) -> str:

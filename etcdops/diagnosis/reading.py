@@ -8,7 +8,7 @@ import importlib
 import lzma
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,9 +142,11 @@ def blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
     """
     rest = b""
     any_yet = False
+    # read1 gives what is there: of a cut archive all that can be unpacked, of a pipe all that has come.
+    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     while True:
         try:
-            chunk = stream.read(BLOCK_SIZE)
+            chunk = read(BLOCK_SIZE)
         except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
             if not any_yet:
                 raise UsageError(f"{name} cannot be read: {error}", hint="is the file whole?") from error

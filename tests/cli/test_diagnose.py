@@ -1,0 +1,127 @@
+"""`etcdops diagnose` and `etcdops explain`: what is printed, in which language, and the exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from etcdops.diagnosis.causes import catalogue
+from tests.cli.conftest import RunCli
+from tests.conftest import Golden
+
+SAMPLES = Path(__file__).parents[1] / "diagnosis" / "samples"
+
+
+@pytest.fixture(autouse=True)
+def beside_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names in the output are those that were typed."""
+    monkeypatch.chdir(SAMPLES)
+
+
+def test_a_report_has_cause_proof_and_next_command(cli: RunCli, golden: Golden) -> None:
+    """A WAL that is damaged: a log whose times carry their year."""
+    ran = cli("diagnose", "004.log", LANG="C")
+    assert ran.code == 5
+    golden.check("report.txt", ran.out)
+
+
+def test_a_report_in_chinese(cli: RunCli, golden: Golden) -> None:
+    """By the terminal's locale, or as asked."""
+    ran = cli("diagnose", "004.log", LC_ALL="zh_CN.UTF-8")
+    assert ran.code == 5
+    assert ran.out == cli("diagnose", "--lang", "zh", "004.log", LC_ALL="C").out
+    golden.check("report-zh.txt", ran.out)
+
+
+def test_markdown_for_a_ticket(cli: RunCli, golden: Golden) -> None:
+    ran = cli("diagnose", "--markdown", "039.log", LANG="C")
+    assert ran.code == 5
+    golden.check("report.md", ran.out)
+
+
+def test_json_is_the_stable_document(cli: RunCli) -> None:
+    """Issue 5: slug, severity, confidence, member, evidence with source, line and text, cause, fix."""
+    ran = cli("diagnose", "--json", "039.log", LANG="C")
+    assert ran.out == cli("diagnose", "-w", "json", "039.log", LANG="C").out
+    document = json.loads(ran.out)
+    assert (document["schema"], document["healthy"]) == ("etcdops.diagnose/1", False)
+    finding = document["findings"][0]
+    assert (finding["slug"], finding["severity"], finding["count"]) == ("disk-slow", "warning", 9)
+    assert 0 < finding["confidence"] <= 1
+    assert finding["member"] == "039.log"
+    assert finding["evidence"][0]["source"] == "039.log"
+    assert finding["evidence"][0]["line"] == 1
+    assert "sync duration of 1.134771573s" in finding["evidence"][0]["text"]
+    assert finding["cause"] == catalogue()["disk-slow"].cause["en"]
+    assert any("fio" in line for line in finding["fix"])
+    assert finding["first"] == "2018-11-01T16:20:35.185Z"
+
+
+def test_a_normal_day_is_exit_0(cli: RunCli) -> None:
+    ran = cli("diagnose", "017.log", LANG="C")
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "● No problem found")
+    assert json.loads(cli("diagnose", "--json", "017.log").out)["findings"] == []
+
+
+def test_standard_input_is_the_default(cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """journalctl -u etcd | etcdops diagnose"""
+    text = (SAMPLES / "040.log").read_bytes()
+    for arguments in (["diagnose"], ["diagnose", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text), encoding="utf-8"))
+        ran = cli(*arguments, "--json")
+        assert json.loads(ran.out)["findings"][0]["slug"] == "datadir-permission"
+        assert json.loads(ran.out)["findings"][0]["evidence"][0]["source"] == "stdin"
+
+
+def test_a_line_that_ends_a_process_and_that_nobody_explains_is_shown(cli: RunCli, tmp_path: Path) -> None:
+    """Unknown is a value: trouble of an unknown kind is no health."""
+    log = tmp_path / "etcd.log"
+    log.write_text('{"level":"fatal","ts":"2024-05-02T10:00:00.000Z","msg":"the moon is full","error":"howl"}\n')
+    ran = cli("diagnose", str(log), LANG="C")
+    assert ran.code == 5
+    assert "the moon is full" in ran.out
+    assert json.loads(cli("diagnose", "--json", str(log)).out)["unexplained"][0]["line"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["diagnose", "absent.log"], "error usage: absent.log does not exist"),
+        (["diagnose", "--since", "yesterday", "040.log"], "error usage: --since 'yesterday' is no time"),
+        (["explain", "disk-ful"], "error usage: there is no cause 'disk-ful'"),
+        (["explain"], "error usage: no code was given"),
+    ],
+)
+def test_what_cannot_be_used_is_exit_2_with_a_next_step(cli: RunCli, arguments: list[str], message: str) -> None:
+    ran = cli(*arguments)
+    assert ran.code == 2
+    assert ran.err.splitlines()[0] == message
+    assert "next: " in ran.err
+
+
+def test_times_that_since_understands(cli: RunCli) -> None:
+    """A day, a minute, RFC 3339, and how long ago."""
+    for since, code in (("2018-11-01", 5), ("2018-11-01 17:30", 5), ("2018-11-01T18:00:00Z", 0), ("2h", 0)):
+        assert cli("diagnose", "--since", since, "039.log").code == code
+
+
+def test_explain_is_a_page_offline(cli: RunCli, golden: Golden) -> None:
+    golden.check("explain.txt", cli("explain", "quota-exceeded", LANG="C").out)
+    assert json.loads(cli("explain", "quota-exceeded", "-w", "json").out)["severity"] == "critical"
+
+
+def test_explain_lists_every_code(cli: RunCli) -> None:
+    ran = cli("explain", "--list", LANG="C", COLUMNS="120")
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == list(catalogue())
+
+
+def test_control_characters_of_a_log_are_shown_not_obeyed(cli: RunCli, tmp_path: Path) -> None:
+    """A log is written by others."""
+    log = tmp_path / "etcd.log"
+    log.write_text("2018-11-01 16:20:35.185438 C | etcdserver: \x1b]0;owned\x07 no space left on device\n")
+    assert "\x1b" not in cli("diagnose", str(log), LANG="C").out
+    assert "\x1b" not in cli("diagnose", "--markdown", str(log), LANG="C").out

@@ -1,0 +1,127 @@
+"""Several members: one picture, whatever their clocks, order and interleaving."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from etcdops.diagnosis.clocks import offsets
+from etcdops.diagnosis.collect import Collector
+from etcdops.diagnosis.diagnose import conclude, diagnose, diagnose_lines
+from etcdops.diagnosis.finding import Diagnosis
+from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.reading import find_sources
+from tests.diagnosis.cases import made
+
+M1, M2, M3 = "8a1f9d2c3b4e5f60", "9b2f9d2c3b4e5f61", "ac3f9d2c3b4e5f62"
+
+
+def election(member: str, leader: str, term: int, clock: str) -> str:
+    return f"2018-03-02 {clock}.000000 I | raft: raft.node: {member} elected leader {leader} at term {term}"
+
+
+def diagnosed(**logs: list[str]) -> Diagnosis:
+    return conclude(collected(**logs))
+
+
+def collected(**logs: list[str]) -> Collector:
+    collector = Collector()
+    for name, lines in logs.items():
+        collector.source(name)
+        collector.take(parse_line(line, name, number) for number, line in enumerate(lines, 1))
+    return collector
+
+
+def slugs(diagnosis: Diagnosis) -> list[str]:
+    return [finding.slug for finding in diagnosis.findings]
+
+
+def test_a_full_disk_explains_what_the_others_see() -> None:
+    """A dead member is refused connections and lost elections elsewhere: one finding, the disk."""
+    refused = f"rafthttp: health check for peer {M1} could not connect: dial tcp 10.0.0.1:2380: connection refused"
+    found = diagnosed(
+        m1=["2018-03-02 10:00:00.000000 C | etcdserver: create wal error: no space left on device"],
+        m2=[f"2018-03-02 10:00:0{second}.000000 W | {refused}" for second in range(1, 9)]
+        + [
+            f"2018-03-02 10:01:0{second}.000000 I | raft: {M2} is starting a new election at term 5"
+            for second in range(5)
+        ],
+    )
+    assert slugs(found) == ["disk-full"]
+    assert {symptom.slug for symptom in found.findings[0].explains} == {"peer-connection-refused", "quorum-lost"}
+    assert found.findings[0].member == "m1"
+
+
+def test_clocks_are_put_right_by_elections_both_saw() -> None:
+    """m2's clock is 95 s ahead; the median of the terms they have in common tells, and its lines move back."""
+    m1 = [election(M1, M1, term, f"10:0{term}:00") for term in range(2, 7)]
+    m2 = [election(M2, M1, term, f"10:0{term + 1}:35") for term in range(2, 7)]
+    m2.append("2018-03-02 10:31:35.000000 C | etcdserver: create wal error: no space left on device")
+    collector = collected(m1=m1, m2=m2)
+    shifted = offsets(collector.sources)
+    assert shifted["m2"] - shifted["m1"] == pytest.approx(95.0)
+    finding = conclude(collector).findings[0]
+    assert finding.slug == "disk-full"
+    assert finding.first == pytest.approx(1519986600.0 if shifted["m2"] else 1519986695.0)
+
+
+def test_small_differences_are_not_corrected() -> None:
+    """News of an election takes its time."""
+    collector = collected(m1=[election(M1, M1, 2, "10:00:00")], m2=[election(M2, M1, 2, "10:00:01")])
+    assert set(offsets(collector.sources).values()) == {0.0}
+
+
+def test_two_hosts_with_one_identity_are_found() -> None:
+    """No single log tells; a copied data directory does it."""
+    zap = '{"level":"info","ts":"2024-05-02T10:00:0%d.000Z","caller":"wal/wal.go:1","msg":"slow fdatasync","took":"2s"'
+    line = zap + ',"local-member-id":"%s"}'
+    hosts = {
+        host: [f"May 02 10:00:00 {host} etcd[1]: " + line % (second, M1) for second in range(3)] for host in ("a", "b")
+    }
+    assert "duplicate-cloned-member" in slugs(diagnosed(**hosts))
+    hosts["b"] = [text.replace(M1, M2) for text in hosts["b"]]
+    assert "duplicate-cloned-member" not in slugs(diagnosed(**hosts))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_of_sources_changes_nothing(seed: int, tmp_path: Path) -> None:
+    """Five logs in any order: the same findings in the same order."""
+    chosen = [case for case in made() if not case.benign][seed * 7 : seed * 7 + 5]
+    names = []
+    for number, case in enumerate(chosen):
+        path = tmp_path / f"m{number}.log"
+        path.write_text(case.text, encoding="utf-8")
+        names.append(str(path))
+    straight = slugs(diagnose(find_sources(names)))
+    random.Random(seed).shuffle(names)
+    assert slugs(diagnose(find_sources(names))) == straight
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_unrelated_lines_between_change_nothing(seed: int) -> None:
+    """Lines that say nothing, at random places, and the order of lines about other things."""
+    dice = random.Random(seed)
+    for case in made()[seed::5]:
+        lines = case.text.splitlines()
+        for _ in range(10):
+            noise = f"2024-05-02 10:00:00.000000 I | mvcc: store.index: compact {dice.randrange(9999)}"
+            lines.insert(dice.randrange(len(lines) + 1), noise)
+        assert slugs(diagnose_lines(lines)) == slugs(case.diagnosed()), case.name
+
+
+def test_cut_first_and_last_lines_change_nothing() -> None:
+    """An excerpt begins and ends where a pager did."""
+    whole = '{"level":"info","ts":"2024-05-02T10:00:00.000Z","caller":"mvcc/index.go:214","msg":"compact tree index"}'
+    for case in made():
+        lines = [whole[37:], *case.text.splitlines(), whole[:80]]
+        assert slugs(diagnose_lines(lines)) == slugs(case.diagnosed()), case.name
+
+
+@pytest.mark.parametrize(("zone", "shown"), [("Z", "10:00:00"), ("+0800", "18:00:00"), ("-07:00", "03:00:00")])
+def test_time_zones_are_one_time(zone: str, shown: str) -> None:
+    """Zap writes the zone of its host."""
+    line = f'{{"level":"warn","ts":"2024-05-02T{shown}.000{zone}","msg":"slow fdatasync","took":"2s"}}'
+    finding = diagnose_lines([line]).findings[0]
+    assert finding.first == 1714644000.0

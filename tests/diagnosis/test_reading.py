@@ -1,0 +1,102 @@
+"""Where logs come from: compressed files, folders, pipes, and files that end in the middle."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from etcdops.diagnosis.diagnose import Window, diagnose
+from etcdops.diagnosis.reading import blocks, find_sources
+from etcdops.errors import UsageError
+
+LINE = "2018-11-01 16:20:35.185438 W | wal: sync duration of 1.134771573s, expected less than 1s"
+LOG = "\n".join([LINE] * 5).encode() + b"\n"
+
+
+def slugs(*names: str, window: Window | None = None) -> list[str]:
+    return [finding.slug for finding in diagnose(find_sources(list(names)), window).findings]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bz2.compress], ids=["gz", "xz", "bz2"])
+def test_compressed_logs_are_read_whatever_their_name(pack: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    """Told by their first bytes, as logrotate and people name files freely."""
+    (tmp_path / "etcd.log.1").write_bytes(pack(LOG))
+    diagnosis = diagnose(find_sources([str(tmp_path / "etcd.log.1")]))
+    assert [(finding.slug, finding.count) for finding in diagnosis.findings] == [("disk-slow", 5)]
+
+
+def test_zstd_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint has a way that needs nothing installed."""
+    (tmp_path / "etcd.log.zst").write_bytes(b"\x28\xb5\x2f\xfd\x00\x00")
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    monkeypatch.setitem(sys.modules, "compression.zstd", None)
+    with pytest.raises(UsageError) as caught:
+        slugs(str(tmp_path / "etcd.log.zst"))
+    assert "zstdcat" in caught.value.hint
+
+
+def test_a_compressed_log_that_ends_early_tells_what_it_has(tmp_path: Path) -> None:
+    """A log that is still being written, or was cut by a full disk."""
+    packed = gzip.compress(b"".join(f"{LINE} {number}\n".encode() for number in range(20_000)), compresslevel=1)
+    (tmp_path / "etcd.log.gz").write_bytes(packed[: len(packed) // 2])
+    assert slugs(str(tmp_path / "etcd.log.gz")) in (["disk-slow"], [])
+
+
+def test_a_folder_is_the_logs_in_it(tmp_path: Path) -> None:
+    """Not what is hidden, and not the database beside them."""
+    (tmp_path / "m1").mkdir()
+    (tmp_path / "m1" / "etcd.log").write_bytes(LOG)
+    (tmp_path / "m1" / ".hidden").write_bytes(LOG)
+    (tmp_path / "m1" / "db").write_bytes(b"\x00" * 100)
+    assert [Path(source.name).name for source in find_sources([str(tmp_path)])] == ["etcd.log"]
+    assert slugs(str(tmp_path)) == ["disk-slow"]
+
+
+def test_what_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+    """Nothing there, and a folder without a log."""
+    for name in (str(tmp_path / "absent"), str(tmp_path)):
+        with pytest.raises(UsageError):
+            find_sources([name])
+
+
+def test_a_broken_archive_is_a_usage_error(tmp_path: Path) -> None:
+    """Not a log without findings."""
+    (tmp_path / "etcd.log.gz").write_bytes(b"\x1f\x8b" + b"rubbish" * 10)
+    with pytest.raises(UsageError, match="cannot be read"):
+        slugs(str(tmp_path / "etcd.log.gz"))
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 100_000])
+def test_blocks_hold_whole_lines_however_the_bytes_come(size: int) -> None:
+    """And together they are the file."""
+
+    class Drip(io.BytesIO):
+        def read(self, count: int | None = -1, /) -> bytes:
+            return super().read(size)
+
+    text = b"a\n\nlong line\r\nlast without end"
+    assert b"\n".join(blocks(Drip(text), "x")) == text
+
+
+def test_binary_rubbish_breaks_nothing(tmp_path: Path) -> None:
+    """Lines in no encoding, with NULs and escapes, among good ones."""
+    (tmp_path / "etcd.log").write_bytes(b"\xff\xfe\x00 {{{\n" + LOG + b'{"level":\n{"msg":"\n\x1b[31m' + LOG)
+    assert slugs(str(tmp_path / "etcd.log")) == ["disk-slow"]
+
+
+def test_a_window_of_time_counts_only_its_lines(tmp_path: Path) -> None:
+    """--since and --until; a line without a time belongs to the one before."""
+    late = LOG.replace(b"16:20", b"18:20").replace(b"sync duration of 1.134771573s", b"sync duration of 9s")
+    (tmp_path / "etcd.log").write_bytes(LOG + late)
+    moment = 1541096000.0  # 2018-11-01 18:13:20
+    before = diagnose(find_sources([str(tmp_path)]), Window(until=moment)).findings[0]
+    after = diagnose(find_sources([str(tmp_path)]), Window(since=moment)).findings[0]
+    assert (before.count, dict(before.facts)["worst_s"]) == (5, "1.135")
+    assert (after.count, dict(after.facts)["worst_s"]) == (5, "9.000")
