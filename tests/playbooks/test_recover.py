@@ -21,12 +21,20 @@ from etcdops.client.client import Client
 from etcdops.client.failures import Compacted
 from etcdops.client.view import Health, observe
 from etcdops.clock import SystemClock
-from etcdops.errors import ClusterUnsafe, EtcdopsError, PartlyApplied, SnapshotCorrupt, UsageError
+from etcdops.errors import (
+    ClusterUnsafe,
+    EtcdopsError,
+    PartlyApplied,
+    SnapshotCorrupt,
+    UsageError,
+    VerificationFailed,
+)
 from etcdops.playbooks.cluster_file import ClusterSpec, load_cluster
+from etcdops.playbooks.engine import roll_back
 from etcdops.playbooks.journal import Journal, run_lock
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Result
-from etcdops.playbooks.recover import procedure
+from etcdops.playbooks.recover import procedure, verifying
 from etcdops.playbooks.recover.procedure import Outcome, RecoverRequest, carry_out, prepare
 from etcdops.playbooks.recover.steps import build_steps
 from etcdops.playbooks.run_event import RunEvent
@@ -214,6 +222,35 @@ def test_a_killed_recovery_goes_on_by_its_id(broken: BrokenCluster) -> None:
         child.kill()
         child.wait()
         LocalCluster(load_cluster(broken.spec.directory)).kill()
+
+
+def test_a_recovery_taken_back_leaves_the_old_state(broken: BrokenCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Goal: it fails at the very end, and then old data, identity and processes are what they were; nothing is lost."""
+
+    def files() -> dict[str, int]:
+        folder = broken.spec.directory
+        return {str(path.relative_to(folder)): path.stat().st_ino for path in folder.glob("m*.etcd/member")}
+
+    async def wrong(run: object) -> Result:
+        raise VerificationFailed("the members are wrong")
+
+    before, description = files(), (broken.spec.directory / "cluster.json").read_bytes()
+    with monkeypatch.context() as patched:
+        checks = [("members", "verify the member list", wrong), *verifying.CHECKS[1:]]
+        patched.setattr(verifying, "CHECKS", tuple(checks))
+        with pytest.raises(VerificationFailed, match="the members are wrong"):
+            recover(request_of(broken))
+    assert files() != before
+    ((known,), _) = list_runs(SystemClock())
+    steps = procedure.rebuild_steps(known.state.plan, broken.spec.connection(), tethered=True)
+    asyncio.run(roll_back(steps, known.journal, known.state, lambda event: None))
+    assert files() == before, "the very directories, and none where a disk was lost"
+    assert (broken.spec.directory / "cluster.json").read_bytes() == description
+    assert [member.name for member in broken.local.members if member.running] == ["m3"]
+    kept = sorted(path.name.partition(".undone")[0] for path in broken.spec.directory.glob("*.undone-*"))
+    assert kept == ["m1.etcd", "m2.etcd", "m3.etcd"], "what was restored is kept: clients may have written to it"
+    recover(request_of(broken))
+    assert_recovered(broken)
 
 
 @only_etcd_35

@@ -80,6 +80,7 @@ def make_plan(cluster: ClusterSpec, facts: RecoveryFacts, snapshot: SnapshotRepo
         "tool_bumps": bool(choices.tool and choices.tool.can_bump),
         "force_unsafe": sorted(choices.force_unsafe),
         "aside": cast("Mapping[str, Json]", aside),
+        "running": list(facts.running),
     }
     return Plan(
         PROCEDURE,

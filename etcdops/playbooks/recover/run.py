@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -37,8 +37,15 @@ class RecoveryRun:
     tool: Path | None
     tool_bumps: bool
     aside: Mapping[str, Path]
+    was_running: frozenset[str]
+    """Members that ran when the plan was made."""
     tethered: bool
     """Members are ended together with this process: the demo wants that, a recovery for real does not."""
+
+    @property
+    def old_cluster(self) -> ClusterSpec:
+        """As it was described before."""
+        return self.cluster.with_token(self.old_token)
 
     @property
     def bumped_snapshot(self) -> Path:
@@ -80,5 +87,6 @@ def read_plan(plan: Plan, settings: ConnectionSettings, *, tethered: bool) -> Re
         tool=Path(str(tool)) if tool else None,
         tool_bumps=bool(inputs["tool_bumps"]),
         aside={name: Path(str(path)) for name, path in cast("Mapping[str, Json]", inputs["aside"]).items()},
+        was_running=frozenset(map(str, cast("Sequence[Json]", inputs.get("running") or ()))),
         tethered=tethered,
     )

@@ -10,16 +10,16 @@ from pathlib import Path
 from etcdops.client.client import Client
 from etcdops.client.quorum import Quorum
 from etcdops.errors import EtcdopsError, SnapshotCorrupt
-from etcdops.files import fill_directory, sync_folder
+from etcdops.files import fill_directory, sync_folder, unfinished_directory
 from etcdops.playbooks import safety
 from etcdops.playbooks.cluster_file import FILE_NAME, ClusterSpec, EngineKind, load_cluster
-from etcdops.playbooks.local_cluster import START_TIMEOUT_S
+from etcdops.playbooks.local_cluster import START_TIMEOUT_S, LocalCluster
 from etcdops.playbooks.occupants import occupants_of
 from etcdops.playbooks.plan import Danger, Plan, Result, StepSpec
 from etcdops.playbooks.recover import verifying
 from etcdops.playbooks.recover.run import PROCEDURE, RecoveryRun
 from etcdops.playbooks.recover.strangers import Stranger, refuse_strangers
-from etcdops.playbooks.step import Step, StepKinds
+from etcdops.playbooks.step import Step, StepKinds, UndoableStep
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.checksum import verify_checksum
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
@@ -94,6 +94,7 @@ class _MemberStep(_RecoveryStep):
         name = str(spec.inputs["member"])
         self.member = run.local.member(name)
         self.place = run.cluster.member(name)
+        self.undone = self.place.data_dir.with_name(f"{self.place.data_dir.name}.undone-{run.stamp}")
 
 
 class CheckSnapshot(_RecoveryStep):
@@ -138,7 +139,7 @@ def _existing(folder: Path) -> Path:
     return folder
 
 
-class StopMember(_MemberStep):
+class StopMember(_MemberStep, UndoableStep):
     """An old member left running splits the cluster."""
 
     async def check(self) -> bool:
@@ -163,6 +164,13 @@ class StopMember(_MemberStep):
         await asyncio.to_thread(self._prove_stopped)
         return {}
 
+    async def undo(self, result: Result) -> None:
+        """Started as it was, on its old data. Without a quorum it only waits, as before."""
+        if self.place.name in self.run.was_running and self.place.data_dir.exists():
+            member = LocalCluster(self.run.old_cluster).member(self.place.name)
+            if not member.running:
+                member.start(tethered=self.run.tethered)
+
     def _prove_stopped(self) -> None:
         """No process, nobody on its ports, nobody holding its files."""
         if self.member.running:
@@ -170,7 +178,7 @@ class StopMember(_MemberStep):
         refuse_strangers([Stranger(self.member.name, occupant) for occupant in occupants_of(self.place)])
 
 
-class MoveAside(_MemberStep):
+class MoveAside(_MemberStep, UndoableStep):
     """Old data is moved, never deleted."""
 
     def __init__(self, spec: StepSpec, run: RecoveryRun) -> None:
@@ -193,8 +201,27 @@ class MoveAside(_MemberStep):
     async def verify(self) -> Result:
         return {"moved_to": str(self.aside) if self.aside.exists() else None}
 
+    async def undo(self, result: Result) -> None:
+        if self.aside.exists():
+            _keep_as(self.place.data_dir, self.undone)
+            _rename(self.aside, self.place.data_dir)
 
-class RaiseRevision(_RecoveryStep):
+
+def _keep_as(path: Path, other: Path) -> None:
+    """Move a directory out of the way, if there is one."""
+    if path.exists():
+        _rename(path, other)
+
+
+def _rename(path: Path, other: Path) -> None:
+    try:
+        path.rename(other)
+        sync_folder(other.parent)
+    except OSError as error:
+        raise EtcdopsError(f"cannot move {path} to {other}: {error.strerror}", hint="move it by hand") from error
+
+
+class RaiseRevision(_RecoveryStep, UndoableStep):
     """For restore tools that cannot raise the revision themselves."""
 
     async def check(self) -> bool:
@@ -213,8 +240,11 @@ class RaiseRevision(_RecoveryStep):
         digest, _ = await asyncio.to_thread(verify_checksum, self.run.bumped_snapshot)
         return {"sha256": digest.hex()}
 
+    async def undo(self, result: Result) -> None:
+        self.run.bumped_snapshot.unlink(missing_ok=True)
 
-class RestoreMember(_MemberStep):
+
+class RestoreMember(_MemberStep, UndoableStep):
     """The directory gets its name when it is complete."""
 
     async def check(self) -> bool:
@@ -223,6 +253,11 @@ class RestoreMember(_MemberStep):
     async def act(self) -> None:
         await asyncio.to_thread(_require_same_snapshot, self.run)
         await asyncio.to_thread(fill_directory, self.place.data_dir, self._restore)
+
+    async def undo(self, result: Result) -> None:
+        """What was restored is kept beside: clients may have written to it."""
+        await asyncio.to_thread(shutil.rmtree, unfinished_directory(self.place.data_dir), ignore_errors=True)
+        _keep_as(self.place.data_dir, self.undone)
 
     def _restore(self, data_dir: Path) -> None:
         run = self.run
@@ -253,7 +288,7 @@ class RestoreMember(_MemberStep):
         )
 
 
-class NoteIdentity(_RecoveryStep):
+class NoteIdentity(_RecoveryStep, UndoableStep):
     """The next terminal that looks for the cluster finds the new one."""
 
     async def check(self) -> bool:
@@ -263,8 +298,11 @@ class NoteIdentity(_RecoveryStep):
     async def act(self) -> None:
         self.run.cluster.save()
 
+    async def undo(self, result: Result) -> None:
+        self.run.old_cluster.save()
 
-class StartMember(_MemberStep):
+
+class StartMember(_MemberStep, UndoableStep):
     """A process; whether it serves is the next step's question."""
 
     lasting = False
@@ -275,6 +313,9 @@ class StartMember(_MemberStep):
     async def act(self) -> None:
         # On this thread: a tethered process is ended with the thread that started it.
         self.member.start(tethered=self.run.tethered)
+
+    async def undo(self, result: Result) -> None:
+        await asyncio.to_thread(self.member.stop)
 
 
 class WaitServing(_RecoveryStep):
