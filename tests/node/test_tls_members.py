@@ -237,6 +237,41 @@ def test_leaf_and_authority_are_rotated_while_clients_write(pki: Pki, tmp_path: 
         cluster.kill()
 
 
+@pytest.mark.parametrize("etcd_binaries", ["3.5"], indirect=True)
+def test_a_member_joins_over_tls(node_cluster: MakeCluster, pki: Pki) -> None:
+    """It asks who is there, gets the data and is a learner that can be promoted."""
+    cluster = node_cluster(size=2, tls=pki.tls("client"), start=False)
+    _with_own_files(cluster, pki)
+    first, joining = cluster.members
+    first.initial_cluster = f"m1={first.peer_url}"
+    first.start()
+    ctl = _asked_with(RealCluster(cluster.binaries, [first]), pki.tls("client"))
+    ctl.ctl("put", "key", "value")
+    ctl.ctl("member", "add", "m2", "--learner", f"--peer-urls={joining.peer_url}")
+    joining.flags = ["--initial-cluster-state=existing"]
+    joining.start()
+    listed = json.loads(ctl.ctl("member", "list", "--write-out=json"))["members"]
+    (learner,) = [member for member in listed if member.get("isLearner")]
+    _retried(ctl, "in sync with leader", "member", "promote", f"{learner['ID']:x}")
+    alone = _alone(_asked_with(cluster, pki.tls("client")), 1)
+    assert alone.ctl("get", "key", "--print-value-only") == "value\n"
+
+
+def _retried(cluster: RealCluster, not_yet: str, *command: str) -> None:
+    """Run etcdctl until it works; only `not_yet` is a reason to try again."""
+
+    def works() -> bool:
+        try:
+            cluster.ctl(*command)
+        except AssertionError as error:
+            if not_yet not in str(error):
+                raise
+            return False
+        return True
+
+    poll_until(works, 60, f"still {not_yet}")
+
+
 # Refused by the same words as real etcd
 
 

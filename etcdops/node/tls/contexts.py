@@ -76,6 +76,8 @@ def server_context(info: TlsInfo, protocols: Sequence[str]) -> ssl.SSLContext:
     context.sslobject_class = ServerHandshake
     context.sni_callback = note_server_name
     context.set_alpn_protocols(list(protocols))
+    # A session that is taken up again is not verified again: a certificate could outlive its end by the ticket's life.
+    context.num_tickets = 0
     _limit(context, info)
     _load_pair(context, info.cert_file, info.key_file)
     if info.wants_certificates:
