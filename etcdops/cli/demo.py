@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _PATH = click.Path(path_type=Path)
 _TABLE_WIDTH = 78
+_TOLD = ("TERM", "INDEX", "APPLIED")
 """What is told is indented by two, and a terminal has 80 columns."""
 
 
@@ -180,7 +181,7 @@ class DemoTeller:
     def members(self, view: ClusterView) -> None:
         from etcdops.cli.status_view import render_members
 
-        self._write(_indent(render_members(view, self._look, width=_TABLE_WIDTH)))
+        self._write(_indent(render_members(view, self._look, width=_TABLE_WIDTH, always=_TOLD)))
 
     def status(self, view: ClusterView) -> None:
         from etcdops.cli.status_view import render

@@ -232,7 +232,8 @@ def leftover_lines(results: Mapping[str, Result]) -> list[str]:
     if alarms := left.get("alarms"):
         lines.append(f"alarms came along from the snapshot: {alarms}; see etcdops status")
     if left.get("leases"):
-        lines.append(f"{left['leases']} leases came along: their time starts anew")
+        leases = "1 lease" if left["leases"] == 1 else f"{left['leases']} leases"
+        lines.append(f"{leases} came along, with the full time to live again")
     if left.get("auth_enabled"):
         lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
     return lines

@@ -132,6 +132,9 @@ def status(file: Path) -> None:
 @click.option("--data-dir", type=_PATH, required=True, help="Where to; must be empty or absent.")
 @click.option("--name", default="default", metavar="NAME", help="The member's name (default).")
 @click.option("--initial-cluster", default="", metavar="NAME=URL,...", help="All members and their peer URLs.")
+@click.option(
+    "--initial-advertise-peer-urls", default="", metavar="URLS", help="Its own of them, as etcdctl is told; checked."
+)
 @click.option("--initial-cluster-token", default="", metavar="TOKEN", help="Equal for all members (random).")
 @click.option("--client-urls", default="", metavar="URLS", help="Where clients reach it, for the printed command.")
 @click.option("--bump-revision", type=click.IntRange(min=0), default=0, help="Raise the revision by this much.")
@@ -145,6 +148,7 @@ def restore(
     data_dir: Path,
     name: str,
     initial_cluster: str,
+    initial_advertise_peer_urls: str,
     initial_cluster_token: str,
     client_urls: str,
     bump_revision: int,
@@ -179,7 +183,8 @@ def restore(
     request = RestoreRequest(
         data_dir=data_dir,
         name=name,
-        initial_cluster=initial_cluster or f"{name}=http://localhost:2380",
+        initial_cluster=initial_cluster or _cluster_of_one(name, initial_advertise_peer_urls),
+        peer_urls=tuple(initial_advertise_peer_urls.split(",")) if initial_advertise_peer_urls else (),
         token=token,
         bump=bump_revision,
         client_urls=tuple(endpoint.url for endpoint in parse_endpoints([client_urls])) if client_urls else (),
@@ -199,6 +204,10 @@ def restore(
         invocation.note(f"restore the other members with the same token: --initial-cluster-token {token}")
     if restored.needs_certificates:
         invocation.note("its https URLs need certificates: add --cert-file, --key-file, --peer-cert-file and so on")
+
+
+def _cluster_of_one(name: str, peer_urls: str) -> str:
+    return ",".join(f"{name}={url}" for url in (peer_urls or "http://localhost:2380").split(","))
 
 
 class _Progress:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Collection
 
 from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
@@ -139,9 +141,10 @@ def _hash_verdict(view: ClusterView) -> str:
     return _wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
 
 
-def render_members(view: ClusterView, look: Look, *, width: int) -> str:
-    """The members alone, as a table of at most `width` cells."""
-    return render_table(COLUMNS, [_row(view, member) for member in view.members], look, width=width)
+def render_members(view: ClusterView, look: Look, *, width: int, always: Collection[str] = ()) -> str:
+    """The members alone, as a table of at most `width` cells; `always` names columns that others make room for."""
+    columns = [dataclasses.replace(column, optional=0) if column.title in always else column for column in COLUMNS]
+    return render_table(columns, [_row(view, member) for member in view.members], look, width=width)
 
 
 def _row(view: ClusterView, member: MemberView) -> list[Cell]:

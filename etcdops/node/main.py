@@ -28,6 +28,7 @@ from etcdops.node.server.bootstrap import boot
 from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.loop_errors import LoopErrors
 from etcdops.node.server.server import Server
+from etcdops.node.sockets import prove_bindable
 from etcdops.node.tls.member import MemberTls, open_tls
 from etcdops.node.tls.server import ServerTls
 from etcdops.node.version import SERVER_VERSION
@@ -107,6 +108,8 @@ async def _run(config: Config) -> int:
     tls = open_tls(config)
     directory = DataDir.open(Path(config.data_dir), Path(config.wal_dir) if config.wal_dir else None)
     try:
+        # Before anything is written: a member that cannot serve has not begun a cluster either.
+        prove_bindable(host_and_port(url) for url in _listen_urls(config))
         started = await boot(config, directory, tls.dial)
     except BaseException:
         directory.discard()
@@ -119,9 +122,11 @@ async def _run(config: Config) -> int:
         await server.start()
         await _until_told_or_ended(server, told_to_stop)
     finally:
+        _log_end("closing etcd server", config)
         for listener in listeners:
             await listener.stop(_CLIENT_GRACE_S)
         await server.stop()
+        _log_end("closed etcd server", config)
     return _exit_status(server)
 
 
@@ -146,6 +151,25 @@ def _announce(config: Config) -> None:
             snapshot_count=config.snapshot_count,
             strict_reconfig_check=config.strict_reconfig_check,
             pre_vote=config.pre_vote,
+        ),
+    )
+
+
+def _listen_urls(config: Config) -> Iterator[str]:
+    yield from config.listen_peer_urls
+    yield from config.listen_client_urls
+    yield from config.listen_metrics_urls
+
+
+def _log_end(message: str, config: Config) -> None:
+    """Source: etcd server/embed/etcd.go, Close."""
+    log.info(
+        message,
+        extra=fields(
+            name=config.name,
+            data_dir=config.data_dir,
+            advertise_peer_urls=config.initial_advertise_peer_urls,
+            advertise_client_urls=config.advertise_client_urls,
         ),
     )
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from collections.abc import Iterable
+
+from etcdops.errors import StartRefused
 
 _BACKLOG = 4096
 
@@ -29,3 +33,32 @@ def listening_socket(host: str, port: int) -> socket.socket:
         raise
     listening.setblocking(False)
     return listening
+
+
+def prove_bindable(addresses: Iterable[tuple[str, int]]) -> None:
+    """Whether all of these (host, port) could be listened on together, now; none of them is when this returns.
+
+    Raises: StartRefused with etcd's words - one is in use, or not this machine's.
+    """
+    held: list[socket.socket] = []
+    try:
+        for host, port in addresses:
+            try:
+                held.append(listening_socket(host, port))
+            except OSError as error:
+                raise bind_refused(host, port, error) from error
+    finally:
+        for listening in held:
+            listening.close()
+
+
+def bind_refused(host: str, port: int, error: OSError) -> StartRefused:
+    """What to say when `listening_socket` raised. Source: Go's net.OpError, as etcd prints it."""
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    reason = (error.strerror or str(error)).lower()
+    hint = "stop the process that listens there (`ss -ltnp` shows it), or choose another port"
+    if error.errno == errno.EACCES:
+        hint = "choose a port above 1023, or allow this user to use that one"
+    elif error.errno != errno.EADDRINUSE:
+        hint = "listen on an address of this machine"
+    return StartRefused(f"listen tcp {shown}: bind: {reason}", hint=hint)

@@ -31,6 +31,8 @@ class RestoreRequest:
     initial_cluster: str
     token: str
     bump: int = 0
+    peer_urls: tuple[str, ...] = ()
+    """If given, they must be what `initial_cluster` has for this member, as etcd's own tools demand."""
     client_urls: tuple[str, ...] = ()
     """Where clients will reach it, for the command that starts it; () = as the snapshot or its peer URLs suggest."""
     etcd: Path | None = None
@@ -58,13 +60,20 @@ class RestoredMember:
 def restore_member(report: SnapshotReport, request: RestoreRequest) -> RestoredMember:
     """Make the data directory: all of it, or nothing has its name. Nothing is overwritten.
 
-    Raises: UsageError - the directory is in use, the member is not in --initial-cluster, or no tool fits; EtcdopsError.
+    Raises: UsageError - the directory is in use, the member is not in --initial-cluster or has other peer URLs there,
+        or no tool fits; EtcdopsError.
     """
     members = parse_initial_cluster(request.initial_cluster)
     own = next((member for member in members if member.name == request.name), None)
     if own is None:
         raise UsageError(
             f"--initial-cluster does not name {request.name!r}", hint=f"it names {request.initial_cluster}"
+        )
+    if request.peer_urls and sorted(request.peer_urls) != sorted(own.peer_urls):
+        raise UsageError(
+            f"--initial-cluster has {','.join(own.peer_urls)} for {own.name}, "
+            f"--initial-advertise-peer-urls has {','.join(request.peer_urls)}",
+            hint="make both the same: this is how the other members will reach it",
         )
     if not is_vacant(request.data_dir):
         raise UsageError(f"{request.data_dir} is not empty", hint="move it aside first; nothing is overwritten")

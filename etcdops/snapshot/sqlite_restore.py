@@ -86,7 +86,10 @@ def restore_node(
         sync_folder(data_dir)
         sync_folder(data_dir.parent)
     except OSError as error:
-        raise EtcdopsError(f"cannot restore into {data_dir}: {error.strerror}") from error
+        raise EtcdopsError(
+            f"cannot restore into {data_dir}: {error.strerror}",
+            hint="choose another --data-dir, or mend that file system; nothing else was touched",
+        ) from error
     except apsw.Error as error:
         raise EtcdopsError(f"cannot restore into {data_dir}: SQLite: {error}") from error
     return identity

@@ -97,6 +97,9 @@ def test_a_file_without_checksum_is_fine_with_a_warning(cli: RunCli, tmp_path: P
     assert "--skip-hash-check" in ran.err
 
 
+PEER_URLS = ("--initial-advertise-peer-urls", "http://h:2380")
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
@@ -106,6 +109,10 @@ def test_a_file_without_checksum_is_fine_with_a_warning(cli: RunCli, tmp_path: P
         (["restore", "FILE", "--data-dir", "new"], "which etcd will serve it"),
         (["restore", "FILE", "--data-dir", "new", "--initial-cluster", "nonsense"], "is not NAME=URL"),
         (["restore", "FILE", "--data-dir", "new", "--initial-cluster", "m1=http://h:2380"], "does not name 'default'"),
+        (
+            ["restore", "FILE", "--data-dir", "new", *PEER_URLS, "--initial-cluster", "default=http://h:1"],
+            "make both the same",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_exit_2(cli: RunCli, tmp_path: Path, arguments: list[str], complaint: str) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from etcdops.cli.output import Look, cell_width, render_json
-from etcdops.cli.status_view import SCHEMA, WIDTH, exit_code, render, summary_line, to_json
+from etcdops.cli.status_view import SCHEMA, WIDTH, exit_code, render, render_members, summary_line, to_json
 from etcdops.client.view import Alarm, ClusterView, EndpointView, HashKV, MemberStatus, MemberView, Silence
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
@@ -163,6 +163,13 @@ def test_the_report_fits_80_columns_and_obeys_no_member(name: str) -> None:
 
 def test_wide_shows_every_column(golden: Golden) -> None:
     golden.check("one-silent-wide.txt", render(CASES["one-silent"], PLAIN, wide=True))
+
+
+def test_columns_that_are_asked_for_stay_at_any_width() -> None:
+    """The demo promises raft term, raft index and applied index; 78 columns are all it has."""
+    text = render_members(CASES["healthy"], PLAIN, width=78, always=("TERM", "INDEX", "APPLIED"))
+    assert max(map(cell_width, text.splitlines())) <= 78
+    assert {"MEMBER", "ROLE", "HEALTH", "TERM", "INDEX", "APPLIED", "DB"} <= set(text.splitlines()[0].split())
 
 
 def test_ascii_is_ascii(golden: Golden) -> None:

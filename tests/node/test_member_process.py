@@ -239,12 +239,13 @@ def test_a_data_directory_in_use_is_refused_at_once(node_cluster: MakeCluster) -
 @_ONLY_35
 @pytest.mark.parametrize("flag", ["--listen-client-urls", "--listen-peer-urls"])
 def test_a_port_in_use_is_refused_with_etcds_words(node_cluster: MakeCluster, flag: str) -> None:
-    """And nothing is left behind that would stop the next try."""
+    """And nothing is left behind: what the next try says of the new cluster counts."""
     taken = node_cluster(size=1).members[0]
     second = node_cluster(size=1, start=False).members[0]
     second.flags = (f"{flag}={taken.url}",)
     second.start_nowait()
-    assert "address already in use" in _refusal(second)
+    assert _refusal(second).endswith(f"listen tcp {taken.url.removeprefix('http://')}: bind: address already in use")
+    assert not second.data_dir.exists()
     second.flags = ()
     second.start()
 

@@ -404,6 +404,7 @@ class Applier:
         return Outcome()
 
     def _set_cluster_version(self, version: str) -> None:
+        reports.cluster_version(self._members.cluster_id, self._cluster_version, version)
         self._cluster_version = version
         self._state.meta.put(Meta.CLUSTER_VERSION, version)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from etcdops.ids import ClusterID, format_id
 from etcdops.node.api import errors
 from etcdops.node.api.errors import EtcdError
 from etcdops.node.apply import wire
@@ -73,3 +74,16 @@ def alarm_disarmed(alarm: Alarm) -> None:
 def _shown(request: wire.InternalRequest) -> str:
     kind = _KINDS.get(request.field, f"field {request.field}")
     return f"header:<ID:{request.request_id} > {kind}:<size:{len(request.request)} >"
+
+
+def cluster_version(cluster: ClusterID, before: str, now: str) -> None:
+    """All agreed on a version to speak. Source: etcd server/etcdserver/api/membership/cluster.go, SetVersion."""
+    named: dict[str, object] = {"cluster-id": format_id(cluster)}
+    if before:
+        log.info("updated cluster version", extra=fields(named | {"from": _minor(before), "to": _minor(now)}))
+    else:
+        log.info("set initial cluster version", extra=fields(named | {"cluster-version": _minor(now)}))
+
+
+def _minor(version: str) -> str:
+    return ".".join(version.split(".")[:2])

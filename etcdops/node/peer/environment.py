@@ -39,6 +39,8 @@ def error_words(error: BaseException) -> str:
             return handshake_words(said)
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "unexpected EOF"  # a stream that its sender did not end
     if isinstance(error, OSError) and error.errno:
         return _os_words(error)
     return str(error) or type(error).__name__

@@ -10,7 +10,7 @@ from aiohttp import web
 from etcdops.errors import StartRefused
 from etcdops.node.config.urls import host_and_port
 from etcdops.node.peer.urls import parse_peer_urls
-from etcdops.node.sockets import listening_socket
+from etcdops.node.sockets import bind_refused, listening_socket
 from etcdops.node.tls.port import TlsPort
 from etcdops.node.tls.server import ServerTls
 
@@ -80,13 +80,9 @@ class PeerListener:
                 self._tls_ports.append(TlsPort(listening_socket(host, port), self._web, self._tls))
             else:
                 loop = asyncio.get_running_loop()
-                self._sockets.append(await loop.create_server(self._web, host or None, port, reuse_address=True))
+                self._sockets.append(await loop.create_server(self._web, sock=listening_socket(host, port)))
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise StartRefused(
-                f"cannot listen for peers on {url}: listen tcp {host}:{port}: bind: {reason}",
-                hint="stop what uses the address (`ss -ltnp` shows it), or change --listen-peer-urls",
-            ) from error
+            raise bind_refused(host, port, error) from error
 
 
 class _Server(web.Server):

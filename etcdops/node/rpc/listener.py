@@ -24,7 +24,7 @@ from etcdops.node.rpc.http2 import PREFACE, PortFactory
 from etcdops.node.rpc.limits import Limits
 from etcdops.node.rpc.server_connection import ServerConnection
 from etcdops.node.rpc.service import Methods, RpcError, StatusCode
-from etcdops.node.sockets import listening_socket
+from etcdops.node.sockets import bind_refused, listening_socket
 from etcdops.node.tls.server import ServerTls
 from etcdops.node.zap_log import fields
 
@@ -462,9 +462,4 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return listening_socket(host, port)
     except OSError as error:
-        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        reason = (error.strerror or str(error)).lower()
-        hint = "stop the process that listens there, or choose another port"
-        if error.errno != errno.EADDRINUSE:
-            hint = "listen on an address of this machine"
-        raise StartRefused(f"listen tcp {shown}: bind: {reason}", hint=hint) from error
+        raise bind_refused(host, port, error) from error

@@ -97,7 +97,7 @@ def _restart(config: Config, directory: DataDir, refused: ExitStack) -> Boot:
             raise StartRefused(
                 f"{path} is missing, but {other} is there: half of this member's data is gone",
                 hint="put the file back; or move the directory away, remove this member and add it again "
-                "(`etcdops member`), so that it gets the data from the others",
+                "(`member remove`, `member add`), so that it gets the data from the others",
             )
     raft_log = RaftLog.open(directory.wal)
     refused.callback(raft_log.abandon)

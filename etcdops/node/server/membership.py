@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from etcdops.ids import MemberID, format_id
 from etcdops.node.api.errors import TIMEOUT, TIMEOUT_LEADER_TRANSFER, EtcdError
@@ -191,10 +192,13 @@ class ClusterVersion:
             extra=fields({"from": current, "to": decided} if current else {"cluster-version": decided}),
         )
         request = membershippb.ClusterVersionSetRequest(ver=decided).SerializeToString()
-        self._propose(FIELD_CLUSTER_VERSION_SET, request, self._finished)
+        self._propose(FIELD_CLUSTER_VERSION_SET, request, partial(self._finished, decided))
 
-    def _finished(self, outcome: Outcome) -> None:
+    def _finished(self, decided: str, outcome: Outcome) -> None:
         self._under_way = False
+        if outcome.error is None:
+            major, minor = _major_minor(decided)
+            log.info("cluster version is updated", extra=fields(cluster_version=f"{major}.{minor}"))
 
 
 def _major_minor(version: str) -> tuple[int, int]:

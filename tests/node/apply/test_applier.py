@@ -195,16 +195,19 @@ def test_members_publish_their_names_in_both_forms(member: SingleMember) -> None
     assert (known.name, known.client_urls) == ("legacy", ("http://d:1",))
 
 
-def test_the_cluster_version_in_both_forms(member: SingleMember) -> None:
+def test_the_cluster_version_in_both_forms(member: SingleMember, caplog: pytest.LogCaptureFixture) -> None:
     """K15."""
     modern = pb.InternalRaftRequest()
     modern.cluster_version_set.ver = "3.4.0"
+    caplog.set_level("INFO")
     member.applier.apply(entry(1, modern.SerializeToString()))
     assert member.applier.cluster_version == "3.4.0"
     old = varint_field(1, 7) + bytes_field(2, b"PUT") + bytes_field(3, b"/0/version") + bytes_field(4, b"3.5.0")
     member.applier.apply(entry(2, old))
     member.restart()
     assert member.applier.cluster_version == "3.5.0"
+    said = [record.message for record in caplog.records if "cluster version" in record.message]
+    assert said == ["set initial cluster version", "updated cluster version"]
 
 
 def test_configuration_changes_are_applied_once_and_refused_alike(member: SingleMember) -> None:
