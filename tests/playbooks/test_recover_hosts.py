@@ -32,7 +32,7 @@ from tests.playbooks.host_clusters import DATA, NAME, HostCluster
 pytestmark = pytest.mark.timeout(600)
 
 CONFIG = "/etc/default/etcd"
-ENGINES = ("etcd-3.5", pytest.param("node", marks=pytest.mark.exhaustive))
+ENGINES = ("etcd-3.5", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("etcd-3.4", "node")))
 ACTING = ("prepare", "stop", "config", "aside", "place", "start", "clean")
 """Steps of one member that change something, in their order."""
 
@@ -206,7 +206,8 @@ def test_what_keeps_a_recovery_from_beginning_is_told_with_its_host(broken: Host
     assert_recovered(broken)
 
 
-def test_cut_off_in_the_middle_it_goes_on_by_its_id(broken: HostCluster, tmp_path: Path) -> None:
+@pytest.mark.exhaustive
+def test_cut_off_in_the_middle_it_goes_on_by_its_id(broken: HostCluster) -> None:
     """A host that is gone while data is moved: what, where, what is safe now; then the same run goes on."""
     h1 = broken.hosts["h1"]
 

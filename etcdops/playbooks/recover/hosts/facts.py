@@ -98,8 +98,6 @@ class MemberFacts:
     """On the file system of its data."""
     tool: RestoreTool | None
     """None for the node."""
-    prefix: tuple[str, ...]
-    """What runs it, where it is in a container's image."""
     changes: Changes
     """Of its configuration."""
     faults: tuple[str, ...]
@@ -222,13 +220,12 @@ async def _look(
         if theirs is not None and posixpath.normpath(theirs) != ours:
             faults.append(f"{session.host}: {service.name} has --{flag} {theirs}, the inventory says {ours or 'none'}")
     found: RestoreTool | None = None
-    prefix: tuple[str, ...] = ()
     data = Tree(said["data"], "data-mounted" in said, stamp)
     wal = Tree(said["wal"], "wal-mounted" in said, stamp) if placed.wal_dir else None
     if wanted.engine.kind is EngineKind.ETCD:
         version = parse_version(f"etcdutl version: {config.version}") or (*config.version.line, 0)
         try:
-            found, prefix = await _find_tool(session, renewed, version, program, tool)
+            found = await _find_tool(session, renewed, version, program, tool)
         except EtcdopsError as error:
             faults.append(f"{error.message}")
     return MemberFacts(
@@ -239,7 +236,6 @@ async def _look(
         wal,
         int(said.get("data-free") or 0) * 1024,
         found,
-        prefix,
         changes,
         tuple(faults),
     )
@@ -247,19 +243,18 @@ async def _look(
 
 async def _find_tool(
     session: Session, cluster: Cluster, version: tuple[int, int, int], program: str, given: str
-) -> tuple[RestoreTool, tuple[str, ...]]:
-    """The program that restores on a host, of the members' own minor version, and what runs it.
+) -> RestoreTool:
+    """The program that restores on a host, of the members' own minor version.
 
     Raises: EtcdopsError - there is none.
     """
     image = cluster.service.image
-    prefix = container_prefix(cluster) if image else ()
     names = (given,) if given else tool_names(version)
     folders = ("",) if given or image else (f"{posixpath.dirname(program)}/", "")
     for path in [f"{folder}{name}" for folder in folders for name in names]:
         tool = await _probe(session, cluster, path)
         if tool is not None and tool.version[:2] == version[:2]:
-            return tool, prefix
+            return tool
     where = f"in the image {image}" if image else f"beside {program} or in the PATH"
     raise EtcdopsError(
         f"{session.host}: no {names[0]} {version[0]}.{version[1]} {where}, which restores a snapshot",
@@ -275,19 +270,14 @@ async def _probe(session: Session, cluster: Cluster, path: str) -> RestoreTool |
     return tool_of(Path(path), said.text, usage.text) if said.ok and usage.ok else None
 
 
-def container_prefix(cluster: Cluster) -> tuple[str, ...]:
-    """What runs a program of the members' image, all by itself."""
-    return (str(cluster.service.manager), "run", "--rm", "--network=none", "--user=0")
-
-
 def tool_command(cluster: Cluster, path: str, arguments: tuple[str, ...], *, volumes: tuple[str, ...] = ()) -> Command:
     """A restore tool on a host, with an environment of its own: etcd's programs take flags from variables."""
     image = cluster.service.image
     if not image:
         return command("env", "-i", f"PATH={_PATH}", "ETCDCTL_API=3", path, *arguments, user=ROOT)
     mounted = [f"--volume={volume}:{volume}:Z" for volume in volumes]
-    inside = ("--env=ETCDCTL_API=3", f"--entrypoint={path}", *mounted, image)
-    return command(*container_prefix(cluster), *inside, *arguments, user=ROOT)
+    alone = ("run", "--rm", "--network=none", "--user=0", "--env=ETCDCTL_API=3", f"--entrypoint={path}")
+    return command(str(cluster.service.manager), *alone, *mounted, image, *arguments, user=ROOT)
 
 
 async def _read_data(session: Session, member: MemberFacts) -> Read:
