@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from etcdops.diagnosis.causes import LANGUAGES, Cause
 from etcdops.diagnosis.finding import Finding
+from etcdops.diagnosis.identify import is_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,12 @@ def _known(finding: Finding | None) -> dict[str, str]:
     known = {"member": "<member-id>", "peer": "<peer-id>", "data_dir": "<data-dir>"}
     if finding is None:
         return known
-    if _is_id(finding.peer):
+    if is_id(finding.peer):
         known["peer"] = finding.peer
-    if _is_id(finding.member):
+    if is_id(finding.member):
         known["member"] = finding.member
     known.update({name: value for name, value in finding.facts if name in known})
     return known
-
-
-def _is_id(text: str) -> bool:
-    return 12 <= len(text) <= 16 and all(character in "0123456789abcdef" for character in text)
 
 
 def _filled(line: str, known: Mapping[str, str]) -> str:

@@ -46,6 +46,11 @@ _DATA_DIR = re.compile(r"data[- ]dir ?= ?(/[\w./-]+)(?![^\s,;\"])|(/[\w./-]+)/me
 _REJECTED = re.compile(r'rejected connection from "([^"]+):\d+"')
 
 
+def is_id(text: str) -> bool:
+    """Whether it is a member's ID: hexadecimal, leading zeros left out."""
+    return 12 <= len(text) <= 16 and all(character in "0123456789abcdef" for character in text)
+
+
 def is_peer_talk(entry: Entry) -> bool:
     """Whether the line is about another member rather than a client."""
     return any(word in entry.text for word in PEER_TALK) or entry.package.startswith("rafthttp")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.identify import is_id
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE
 from etcdops.diagnosis.tally import Tally
@@ -17,11 +18,15 @@ from etcdops.diagnosis.tally import Tally
 SLOW_APPLY_COUNT = 3
 SLOW_APPLY_S = 1.0
 """One request over etcd's 100 ms is a normal day; three, or one over a second, are not."""
+FLAPPING_CHANGES = 3
 SLOW_COMPACTION_S = 10.0
 SLOW_DEFRAG_S = 2.0
 START_UP_S = 180.0
 """How long members that start one after another may fail to reach each other."""
-QUICK_STOP_S = 180.0
+WAITED_S, WAITED_COUNT = 30.0, 20
+"""How long, and over how many lines, requests may wait for the end of one election."""
+SHUTDOWN_S = 30.0
+"""How long before it is stopped itself a member may see the others go."""
 
 Judge = Callable[[SourceLog], Iterator[Tally]]
 
@@ -67,16 +72,40 @@ def _until_ready(log: SourceLog, tally: Tally) -> Tally | None:
     return None
 
 
+def _until_elected(log: SourceLog, tally: Tally) -> Tally | None:
+    """What waited for a leader, and got one, is over; unless it took long or comes again and again."""
+    kept = _until_ready(log, tally)
+    if kept is None or not _after(log, facts.ELECTED, tally.last_number):
+        return kept
+    lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
+    return None if lasted < WAITED_S and tally.count <= WAITED_COUNT else _trusted(tally, LIKELY)
+
+
 def _reach(log: SourceLog, tally: Tally) -> Tally | None:
-    """A peer that came up later was only late; one that was away for long is worth a word."""
-    back = max(
-        (other.last_number for other in log.of(facts.PEER_BACK) if not tally.peer or other.peer == tally.peer),
-        default=0,
-    )
+    """A peer that came up later was only late, one that stops shortly before us only earlier; both are a normal day."""
+    if _shutdown_follows(log, tally):
+        return None
+    back = _back_at(log, tally.peer)
     if back <= tally.last_number:
         return tally
     lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
     return None if lasted < START_UP_S else _trusted(tally, POSSIBLE)
+
+
+def _back_at(log: SourceLog, peer: str) -> int:
+    """The line at which a peer was there again. One known by its address only is taken to be any of them."""
+    if is_id(peer):
+        return max((tally.last_number for tally in log.of(facts.PEER_BACK) if tally.peer == peer), default=0)
+    ready = max((event.number for event in log.events if event.kind == facts.READY), default=0)
+    return max((tally.last_number for tally in log.of(facts.PEER_BACK)), default=ready)
+
+
+def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
+    """Whether this member was told to stop while the trouble was young, as when a whole cluster is stopped."""
+    for event in log.events:
+        if event.kind == facts.SIGNAL and event.number >= tally.first_number:
+            return tally.first is None or event.time is None or event.time - tally.first < SHUTDOWN_S
+    return False
 
 
 def _forced(log: SourceLog, tally: Tally) -> Tally | None:
@@ -99,12 +128,16 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "disk-slow": _once_is_weak,
     "heartbeat-slow": _once_is_weak,
     "server-overloaded": _overloaded,
-    "request-timeout": _until_ready,
+    "request-timeout": _until_elected,
+    "read-index-timeout": _until_elected,
+    "no-leader": _until_elected,
     "dns-srv-failure": _until_ready,
     "join-cluster-unreachable": _until_ready,
     "force-new-cluster-left-on": _forced,
     "terminated-by-signal": _killed,
     "version-incompatible": _until_ready,
+    "member-not-found": _reach,
+    "member-id-mismatch": _reach,
 }
 
 
@@ -131,12 +164,23 @@ def _elections(log: SourceLog) -> Iterator[Tally]:
         )
     elif leaderless and not elected:
         yield from (replace(tally, sign="no-leader", confidence=LIKELY) for tally in log.of(facts.NO_LEADER_NOW))
-    terms = {event.term for event in elected if event.term}
-    changes = max(len(lost), len(terms) - 1)
-    if changes >= 3 and len(terms) >= 3:
+    changes = _changes(log)
+    if changes >= FLAPPING_CHANGES:
         yield _tally_of(log, "leader-flapping", [*lost, *campaigns] or elected, CERTAIN if changes > 4 else LIKELY)
     elif lost and elected and last_elected > lost[-1].number and not _shortly_after_start(log, lost[0]):
         yield _tally_of(log, "leader-election", [*lost, *elected], LIKELY)
+
+
+def _changes(log: SourceLog) -> int:
+    """How often the leadership moved to another term while this member ran; its own restarts do not count."""
+    changes = term = 0
+    for event in log.events:
+        if event.kind == facts.START:
+            term = 0
+        elif event.kind == facts.ELECTED and event.term:
+            changes += bool(term) and event.term > term
+            term = event.term
+    return changes
 
 
 def _quorum_gone(log: SourceLog, open_campaigns: list[Event], leaderless: int, stepped_down: list[Event]) -> bool:
@@ -180,22 +224,30 @@ _ADVERTISED = re.compile(
 )
 
 
+_ELSEWHERE = re.compile(r"(?://|dial tcp )(?!localhost|127\.|0\.|\[?::)[\w.-]+:\d+")
+
+
 def _loopback(log: SourceLog) -> Iterator[Tally]:
-    """An address others cannot use matters only where there are others."""
-    others = any(tally.peer for tally in log.tallies.values() if tally.sign.startswith(("peer-", "+peer")))
+    """An address others cannot use matters only where there are others, on other hosts."""
+    away = any(
+        _ELSEWHERE.search(line.text)
+        for tally in log.tallies.values()
+        if tally.sign.startswith("peer-")
+        for line in tally.lines()
+    )
     for tally in log.of(facts.LOOPBACK):
-        lines = [line for line in tally.lines() if _ADVERTISED.search(line.text)]
-        wild = any("//0." in found[1] for line in lines if (found := _ADVERTISED.search(line.text)))
-        many = any(
-            line.fields.get("initial-cluster", "").count("=") > 1 or line.text.count("://") > 6 for line in lines
-        )
-        if lines and (others or wild or many):
+        found = [(line, match) for line in tally.lines() if (match := _ADVERTISED.search(line.text))]
+        wild = any("//0." in match[1] or "//[::]" in match[1] for _, match in found)
+        many = any(_ELSEWHERE.search(line.fields.get("initial-cluster", "")) for line, _ in found)
+        if found and (away or wild or many):
+            confidence = LIKELY if wild or many else POSSIBLE
+            lines = [line for line, _ in found][:3]
             yield replace(
                 tally,
                 sign="advertise-loopback",
-                confidence=LIKELY if wild or many else POSSIBLE,
-                count=len(lines),
-                first_lines=lines[:3],
+                confidence=confidence,
+                count=len(found),
+                first_lines=lines,
                 last_lines=[],
             )
 
@@ -203,11 +255,11 @@ def _loopback(log: SourceLog) -> Iterator[Tally]:
 def _peers_lost(log: SourceLog) -> Iterator[Tally]:
     """A stream that broke and did not come back, when no line says why."""
     known = {tally.peer for tally in log.tallies.values() if not tally.sign.startswith("+")}
-    ended = {event.number for event in log.events if event.kind in (facts.SIGNAL, facts.STOPPING)}
+    stops = [event.number for event in log.events if event.kind in (facts.SIGNAL, facts.STOPPING)]
     for tally in log.of(facts.PEER_LOST):
-        back = max((other.last_number for other in log.of(facts.PEER_BACK) if other.peer == tally.peer), default=0)
-        stopping = any(number <= tally.last_number for number in ended)
-        if tally.peer not in known and back < tally.last_number and not stopping and tally.count > 1:
+        stopping = any(number <= tally.last_number for number in stops) or _shutdown_follows(log, tally)
+        gone = _back_at(log, tally.peer) < tally.last_number
+        if tally.count > 1 and tally.peer not in known and gone and not stopping:
             yield replace(tally, sign="peer-unreachable", confidence=POSSIBLE)
 
 

@@ -7,11 +7,12 @@ round it.
 
 from __future__ import annotations
 
-from etcdops.diagnosis.rules import clients, facts, host, load, membership, network, raft, start, storage, tls
+from etcdops.diagnosis.rules import bundled, clients, facts, host, load, membership, network, raft, start, storage, tls
 from etcdops.diagnosis.rules.rule import Rule
 
 RULES: tuple[Rule, ...] = (
     *facts.RULES,
+    *bundled.RULES,
     *storage.RULES,
     *host.RULES,
     *membership.RULES,

@@ -139,20 +139,9 @@ RULES = (
     ),
     Rule(
         "force-new-cluster-left-on",
-        (
-            "forcing restart of member",
-            "forcing restart member",
-            "force-new-cluster=true",
-            "force-new-cluster: true",
-            "--force-new-cluster",
-            "ETCD_FORCE_NEW_CLUSTER=true",
-            "force new cluster",
-            "force-new-cluster true",
-            "discarding uncommitted WAL entries",
-            "created entries to force",
-        ),
+        # One line of each forced start, so that starts can be counted.
+        ("forcing restart of member", "forcing restart member", "etcdserver: force new cluster"),
         LIKELY,
-        none=("discovery", "Usage"),
         group="force",
     ),
     # Changes that were refused.
