@@ -171,6 +171,9 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
         survivor=draw.random() < 0.1,
         away=draw.choice(("here", "here", "down", "cut", "deaf", "mute")),
     )
+    if options.away == "deaf" and not options.pre_vote:
+        # It would go on campaigning, which may hold the others up for as long as it likes: see README.md.
+        options = replace(options, away="cut")
     if storm:
         hunt = Fault(0, draw.uniform(0.4, 0.8), "hunt-leaders", 0, 0, 0.5, 1.0, draw.choice(LOSSES))
         return replace(options, active_s=draw.uniform(5.0, 9.0)), [hunt]
