@@ -66,7 +66,7 @@ _PATH = click.Path(path_type=Path)
     multiple=True,
     type=_PATH,
     metavar="PATH",
-    help="The cluster is on hosts of this inventory; may be repeated.",
+    help="File or directory the cluster's hosts are in (see inventory).",
 )
 @click.option("--cluster", "name", metavar="NAME", help="Of the inventory; with --member: what to call it (cluster).")
 @click.option("--accept-new", is_flag=True, help="With -i: trust host keys not seen before; never changed ones.")
@@ -114,19 +114,21 @@ def command(
 
     invocation = current()
     local = invocation.connection.get("local")
-    if sum((bool(local), bool(members), bool(inventory))) != 1:
+    on_hosts = bool(inventory) or bool(name and not local and not members)
+    if sum((bool(local), bool(members), on_hosts)) != 1:
         raise UsageError(
-            "which cluster? give either --local DIR, or -i INVENTORY, or --member for each member",
+            "which cluster? give either --local DIR, or --cluster NAME of an inventory, or --member for each member",
             hint="etcdops recover --help shows all",
         )
     asked = Asked(confirm, yes, dry_run, detach, events)
-    if inventory:
+    if on_hosts:
         from etcdops.cli.recover_hosts import recover_on_hosts
+        from etcdops.inventory.find import inventory_paths
 
         return recover_on_hosts(
             invocation,
             asked,
-            inventory=inventory,
+            inventory=inventory_paths(inventory, os.environ),
             cluster=name or "",
             snapshot=snapshot,
             last_known_revision=last_known_revision,
