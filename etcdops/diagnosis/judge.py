@@ -19,6 +19,7 @@ SLOW_APPLY_COUNT = 3
 SLOW_APPLY_S = 1.0
 """One request over etcd's 100 ms is a normal day; three, or one over a second, are not."""
 FLAPPING_CHANGES = 3
+REFUSED_VOTES_COUNT = 3
 SLOW_COMPACTION_S = 10.0
 SLOW_DEFRAG_S = 2.0
 START_UP_S = 180.0
@@ -162,6 +163,8 @@ def _elections(log: SourceLog) -> Iterator[Tally]:
         yield _tally_of(
             log, "quorum-lost", [*stepped_down, *open_campaigns], CERTAIN if len(open_campaigns) > 3 else LIKELY
         )
+    elif not campaigns and log.count(facts.REFUSED_VOTES) >= REFUSED_VOTES_COUNT and not elected:
+        yield from (replace(tally, sign="quorum-lost", confidence=POSSIBLE) for tally in log.of(facts.REFUSED_VOTES))
     elif leaderless and not elected:
         yield from (replace(tally, sign="no-leader", confidence=LIKELY) for tally in log.of(facts.NO_LEADER_NOW))
     changes = _changes(log)

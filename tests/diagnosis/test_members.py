@@ -111,6 +111,7 @@ def test_unrelated_lines_between_change_nothing(seed: int) -> None:
         assert slugs(diagnose_lines(lines)) == slugs(case.diagnosed()), case.name
 
 
+@pytest.mark.slow
 def test_cut_first_and_last_lines_change_nothing() -> None:
     """An excerpt begins and ends where a pager did."""
     whole = '{"level":"info","ts":"2024-05-02T10:00:00.000Z","caller":"mvcc/index.go:214","msg":"compact tree index"}'

@@ -55,7 +55,7 @@ def test_counts_are_those_of_reading_every_line(seed: int, tmp_path: Path) -> No
         lambda: zap("rejected connection", error="remote error: tls: bad certificate"),
         lambda: "2018-11-01 16:20:35.185438 W | auth: invalid auth token: x.1",
     ]
-    lines = [dice.choice(kinds)() if dice.random() < 0.4 else noise(number) for number in range(12_000)]
+    lines = [dice.choice(kinds)() if dice.random() < 0.4 else noise(number) for number in range(5_000)]
     assert counts(from_file(lines, tmp_path)) == counts(diagnose_lines(lines))
 
 
@@ -72,13 +72,13 @@ def test_one_line_among_a_great_many_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_cause_is_found_in_a_haystack(tmp_path: Path) -> None:
-    """Each made log, in the middle of noise of both forms, has the first finding it has alone."""
-    hay = [noise(number) for number in range(300)]
+    """Every third made log, in the middle of noise of both forms, has the first finding it has alone."""
+    hay = [noise(number) for number in range(120)]
     text_hay = [
-        f"2018-11-01 16:20:35.185438 I | mvcc: finished scheduled compaction at {n} (took 3ms)" for n in range(300)
+        f"2018-11-01 16:20:35.185438 I | mvcc: finished scheduled compaction at {n} (took 3ms)" for n in range(120)
     ]
     wrong = []
-    for case in made():
+    for case in made()[::3]:
         alone = case.diagnosed()
         lines = [*hay, *text_hay, *case.text.splitlines(), *hay]
         found = from_file(lines, tmp_path)

@@ -11,6 +11,7 @@ STOPPING = "+stopping"
 CAMPAIGN = "+campaign"
 ELECTED = "+elected"
 LOST = "+lost-leader"
+REFUSED_VOTES = "+refused-votes"
 NO_LEADER_NOW = "+no-leader"
 PEER_BACK = "+peer-back"
 PEER_LOST = "+peer-lost"
@@ -60,6 +61,17 @@ RULES = (
     Rule(CAMPAIGN, ("is starting a new election at term",), HINT, group="election"),
     Rule(ELECTED, ("elected leader ", "became leader at term", "changed leader from"), HINT, group="election"),
     Rule(LOST, (" lost leader ", "stepped down to follower since quorum is not active"), HINT, group="election"),
+    Rule(
+        REFUSED_VOTES,
+        (
+            "received vote rejection from",
+            " vote rejections",
+            "received MsgVoteResp rejection",
+            "received MsgPreVoteResp rejection",
+        ),
+        HINT,
+        group="election",
+    ),
     Rule(
         NO_LEADER_NOW,
         ("; dropping proposal", "no leader at term", "dropping index reading msg"),

@@ -60,6 +60,7 @@ RULES = (
     Rule(
         "systemd-unit-failure",
         (
+            "fork/exec ",
             "Failed at step CHDIR",
             "Failed at step EXEC",
             "Failed at step USER",

@@ -211,6 +211,8 @@ RULES = (
         none=("apply request", "lease", "request stats", "rejected connection"),
         group="reach",
     ),
+    # The only client that a member of 2.x runs itself is that of the discovery service.
+    Rule("discovery-unreachable", ("client: etcd cluster is unavailable or misconfigured",), POSSIBLE, group="reach"),
     Rule(
         "peer-unreachable",
         (

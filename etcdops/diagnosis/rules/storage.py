@@ -154,6 +154,7 @@ RULES = (
             "dial ",
             "user ",
             "status=",
+            "fork/exec",
             "spawning",
             "setrlimit",
             "exec ",
