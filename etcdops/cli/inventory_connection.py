@@ -116,6 +116,7 @@ def reached(chosen: Chosen, flags: ConnectionFlags, environment: Mapping[str, st
 
 def _routes(chosen: Chosen, through: list[Through], secrets: Secrets, invocation: Invocation) -> dict[str, str]:
     from etcdops.cli.host_key_question import HostKeyQuestion, host_key_policy
+    from etcdops.inventory.connection import logins
     from etcdops.inventory.targets import target
     from etcdops.remote.host_keys import HostKeyPolicy
     from etcdops.remote.lines import Line, Routes
@@ -128,7 +129,7 @@ def _routes(chosen: Chosen, through: list[Through], secrets: Secrets, invocation
         # later, when a connection broke, a screen may be drawn where the question would stand
         return host_key_policy(question, accept_new=False) if first else HostKeyPolicy()
 
-    inventory, config = chosen.read.inventory, SSHConfig()
+    inventory, config = logins(chosen.read.inventory), SSHConfig()
     hosts = dict.fromkeys(one.host for one in through)
     lines = {name: Line(target(inventory, inventory.hosts[name], secrets), policy, config) for name in hosts}
     routes = Routes()

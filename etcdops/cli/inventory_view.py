@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_table
+from etcdops.inventory.connection import passages
 from etcdops.inventory.filled import filled
 from etcdops.inventory.model import Cluster, Host, Inventory, place
 from etcdops.inventory.reach import Reached
@@ -111,10 +112,33 @@ def _cluster(inventory: Inventory, cluster: Cluster, look: Look, width: int) -> 
         for host, member in placed
     ]
     lines = [look.style(f"{cluster.name}: {_kind(cluster)}", "head")]
+    if clients := _clients(inventory, cluster):
+        lines.append(f"clients: {printable(clients)}")
+    named: dict[str, list[str]] = {}
     for _, member in placed:
         if member.settings:
-            lines.append(f"settings of {printable(member.name)}: {printable(_pairs(member.settings))}")
+            named.setdefault(_pairs(member.settings), []).append(member.name)
+    for settings, names in named.items():
+        of = "" if len(names) == len(placed) else f" of {', '.join(names)}"
+        lines.append(f"settings{printable(of)}: {printable(settings)}")
     return "\n".join((*lines, render_table(columns, rows, look, width=width)))
+
+
+def _clients(inventory: Inventory, cluster: Cluster) -> str:
+    """How `--cluster` connects; empty: directly to what the members advertise, as nobody."""
+    access = cluster.access
+    hosts = ", ".join(dict.fromkeys(one.host for one in passages(inventory, cluster)))
+    user = f"as {access.user}" if access.user else ""
+    if access.password is not None:
+        user += f", password from {source_text(access.password)}"
+    parts = (
+        f"through SSH to {hosts}" if hosts else "",
+        f"at {', '.join(access.endpoints)}" if access.endpoints else "",
+        user,
+        f"trust {access.cacert}" if access.cacert else "",
+        f"show {access.cert}" if access.cert else "",
+    )
+    return "; ".join(filter(None, parts))
 
 
 def _kind(cluster: Cluster) -> str:

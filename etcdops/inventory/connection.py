@@ -6,14 +6,14 @@ Nothing is connected here. Reading its secrets may ask a person.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from etcdops.client.endpoints import parse_endpoint
 from etcdops.client.settings import ConnectionSettings
-from etcdops.inventory.model import Cluster, Inventory, Member, PlacedMember, place
+from etcdops.inventory.model import Become, Cluster, Inventory, PlacedMember, place
 from etcdops.inventory.targets import Secrets
 
 OWN_PKI = "pki"
@@ -57,8 +57,8 @@ def connection(
     Raises: UsageError, AccessDenied - a secret cannot be had.
     """
     access = cluster.access
-    placed = [(member, place(inventory, cluster, member)) for member in cluster.members]
-    endpoints = access.endpoints or tuple(url for _, one in placed for url in one.advertise_client_urls)
+    placed = (place(inventory, cluster, member) for member in cluster.members)
+    endpoints = access.endpoints or tuple(url for one in placed for url in one.advertise_client_urls)
     cacert, cert, key = _files(cluster, folder)
     settings = ConnectionSettings(
         endpoints=tuple(dict.fromkeys(endpoints)),
@@ -70,8 +70,16 @@ def connection(
         password=secrets.read(access.password) if with_password else None,
         source=source or f"cluster {cluster.name}",
     )
-    through = () if access.endpoints else tuple(_through(inventory, cluster, placed))
-    return Connection(settings, through)
+    return Connection(settings, passages(inventory, cluster))
+
+
+def logins(inventory: Inventory) -> Inventory:
+    """The same hosts for those who only pass through: nobody becomes root there, so no such password is asked for."""
+    plain = {
+        name: host.model_copy(update={"ssh": host.ssh.model_copy(update={"become": Become(method="none")})})
+        for name, host in inventory.hosts.items()
+    }
+    return inventory.model_copy(update={"hosts": plain})
 
 
 def own_pki(cluster: Cluster, folder: Path) -> Path:
@@ -94,11 +102,14 @@ def _files(cluster: Cluster, folder: Path) -> tuple[str, str, str]:
     return cacert, cert, key
 
 
-def _through(
-    inventory: Inventory, cluster: Cluster, placed: Sequence[tuple[Member, PlacedMember]]
-) -> Iterator[Through]:
+def passages(inventory: Inventory, cluster: Cluster) -> tuple[Through, ...]:
+    """Which of its endpoints are reached through SSH."""
+    return () if cluster.access.endpoints else tuple(_through(inventory, cluster))
+
+
+def _through(inventory: Inventory, cluster: Cluster) -> Iterator[Through]:
     seen: set[str] = set()
-    for _, member in placed:
+    for member in (place(inventory, cluster, one) for one in cluster.members):
         listening = [parse_endpoint(url) for url in member.listen_client_urls if url.startswith("http")]
         alone = bool(listening) and all(_is_loopback(one.host) for one in listening)
         wanted = cluster.access.via == "ssh" if cluster.access.via else bool(member.host.ssh.jump) or alone

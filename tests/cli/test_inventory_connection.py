@@ -82,7 +82,8 @@ def test_members_behind_ssh_are_asked_through_it(
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "known_hosts").write_text(f"[127.0.0.1]:{daemon.port} {daemon.host_key}\n")
-    login = f"user: {daemon.user}, key: {daemon.key}"
+    # sudo's password is not needed to pass through, and its variable is not set
+    login = f"user: {daemon.user}, key: {daemon.key}, become: {{password: {{env: NOT_SET}}}}"
     path = tmp_path / "i.yaml"
     path.write_text(
         f"hosts:\n  h1: {{address: 127.0.0.1, ssh: {{{login}, port: {daemon.port}}}}}\n"
