@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import shlex
+import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -252,11 +255,22 @@ def describe(
         member, equals, rest = text.partition("=")
         parts = rest.split(",")
         if not equals or len(parts) != 3 or not all("://" in url for url in parts[1:]):
-            raise UsageError(f"--member {text!r} is not NAME=DATA-DIR,CLIENT-URL,PEER-URL")
+            raise UsageError(
+                f"--member {text!r} is not NAME=DATA-DIR,CLIENT-URL,PEER-URL",
+                hint="write m1=/var/lib/etcd,http://127.0.0.1:2379,http://127.0.0.1:2380",
+            )
+        if elsewhere := next((url for url in parts[1:] if not _is_of_this_machine(url)), None):
+            raise UsageError(
+                f"--member {member}: {elsewhere} is not an address of this machine",
+                hint="run this on that member's host, or describe the hosts in an inventory (etcdops inventory --help)",
+            )
         specs.append(MemberSpec(member, Path(parts[0]).absolute(), parts[1], parts[2]))
     for field in ("name", "data_dir", "client_url", "peer_url"):
         if len({getattr(spec, field) for spec in specs}) != len(specs):
-            raise UsageError(f"two --member options have the same {field.replace('_', ' ')}")
+            raise UsageError(
+                f"two --member options have the same {field.replace('_', ' ')}",
+                hint="each member has a name, a data directory and URLs of its own",
+            )
     kind = EngineKind(engine) if engine else EngineKind.ETCD if etcd else None
     if kind is None or (kind is EngineKind.ETCD) != (etcd is not None):
         raise UsageError(
@@ -271,6 +285,21 @@ def describe(
         if dataclasses.replace(known, token=described.token) == described:
             return known  # from an earlier recovery, with its token
     return described
+
+
+def _is_of_this_machine(url: str) -> bool:
+    """Whether a member could listen there. A host name may be: for one, members listen on all addresses."""
+    host = urlsplit(url).hostname or ""
+    try:
+        version = ipaddress.ip_address(host).version
+    except ValueError:
+        return True
+    with socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
 
 
 def _settings(invocation: Invocation, cluster: ClusterSpec) -> ConnectionSettings:

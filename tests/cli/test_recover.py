@@ -206,6 +206,7 @@ def test_a_member_under_another_supervisor_is_refused_before_anything_is_asked(
         (["-i", "/nowhere/prod.yaml"], "/nowhere/prod.yaml cannot be read"),
         (["--cluster", "prod", "-i", "/nowhere/prod.yaml"], "/nowhere/prod.yaml cannot be read"),
         (["--member", "nonsense"], "is not NAME=DATA-DIR"),
+        (["--engine", "node", "--member", "m1=/d,http://192.0.2.1:1,http://a:2"], "not an address of this machine"),
         (["--member", "m1=/d,http://a:1,http://a:2"], "what do the members run?"),
         (["--engine", "node", "--member", ONE, "--member", "b=/d,http://b:1,http://b:2"], "same data dir"),
         (["--endpoints", "http://a:1", "--engine", "node", "--member", ONE], "not needed here"),

@@ -189,10 +189,12 @@ def losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
         lines = [f"no revision: the last known one is {known} ({witness.source}), and the snapshot has it"]
     else:
         count = str(lost) if lost == lost_most else f"{lost} to {lost_most}"
-        lines = [
-            f"{count} revisions: {snapshot.current_revision + 1} to {most},"
-            f" between the snapshot and the last revision found ({witness.source})"
-        ]
+        which = (
+            f"1 revision: {most}"
+            if lost == lost_most == 1
+            else f"{count} revisions: {snapshot.current_revision + 1} to {most}"
+        )
+        lines = [f"{which}, between the snapshot and the last revision found ({witness.source})"]
     silent = len(facts.without_data) + len(facts.problems)
     if silent:
         members = "1 member" if silent == 1 else f"{silent} members"

@@ -431,7 +431,7 @@ async def test_an_end_of_accepting_is_told_to_the_loop(start: Start, monkeypatch
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
     listener = await start()
 
-    def fail(listener: Listener, accepted: socket.socket, _: object) -> None:
+    def fail(listener: Listener, accepted: socket.socket, *_: object) -> None:
         accepted.close()
         raise RuntimeError("out of nowhere")
 
