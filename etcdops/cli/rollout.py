@@ -127,7 +127,8 @@ def apply_command(
     request = dataclasses.replace(request, new_run=new_run)
     with run_lock(runs_on_hosts(request.cluster.name)):
         prepared = _prepare(invocation, request, access)
-        if events != "json":
+        rolls_only = prepared.plan is None and bool(prepared.restarts)  # which shows a plan, and a result, of its own
+        if events != "json" and not (rolls_only and invocation.format == "json"):
             _show(invocation, prepared, request)
         prepared.require_allowed()
         if prepared.plan is not None:

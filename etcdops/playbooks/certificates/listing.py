@@ -249,9 +249,7 @@ class _Files:
 
 def _files(member: PlacedMember, config: MemberConfig) -> Iterable[_Files]:
     flags, pki = config.flags, config.pki
-    if pki is None:
-        return
-    foreign = flags.get("cert-file", pki.server[0]) != pki.server[0]
+    foreign = pki is None
     if path := flags.get("cert-file", ""):
         hosts = (member.host.reached_at, *_hosts(member.advertise_client_urls))
         trusted = flags.get("trusted-ca-file", "")
@@ -261,7 +259,7 @@ def _files(member: PlacedMember, config: MemberConfig) -> Iterable[_Files]:
         hosts = tuple(dict.fromkeys(_hosts(member.initial_advertise_peer_urls)))
         trusted = flags.get("peer-trusted-ca-file", "")
         yield _Files(Use.PEER, Signer.PEER, path, trusted, hosts, peer_url(member), foreign)
-    if pki.client and not foreign:
+    if pki is not None and pki.client:
         yield _Files(Use.CLIENT, Signer.CLIENT, pki.client_pair[0], "", (), "", foreign)
 
 

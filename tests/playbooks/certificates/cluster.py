@@ -57,6 +57,7 @@ class PortedHost(FakeSession):
         self.shows: dict[int, str] = {2379: "server", 2380: "peer"}
         self.instead: dict[int, bytes] = {}
         """Port -> pair it shows whatever its files hold."""
+        self.trusts: dict[int, str] = {2379: "/etc/etcd/pki/ca.crt", 2380: "/etc/etcd/pki/peer-ca.crt"}
         self.folder = Path()
         """Of this machine, for the pair that OpenSSL reads from a file."""
         self._servers: list[asyncio.Server] = []
@@ -74,8 +75,7 @@ class PortedHost(FakeSession):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         (self.folder / "pair").write_bytes(pair)
         context.load_cert_chain(self.folder / "pair")
-        bundle = "ca" if port == 2379 else "peer-ca"
-        context.load_verify_locations(cadata=self.files[f"/etc/etcd/pki/{bundle}.crt"].content.decode())
+        context.load_verify_locations(cadata=self.files[self.trusts[port]].content.decode())
         context.verify_mode = ssl.CERT_REQUIRED
         # what is made for the test is valid in another year
         context.verify_flags |= _NO_CHECK_TIME
@@ -149,10 +149,10 @@ class ToldAccess:
 
 
 @asynccontextmanager
-async def told_cluster(folder: Path) -> AsyncIterator[ToldCluster]:
+async def told_cluster(folder: Path, *, tls: str = "{}") -> AsyncIterator[ToldCluster]:
     """Three members; `roll_out` gives them their certificates."""
     path = folder / "prod.yaml"
-    path.write_text(YAML)
+    path.write_text(YAML.replace("tls: {}", f"tls: {tls}"))
     inventory = load_inventory([path])
     cluster = find_cluster(inventory)
     hosts = {name: PortedHost(name) for name in inventory.hosts}

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from etcdops.certs.authority import Authority
+from etcdops.certs.facts import Use
 from etcdops.cli.cert import render_list
 from etcdops.cli.output import Look
 from etcdops.playbooks.certificates.listing import Listed, Row, Urgency, list_certificates
 from etcdops.playbooks.rollout.desired import Signer
+from tests.fakes.session import FakeFile
 from tests.playbooks.certificates.cluster import DAY_S, ToldCluster, told_cluster
 
 PKI = "/etc/etcd/pki"
@@ -97,3 +99,21 @@ async def test_what_is_missing_and_who_does_not_answer_hide_nothing_else(cluster
     assert "holds no certificate" in row(found, f"h2:{PKI}/client.crt").problems[0]
     assert row(found, f"h1:{PKI}/server.crt").urgency is Urgency.GOOD
     assert sum(one.where.startswith("h3:") for one in found.rows) == 5
+
+
+async def test_certificates_that_somebody_else_makes_are_listed_by_the_settings_that_name_them(tmp_path: Path) -> None:
+    """They have no authority here, and are judged by their dates, names and the bundle beside them."""
+    theirs = "{files: {cert_file: /x/s.crt, key_file: /x/s.key, trusted_ca_file: /x/ca.crt}, peer: false}"
+    async with told_cluster(tmp_path, tls=theirs) as cluster:
+        elsewhere = Authority.create(tmp_path / "theirs", "their authority", cluster.clock)
+        issued = elsewhere.issue(Use.SERVER, "m1", hosts=["10.0.0.1"], days=5)
+        for name, content in {"s.crt": issued.certificate, "ca.crt": elsewhere.trusted_pem}.items():
+            cluster.host("m1").files[f"/x/{name}"] = FakeFile(content)
+        cluster.host("m1").instead[2379] = issued.certificate + issued.key.reveal().encode()
+        cluster.host("m1").trusts[2379] = "/x/ca.crt"
+        found = await listed(cluster)
+    assert row(found, "h1:/x/s.crt").urgency is Urgency.SOON
+    assert row(found, "h1:/x/ca.crt").urgency is Urgency.GOOD
+    assert row(found, "m1 on port 2379").urgency is Urgency.SOON
+    assert row(found, "h2:/x/s.crt").problems == ("there is no such file",)
+    assert not [one for one in found.rows if one.where.startswith("here")]

@@ -143,6 +143,16 @@ async def test_nothing_is_renewed_in_the_middle_of_a_rotation_or_without_the_aut
         await plan_renew(cluster.run, CHOICES)
 
 
+async def test_a_rollout_leaves_certificates_alone_while_the_authority_is_replaced(cluster: ToldCluster) -> None:
+    """What the old one signed is good until the rotation replaces it: a new one, members may not believe yet."""
+    leaf = cluster.leaf("m1", "peer")
+    found = await read_leaf(cluster.host("m1"), leaf)
+    cluster.authorities.of(Signer.PEER).begin_rotation()
+    assert cluster.authorities.problems(leaf, found.certificate, found.key) == []
+    cluster.authorities.of(Signer.PEER).finish_rotation()
+    assert cluster.authorities.problems(leaf, found.certificate, found.key) == ["another authority signed it"]
+
+
 def rotation(cluster: ToldCluster, view: ClusterView, choices: CertificateChoices = CHOICES) -> Plan:
     old = dict.fromkeys(signers(cluster.run.cluster), "ab" * 32)
     leaves = {name: {"/etc/etcd/pki/server.crt": "cd"} for name in ("m1", "m2", "m3")}
