@@ -18,6 +18,7 @@ from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.inventory.filled import filled
+from etcdops.inventory.find import find_cluster as find_cluster  # those who work with runs take it from here
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster, Inventory, Member
 from etcdops.playbooks.host_locks import HostLocks
@@ -50,18 +51,6 @@ class InventorySource:
 
     def to_json(self) -> dict[str, Json]:
         return {"paths": [str(path) for path in self.paths], "digest": self.digest}
-
-
-def find_cluster(inventory: Inventory, name: str = "") -> Cluster:
-    """The cluster of this name, or the only one there is. Raises: UsageError - there is none, or several."""
-    known = ", ".join(inventory.clusters) or "none"
-    if name:
-        if name not in inventory.clusters:
-            raise UsageError(f"the inventory has no cluster {name}", hint=f"it has {known}")
-        return inventory.clusters[name]
-    if len(inventory.clusters) != 1:
-        raise UsageError(f"the inventory has {len(inventory.clusters)} clusters: {known}", hint="name one: --cluster")
-    return next(iter(inventory.clusters.values()))
 
 
 def source_of(paths: Sequence[Path], inventory: Inventory, cluster: Cluster) -> InventorySource:
