@@ -147,17 +147,11 @@ async def work(
 ) -> RunOutcome:
     """Carry the run out, from where it is. The caller holds its lock and has the confirmation.
 
-    Raises: as `procedures.carry_out`. A run that could not even take its hosts is ended: nothing was done.
+    Raises: as `procedures.carry_out`.
     """
-    begun = bool(known.state.results or known.state.acted)
-    try:
-        if begun:
-            return await resume_run(known, access, listener, stop=stop, clock=clock)
-        return await carry_out(known, access, listener, stop=stop, clock=clock)
-    finally:
-        if not known.state.acted and not known.state.ended:
-            known.journal.abandoned()
-            known.state.ended = "abandoned"
+    if known.state.results or known.state.acted:
+        return await resume_run(known, access, listener, stop=stop, clock=clock)
+    return await carry_out(known, access, listener, stop=stop, clock=clock)
 
 
 def moved_data(outcome: RunOutcome, members: Iterable[str]) -> list[str]:
