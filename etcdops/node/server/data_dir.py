@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import stat
 from collections.abc import Sequence
@@ -21,6 +22,9 @@ from etcdops.errors import StartRefused
 from etcdops.files import make_private, sync_folder
 from etcdops.ids import LogIndex
 from etcdops.node.peer.snapshot_file import received_path
+from etcdops.node.zap_log import fields
+
+log = logging.getLogger(__name__)
 
 _DIRECTORY_MODE = 0o700
 
@@ -43,8 +47,8 @@ class DataDir:
     def open(cls, root: Path, wal_dir: Path | None = None) -> DataDir:
         """Make the directory if there is none, and lock it.
 
-        Raises: StartRefused when another process uses it, when it belongs to another program, when others may read it,
-            or when the disk is read-only or full. What was made until then is removed again.
+        Raises: StartRefused when another process uses it, when it belongs to another program, or when the disk is
+            read-only or full. What was made until then is removed again.
         """
         member = root / "member"
         made: list[Path] = []
@@ -118,13 +122,12 @@ def _make_directory(directory: Path, made: list[Path]) -> None:
             f"{directory} is not a directory",
             hint="name another --data-dir, or move that file away",
         )
-    mode = stat.S_IMODE(directory.stat().st_mode)
-    # CVE-2020-15113: a directory that others can read or write is not a place for a database.
-    if mode & 0o077:
-        raise StartRefused(
-            f"the data directory {directory} may be read or written by others (mode {mode:04o})",
-            hint=f"chmod 700 {directory}",
-        )
+    mode = directory.stat().st_mode
+    # A warning, as in etcd: the mount points of volumes often belong to somebody else. Files are 0600 all the same.
+    if stat.S_IMODE(mode) & 0o777 != _DIRECTORY_MODE:
+        found = f'directory "{directory}" exist, but the permission is "{stat.filemode(mode)}"'
+        wanted = 'The recommended permission is "-rwx------" to prevent possible unprivileged access to the data'
+        log.warning("check file permission", extra=fields(error=f"{found}. {wanted}"))
 
 
 def _stop_etcd(path: Path, made: list[Path]) -> None:
