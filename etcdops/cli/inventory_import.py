@@ -189,6 +189,8 @@ def _wanted(
             target = parse_jump(text)
         except UsageError as error:
             raise UsageError(f"{text!r} is no host", hint="write it as [user@]host[:port]") from error
+        if any(c.isspace() for c in text) or not target.name:
+            raise UsageError(f"{text!r} is no host", hint="write it as [user@]host[:port]")
         name = target.name if _is_name(target.name) else f"host-{len(found) + 1}"
         found[name] = _host(name, target.name, target.user or login.user, target.port, login)
     if this_host:

@@ -139,9 +139,17 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"the inventory {path} cannot be read", cause=error.strerror or str(error)) from error
+        raise UsageError(
+            f"the inventory {path} cannot be read",
+            cause=error.strerror or str(error),
+            hint="name another with --inventory",
+        ) from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the inventory {path} is no text in UTF-8", cause=str(error)) from error
+        raise UsageError(
+            f"the inventory {path} is no text in UTF-8",
+            cause=str(error),
+            hint="an inventory is YAML: is it the right file?",
+        ) from error
 
 
 def _unknown_sections(document: Document) -> Iterator[Fault]:
@@ -241,9 +249,12 @@ def _cross_checks(inventory: Inventory, owners: Owners) -> Iterator[Fault]:
     for name, host in inventory.hosts.items():
         jump = host.ssh.jump
         if jump == name:
-            yield owners["hosts", name].fault(("hosts", name, "ssh", "jump"), "a host cannot jump through itself")
+            at = ("hosts", name, "ssh", "jump")
+            yield owners["hosts", name].fault(at, "a host cannot jump through itself", "name the host in front of it")
         if host.local and jump:
-            yield owners["hosts", name].fault(("hosts", name, "local"), "this machine needs no jump host")
+            yield owners["hosts", name].fault(
+                ("hosts", name, "local"), "this machine needs no jump host", "remove jump or local"
+            )
     seen: dict[tuple[str, str], str] = {}
     for name, cluster in inventory.clusters.items():
         yield from _check_members(inventory, name, cluster, owners["clusters", name], seen)
@@ -270,5 +281,9 @@ def _check_members(
         for kind, value in taken:
             key = (f"{kind} {value}", member.host)
             if value and key in seen:
-                yield document.fault((*at, number), f"{kind} {value} on {member.host} is {seen[key]}'s already")
+                yield document.fault(
+                    (*at, number),
+                    f"{kind} {value} on {member.host} is {seen[key]}'s already",
+                    f"give it another {kind} or another host",
+                )
             seen.setdefault(key, f"{name}/{member.label}")

@@ -16,6 +16,7 @@ from etcdops.services.port import ProcessConfig
 from etcdops.services.unit_file import last, parse_environment_file, parse_unit
 from etcdops.services.unit_start import start_of
 
+_SHOWN_MAX = 3
 _SECTION = re.compile(r"^\s*\[(Unit|Service|Install)\]\s*$", re.MULTILINE)
 _VARIABLE = re.compile(r"^\s*(export\s+)?ETCD_[A-Z0-9_]+=", re.MULTILINE)
 _HOST_SPECIFIER = re.compile(r"(?<!%)(?:%%)*%[Hlq]")
@@ -52,7 +53,12 @@ async def read_written(texts: Mapping[str, str]) -> Written:
         raise UsageError(f"{' and '.join(given.configs)} are two config files", hint="import one member at a time")
     written = await (_with_unit(given) if given.units else _without_unit(given))
     if not written.unit and not {*written.config.flags} - {CONFIG_FILE}:
-        raise UsageError(f"{', '.join(texts)}: no setting of etcd is in it", cause="; ".join(written.config.ignored))
+        first, more = written.config.ignored[:_SHOWN_MAX], len(written.config.ignored) - _SHOWN_MAX
+        raise UsageError(
+            f"{', '.join(texts)}: no setting of etcd is in it",
+            cause="; ".join(first) + (f"; and {more} more" if more > 0 else ""),
+            hint="give the files that the member is started with: unit, environment file, etcd.conf.yml, compose file",
+        )
     return written
 
 

@@ -160,10 +160,11 @@ def test_what_entries_cannot_know_of_each_other_is_checked(tmp_path: Path) -> No
                 listen_peer_urls: ["http://0.0.0.0:2379"]
     """
     assert faults(tmp_path, text) == [
-        "main.yaml:2: hosts.etcd-1.ssh.jump: a host cannot jump through itself",
+        "main.yaml:2: hosts.etcd-1.ssh.jump: a host cannot jump through itself (fix: name the host in front of it)",
         "main.yaml:8: clusters.prod.members[1].host: there is no host ectd-2 (fix: did you mean etcd-2?)",
         "main.yaml:9: clusters.prod.members[2]: two members are called etcd-1 (fix: give one another `name`)",
-        "main.yaml:12: clusters.test.members[0]: port 2379 on etcd-2 is prod/etcd-1's already",
+        "main.yaml:12: clusters.test.members[0]: port 2379 on etcd-2 is prod/etcd-1's already"
+        " (fix: give it another port or another host)",
     ]
 
 

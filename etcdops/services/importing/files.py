@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import yaml
 
+from etcdops.errors import UsageError
 from etcdops.services.importing.evidence import Evidence, of_written
 from etcdops.services.importing.pods import composed, inspected, static_pod
 from etcdops.services.written_config import read_written
@@ -24,6 +25,8 @@ async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
     rest = dict(texts)
     for path, text in texts.items():
         kind = _kind(text)
+        if kind == "inventory":
+            raise UsageError(f"{path} is an inventory already", hint=f"etcdops inventory check -i {path}")
         if kind:
             del rest[path]
         if kind == "inspect":
@@ -42,7 +45,7 @@ async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
 
 
 def _kind(text: str) -> str:
-    """`inspect`, `compose`, `pod`; empty: a unit, variables or etcd's config file."""
+    """`inspect`, `compose`, `pod`, `inventory`; empty: a unit, variables or etcd's config file."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             data = json.loads(text)
@@ -59,6 +62,8 @@ def _kind(text: str) -> str:
 def _of_mapping(data: object) -> str:
     if not isinstance(data, dict):
         return ""
+    if isinstance(data.get("hosts"), dict) and isinstance(data.get("clusters"), dict):
+        return "inventory"
     if data.get("kind") == "Pod":
         return "pod"
     return "compose" if isinstance(data.get("services"), dict) else ""

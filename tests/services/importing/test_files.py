@@ -90,6 +90,7 @@ async def test_what_docker_inspect_prints() -> None:
     ("text", "message"),
     [
         ("services: {web: {image: nginx}}\n", "no service of f starts etcd"),
+        ("hosts: {}\nclusters: {}\n", "f is an inventory already"),
         ('[{"Config": 5}]', "is not what docker inspect prints"),
         ("kind: Pod\nspec: {containers: [{command: [nginx]}]}\n", "no setting of etcd is in it"),
     ],
