@@ -7,8 +7,8 @@ must do.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -108,6 +108,23 @@ class Ownership:
     group: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class SeenFile:
+    """What is at a path, and the content when it is a file or leads to one."""
+
+    stat: FileStat
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileToWrite:
+    """A small file as it should be."""
+
+    path: str
+    content: bytes
+    ownership: Ownership = field(default_factory=Ownership)
+
+
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
@@ -165,6 +182,15 @@ class Session(Protocol):
 
     async def stat(self, path: str, *, user: str = "") -> FileStat | None:
         """None when nothing is there."""
+
+    async def look(self, paths: Sequence[str], *, user: str = "") -> Mapping[str, SeenFile | None]:
+        """`stat` and `read_file` of many small files in one go; None where nothing is.
+
+        Raises: EtcdopsError - they are too big together, or one is unreadable.
+        """
+
+    async def write_files(self, files: Sequence[FileToWrite], *, user: str = "") -> None:
+        """`write_file` for many small files in one go, in their order; each is whole, those before a failure stay."""
 
     async def upload(
         self,

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import base64
 import hashlib
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from etcdops.errors import EtcdopsError, Unreachable
@@ -31,13 +32,30 @@ from etcdops.remote.session import (
     CommandTimedOut,
     FileKind,
     FileStat,
+    FileToWrite,
     Ownership,
     Progress,
     Result,
+    SeenFile,
     Tunnel,
 )
 
-NEEDED = ("timeout", "cat", "head", "tail", "stat", "cut", "sha256sum", "mv", "chmod", "chown", "sync", "dirname")
+NEEDED = (
+    "timeout",
+    "base64",
+    "cat",
+    "head",
+    "tail",
+    "stat",
+    "cut",
+    "sha256sum",
+    "mv",
+    "chmod",
+    "chown",
+    "sync",
+    "dirname",
+    "tr",
+)
 _ENVIRONMENT = {"LC_ALL": "C"}
 """Messages of programs in English, since some are understood here; a command may set another."""
 _GRACE_S = 10.0
@@ -52,6 +70,23 @@ _ABSENT = 66
 _READ = f'[ -e "$1" ] || [ -L "$1" ] || exit {_ABSENT}; exec head -c "$2" -- "$1"'
 _STAT = f'[ -e "$1" ] || [ -L "$1" ] || exit {_ABSENT}; exec stat -c "%s %a %Y %U %u %G %g %F" -- "$1"'
 _SIZE = f'[ -f "$1" ] || exit {_ABSENT}; exec stat -c %s -- "$1"'
+_LOOK = """
+for path; do
+    if [ -e "$path" ] || [ -L "$path" ]; then
+        stat -c "%s %a %Y %U %u %G %g %F" -- "$path" || exit 1
+        if [ -f "$path" ]; then
+            [ -r "$path" ] || { echo "cannot read $path: Permission denied" >&2; exit 1; }
+            base64 < "$path" | tr -d "\\n"
+        else
+            printf -- -
+        fi
+    else
+        echo
+    fi
+    echo
+done
+"""
+"""Two lines for each path: what `stat` says, and the content in base64 (`-`: it has none); both empty: nothing."""
 _APPEND = 'umask 077; exec cat >> "$1"'
 _GIVE = 'exec tail -c "+$2" -- "$1"'
 _HASH = f'[ -f "$1" ] || exit {_ABSENT}; sha256sum < "$1"'
@@ -67,6 +102,23 @@ mv -f -- "$part" "$target" || fail "cannot rename it to $target"
 sync -- "$(dirname -- "$target")" 2>/dev/null || sync
 """
 _WRITE = f'umask 077; cat > "$1" || {{ rm -f -- "$1"; exit 1; }}\n{_PLACE}'
+_WRITE_MANY = """
+umask 077
+fail() { echo "$1" >&2; rm -f -- "$part"; exit 1; }
+while [ "$#" -gt 0 ]; do
+    target=$1 part=$2 sum=$3 mode=$4 owner=$5; shift 5
+    IFS= read -r line || fail "the content did not arrive whole"
+    printf %s "$line" | base64 -d > "$part" || fail "cannot write $part"
+    [ ! -d "$target" ] || fail "$target is a folder"
+    [ "$(sha256sum < "$part" | cut -d " " -f 1)" = "$sum" ] || fail "the content did not arrive whole"
+    [ -z "$owner" ] || chown -- "$owner" "$part" || fail "cannot give $target to $owner"
+    chmod -- "$mode" "$part" || fail "cannot set the permissions of $target"
+    sync -- "$part" 2>/dev/null || sync
+    mv -f -- "$part" "$target" || fail "cannot rename it to $target"
+    sync -- "$(dirname -- "$target")" 2>/dev/null || sync
+done
+"""
+"""Contents come as lines of base64: what reads a line takes not a byte more, as tools that count bytes may."""
 _WATCHED = """
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -254,17 +306,32 @@ class ShellSession(abc.ABC):
 
     async def stat(self, path: str, *, user: str = "") -> FileStat | None:
         result = await self._asked(script(_STAT, path, user=user))
-        if result is None:
-            return None
-        size, mode, modified, owner, owner_id, group, group_id, kind = result.text.split(" ", 7)
-        return FileStat(
-            kind=FileKind.FILE if kind.startswith("regular") else _KINDS.get(kind, FileKind.OTHER),
-            size=int(size),
-            mode=int(mode, 8),
-            owner=owner_id if owner == "UNKNOWN" else owner,
-            group=group_id if group == "UNKNOWN" else group,
-            modified_at=float(modified),
-        )
+        return _stat_of(result.text) if result is not None else None
+
+    async def look(self, paths: Sequence[str], *, user: str = "") -> Mapping[str, SeenFile | None]:
+        if not paths:
+            return {}
+        asked = script(_LOOK, *paths, user=user)
+        result = await self.run(asked, output_max=2 * FILE_MAX_BYTES)
+        lines = result.stdout.decode(errors="replace").split("\n")
+        if result.cut or len(lines) < 2 * len(paths):
+            raise EtcdopsError(f"{self.host}: {', '.join(paths)} are too big together", hint="download them instead")
+        found: dict[str, SeenFile | None] = {}
+        for path, said, content in zip(paths, lines[0::2], lines[1::2], strict=False):
+            raw = None if content == "-" else base64.b64decode(content)
+            found[path] = SeenFile(_stat_of(said), raw) if said else None
+        return found
+
+    async def write_files(self, files: Sequence[FileToWrite], *, user: str = "") -> None:
+        if not files:
+            return
+        arguments: list[str] = []
+        for file in files:
+            owner, digest = _owner(file.ownership), hashlib.sha256(file.content).hexdigest()
+            part = f"{file.path}.{os.urandom(4).hex()}.part"
+            arguments += [file.path, part, digest, f"{file.ownership.mode:o}", owner]
+        lines = b"".join(base64.b64encode(file.content) + b"\n" for file in files)
+        await self.run(script(_WRITE_MANY, *arguments, user=user, stdin=lines))
 
     async def write_file(self, path: str, content: bytes, ownership: Ownership, *, user: str = "") -> None:
         part = f"{path}.{os.urandom(4).hex()}.part"
@@ -357,8 +424,25 @@ class _Writer:
 def _placing(
     text: str, part: str, target: str, digest: str, ownership: Ownership, user: str, *, stdin: bytes = b""
 ) -> Command:
-    owner = f"{ownership.owner}:{ownership.group}" if ownership.group else ownership.owner
-    return script(text, part, target, digest, f"{ownership.mode:o}", owner, user=user, stdin=stdin)
+    return script(text, part, target, digest, f"{ownership.mode:o}", _owner(ownership), user=user, stdin=stdin)
+
+
+def _owner(ownership: Ownership) -> str:
+    """As `chown` takes it; empty: as it is."""
+    return f"{ownership.owner}:{ownership.group}" if ownership.group else ownership.owner
+
+
+def _stat_of(said: str) -> FileStat:
+    """One line of `stat`, in the format of `_STAT`."""
+    size, mode, modified, owner, owner_id, group, group_id, kind = said.split(" ", 7)
+    return FileStat(
+        kind=FileKind.FILE if kind.startswith("regular") else _KINDS.get(kind, FileKind.OTHER),
+        size=int(size),
+        mode=int(mode, 8),
+        owner=owner_id if owner == "UNKNOWN" else owner,
+        group=group_id if group == "UNKNOWN" else group,
+        modified_at=float(modified),
+    )
 
 
 def _limit(timeout_s: float) -> tuple[str, ...]:

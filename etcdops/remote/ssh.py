@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 import paramiko
 
 from etcdops.errors import Unreachable
+from etcdops.remote import ssh_channel
 from etcdops.remote.become import Become
 from etcdops.remote.host_keys import HostKeyPolicy
 from etcdops.remote.running import CHUNK_BYTES, Ended, Printed, Running
@@ -172,10 +173,10 @@ class _SSHRunning:
         putting.cancel()
 
     async def feed(self, data: bytes) -> None:
-        await self._call(lambda: self._channel.sendall(data))
+        await self._call(lambda: ssh_channel.send_all(self._channel, data))
 
     async def close_stdin(self) -> None:
-        await self._call(self._channel.shutdown_write)
+        await self._call(lambda: ssh_channel.end_sending(self._channel))
 
     async def _call(self, function: Callable[[], object]) -> None:
         try:
@@ -201,7 +202,7 @@ class _SSHRunning:
         if not self._abandoned:
             self._on_abandon()
         self._abandoned = True
-        self._channel.close()
+        ssh_channel.close(self._channel)
 
 
 def broken(host: str, error: Exception) -> Unreachable:

@@ -13,6 +13,7 @@ import paramiko
 
 from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
 from etcdops.remote.host_keys import HostKeyPolicy, KnownHosts, known_as
+from etcdops.remote.ssh_channel import OrderedTransport
 from etcdops.remote.ssh_config import Resolved, SSHConfig
 from etcdops.remote.target import Target
 
@@ -40,7 +41,7 @@ def log_in(target: Target, policy: HostKeyPolicy, config: SSHConfig, depth: int 
     transport: paramiko.Transport | None = None
     try:
         way = _way(resolved, through[0] if through else None)
-        transport = paramiko.Transport(way)
+        transport = OrderedTransport(way)
         _negotiate(transport, resolved, policy)
         _authenticate(transport, resolved)
     except BaseException as error:

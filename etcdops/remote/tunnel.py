@@ -11,6 +11,7 @@ from collections.abc import Callable
 import paramiko
 
 from etcdops.errors import EtcdopsError
+from etcdops.remote import ssh_channel
 
 _CHUNK_BYTES = 1 << 16
 _CONNECTIONS_MAX = 64
@@ -81,7 +82,7 @@ class SSHTunnel:
         back.start()
         _pump(connection, channel)
         back.join()
-        channel.close()
+        ssh_channel.close(channel)
         self._done(connection)
 
     def _done(self, connection: socket.socket) -> None:
@@ -94,11 +95,17 @@ def _pump(source: socket.socket | paramiko.Channel, target: socket.socket | para
     """Carry bytes until the source ends, and tell the target that it did."""
     try:
         while data := source.recv(_CHUNK_BYTES):
-            target.sendall(data)
+            if isinstance(target, paramiko.Channel):
+                ssh_channel.send_all(target, data)
+            else:
+                target.sendall(data)
     except OSError:
         _shut(source)
     with contextlib.suppress(OSError, EOFError):
-        target.shutdown(socket.SHUT_WR)
+        if isinstance(target, paramiko.Channel):
+            ssh_channel.end_sending(target)
+        else:
+            target.shutdown(socket.SHUT_WR)
 
 
 def _shut(end: socket.socket | paramiko.Channel) -> None:

@@ -6,14 +6,13 @@ and uninstalling leaves nothing behind. What was there before is kept and comes 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import posixpath
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from etcdops.errors import EtcdopsError
 from etcdops.remote.command import ROOT, script
-from etcdops.remote.session import FileKind, FileStat, Ownership, Session
+from etcdops.remote.session import FileKind, FileStat, FileToWrite, Ownership, SeenFile, Session
 from etcdops.rendering.files import RenderedFile, difference
 
 KEPT = "/var/lib/etcdops/services"
@@ -21,9 +20,12 @@ KEPT = "/var/lib/etcdops/services"
 _MAKE_FOLDERS = 'umask 022; exec mkdir -p -- "$@"'
 _KEEP = """
 umask 077
-[ -e "$1" ] || exit 0
-[ ! -e "$2" ] || exit 0
-mkdir -p -- "$(dirname -- "$2")" && cp -p -- "$1" "$2.part" && mv -- "$2.part" "$2"
+while [ "$#" -gt 0 ]; do
+    if [ -e "$1" ] && [ ! -e "$2" ]; then
+        mkdir -p -- "$(dirname -- "$2")" && cp -p -- "$1" "$2.part" && mv -- "$2.part" "$2" || exit 1
+    fi
+    shift 2
+done
 """
 _BRING_BACK = """
 if [ -e "$2" ]; then exec mv -- "$2" "$1"; fi
@@ -42,27 +44,35 @@ class HostFiles:
 
     async def compare(self, files: Sequence[RenderedFile]) -> dict[str, str]:
         """Path -> diff of every file that `write` would change or remove."""
-        gone = await self._gone(files)
-        diffs = await asyncio.gather(*(self._difference(file) for file in files), *(map(self._removal, gone)))
-        paths = [*(file.path for file in files), *gone]
-        return {path: diff for path, diff in zip(paths, diffs, strict=True) if diff}
+        return (await self._compare(files))[0]
+
+    async def _compare(self, files: Sequence[RenderedFile]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """(diffs, paths that were written before)."""
+        seen = await self._look([self._list, *(file.path for file in files)])
+        ours = self._listed(seen[self._list])
+        diffs = {file.path: _difference(file, seen[file.path]) for file in files}
+        gone = _gone(files, ours)
+        if gone:
+            seen = await self._look([*gone, *map(self._saved, gone)])
+            diffs |= {path: _removal(path, seen[path], seen[self._saved(path)]) for path in gone}
+        return {path: diff for path, diff in diffs.items() if diff}, ours
 
     async def write(self, files: Sequence[RenderedFile]) -> dict[str, str]:
         """Make the host as `files` say, and forget what is not among them. Safe to repeat. Returns what changed."""
-        diffs = await self.compare(files)
-        ours = await self.ours()
+        diffs, ours = await self._compare(files)
         wanted = [file for file in files if file.path in diffs]
         if diffs or set(ours) != {file.path for file in files}:
             folders = sorted({posixpath.dirname(file.path) for file in files} | {self._folder})
             await self._session.run(script(_MAKE_FOLDERS, *folders, user=self._user))
-            for file in wanted:
-                if file.path not in ours:
-                    await self._session.run(script(_KEEP, file.path, self._saved(file.path), user=self._user))
+            kept = [word for file in wanted if file.path not in ours for word in (file.path, self._saved(file.path))]
+            if kept:
+                await self._session.run(script(_KEEP, *kept, user=self._user))
             # Before the files: whatever is cut off in between is known to be ours.
             await self._remember({*ours, *(file.path for file in files)})
-        for file in wanted:
-            await self._session.write_file(file.path, file.content, file.ownership, user=self._user)
-        gone = await self._gone(files)
+        await self._session.write_files(
+            [FileToWrite(file.path, file.content, file.ownership) for file in wanted], user=self._user
+        )
+        gone = _gone(files, ours)
         await self._bring_back(gone)
         if gone:
             await self._remember(file.path for file in files)
@@ -71,7 +81,8 @@ class HostFiles:
     async def remove(self) -> dict[str, str]:
         """Take away everything written, and put back what was there before. Returns what changed."""
         ours = await self.ours()
-        diffs = dict(zip(ours, await asyncio.gather(*map(self._removal, ours)), strict=True))
+        seen = await self._look([*ours, *map(self._saved, ours)])
+        diffs = {path: _removal(path, seen[path], seen[self._saved(path)]) for path in ours}
         await self._bring_back(ours)
         if ours:
             await self._session.run(script('exec rm -rf -- "$1"', self._folder, user=self._user))
@@ -79,11 +90,13 @@ class HostFiles:
 
     async def ours(self) -> tuple[str, ...]:
         """Paths of the files that were written, in their order."""
-        content = await self._session.read_file(self._list, user=self._user)
-        if content is None:
+        return self._listed((await self._look([self._list]))[self._list])
+
+    def _listed(self, seen: SeenFile | None) -> tuple[str, ...]:
+        if seen is None or seen.content is None:
             return ()
         try:
-            return tuple(str(path) for path in json.loads(content)["files"])
+            return tuple(str(path) for path in json.loads(seen.content)["files"])
         except (ValueError, KeyError, TypeError) as error:
             raise EtcdopsError(
                 f"{self._session.host}: {self._list} cannot be understood",
@@ -91,29 +104,14 @@ class HostFiles:
                 hint="remove it; files of this service that are no longer wanted have to be removed by hand then",
             ) from error
 
-    async def _gone(self, files: Sequence[RenderedFile]) -> list[str]:
-        wanted = {file.path for file in files}
-        return [path for path in await self.ours() if path not in wanted]
-
-    async def _difference(self, file: RenderedFile) -> str:
-        there, found = await asyncio.gather(self._session.stat(file.path, user=self._user), self._read(file.path))
-        diff = difference(file.path, found, file.content, secret=file.secret)
-        permissions = "" if there is None else _permissions(there, file.ownership)
-        return diff + (f"permissions of {file.path}: {permissions}\n" if permissions else "")
-
-    async def _removal(self, path: str) -> str:
-        there, before = await asyncio.gather(self._read(path), self._read(self._saved(path)))
-        # Whether it was a secret is not remembered: what only root may read is treated as one.
-        stat = await self._session.stat(path, user=self._user)
-        return difference(path, there, before, secret=stat is not None and not stat.mode & 0o044)
-
-    async def _read(self, path: str) -> bytes | None:
-        stat = await self._session.stat(path, user=self._user)
-        if stat is not None and stat.kind not in (FileKind.FILE, FileKind.LINK):
-            raise EtcdopsError(
-                f"{self._session.host}: {path} is no file", hint="move away what is there, then try again"
-            )
-        return await self._session.read_file(path, user=self._user) if stat is not None else None
+    async def _look(self, paths: Sequence[str]) -> Mapping[str, SeenFile | None]:
+        seen = await self._session.look(paths, user=self._user)
+        for path, found in seen.items():
+            if found is not None and found.stat.kind not in (FileKind.FILE, FileKind.LINK):
+                raise EtcdopsError(
+                    f"{self._session.host}: {path} is no file", hint="move away what is there, then try again"
+                )
+        return seen
 
     async def _bring_back(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -125,6 +123,28 @@ class HostFiles:
 
     def _saved(self, path: str) -> str:
         return f"{self._folder}/before{path}"
+
+
+def _gone(files: Sequence[RenderedFile], ours: Sequence[str]) -> list[str]:
+    wanted = {file.path for file in files}
+    return [path for path in ours if path not in wanted]
+
+
+def _difference(file: RenderedFile, seen: SeenFile | None) -> str:
+    found = seen.content if seen is not None else None
+    diff = difference(file.path, found, file.content, secret=file.secret)
+    permissions = "" if seen is None else _permissions(seen.stat, file.ownership)
+    return diff + (f"permissions of {file.path}: {permissions}\n" if permissions else "")
+
+
+def _removal(path: str, there: SeenFile | None, before: SeenFile | None) -> str:
+    # Whether it was a secret is not remembered: what only root may read is treated as one.
+    secret = there is not None and not there.stat.mode & 0o044
+    return difference(path, _content(there), _content(before), secret=secret)
+
+
+def _content(seen: SeenFile | None) -> bytes | None:
+    return seen.content if seen is not None else None
 
 
 def _permissions(there: FileStat, wanted: Ownership) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from etcdops.remote.session import (
     CommandFailed,
     FileKind,
     FileStat,
+    FileToWrite,
     Ownership,
     Progress,
     Result,
+    SeenFile,
     Tunnel,
 )
 
@@ -104,6 +106,18 @@ class FakeSession:
         if any(other.startswith(f"{path.rstrip('/')}/") for other in self.files):
             return FileStat(FileKind.FOLDER, 0, 0o755, "root", "root", 0.0)
         return None
+
+    async def look(self, paths: Sequence[str], *, user: str = "") -> Mapping[str, SeenFile | None]:
+        found: dict[str, SeenFile | None] = {}
+        for path in paths:
+            stat = await self.stat(path, user=user)
+            file = self.files.get(path)
+            found[path] = SeenFile(stat, file.content if file is not None else None) if stat is not None else None
+        return found
+
+    async def write_files(self, files: Sequence[FileToWrite], *, user: str = "") -> None:
+        for file in files:
+            await self.write_file(file.path, file.content, file.ownership, user=user)
 
     async def upload(
         self,

@@ -23,12 +23,14 @@ if ! getent passwd "$user" >/dev/null; then
 fi
 """
 _HAS_USER = 'getent group "$2" >/dev/null && getent passwd "$1" >/dev/null'
-_DIRECTORY = """
+_DIRECTORIES = """
 set -e
-path=$1 mode=$2 owner=$3
-[ -d "$path" ] || mkdir -p -- "$path"
-chown -- "$owner" "$path"
-chmod -- "$mode" "$path"
+while [ "$#" -gt 0 ]; do
+    path=$1 mode=$2 owner=$3; shift 3
+    [ -d "$path" ] || mkdir -p -- "$path"
+    chown -- "$owner" "$path"
+    chmod -- "$mode" "$path"
+done
 """
 
 
@@ -38,9 +40,10 @@ async def account_problems(session: Session, member: DesiredMember) -> list[str]
     user, group = member.config.user, member.config.group
     if not member.config.image and not (await session.run(script(_HAS_USER, user, group), check=False)).ok:
         found.append(f"make user {user} and group {group}")
+    seen = await session.look([directory.path for directory in member.directories], user=ROOT)
     for directory in member.directories:
-        there = await session.stat(directory.path, user=ROOT)
-        wanted = directory.ownership
+        at = seen[directory.path]
+        there, wanted = at.stat if at is not None else None, directory.ownership
         if there is None:
             found.append(f"make {directory.path}")
         elif there.kind is not FileKind.FOLDER and there.kind is not FileKind.LINK:
@@ -61,7 +64,8 @@ async def make_account(session: Session, member: DesiredMember) -> None:
     """Make the user, the group and the directories. Safe to repeat. Raises: CommandFailed."""
     if not member.config.image:
         await session.run(script(_USER, member.config.user, member.config.group, user=ROOT))
+    words: list[str] = []
     for directory in member.directories:
         wanted = directory.ownership
-        owner = f"{wanted.owner}:{wanted.group}"
-        await session.run(script(_DIRECTORY, directory.path, f"{wanted.mode:o}", owner, user=ROOT))
+        words += [directory.path, f"{wanted.mode:o}", f"{wanted.owner}:{wanted.group}"]
+    await session.run(script(_DIRECTORIES, *words, user=ROOT))

@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Mapping
 
 from etcdops.certs.authority import Issued
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.rollout.desired import DesiredBundle, DesiredLeaf, DesiredMember
 from etcdops.remote.command import ROOT
-from etcdops.remote.session import FileStat, Ownership, Session
+from etcdops.remote.session import FileStat, FileToWrite, Ownership, SeenFile, Session
 from etcdops.rendering.files import difference
 
 
-async def leaf_problems(session: Session, leaf: DesiredLeaf, authorities: ClusterAuthorities) -> list[str]:
-    """What is wrong with one certificate, its key, or their permissions; empty when it will do."""
-    certificate, key, stat = await asyncio.gather(
-        session.read_file(leaf.certificate, user=ROOT),
-        session.read_file(leaf.key, user=ROOT),
-        session.stat(leaf.key, user=ROOT),
+async def certificate_problems(
+    session: Session, member: DesiredMember, authorities: ClusterAuthorities
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """What is wrong on a host: (path of a certificate -> problems, path of a bundle -> diff); both empty: nothing."""
+    paths = [path for leaf in member.leaves for path in (leaf.certificate, leaf.key)]
+    seen = await session.look([*paths, *(bundle.path for bundle in member.bundles)], user=ROOT)
+    leaves = {leaf.certificate: _leaf_problems(leaf, seen, authorities) for leaf in member.leaves}
+    bundles = {bundle.path: _bundle_difference(bundle, seen[bundle.path], authorities) for bundle in member.bundles}
+    return (
+        {path: problems for path, problems in leaves.items() if problems},
+        {path: diff for path, diff in bundles.items() if diff},
     )
-    if not authorities.exists(leaf.signer):
-        return ["its authority is not made yet"]
-    found = authorities.problems(leaf, certificate, key)
-    return found or _permissions(stat, leaf.ownership)
 
 
 async def bundle_difference(session: Session, bundle: DesiredBundle, authorities: ClusterAuthorities) -> str:
     """How the file that says whom to trust differs from what it should be, as a diff; empty: it does not."""
-    if not authorities.exists(bundle.signer):
-        return f"{bundle.path}: its authority is not made yet"
-    wanted = authorities.bundle(bundle)
-    return difference(bundle.path, await session.read_file(bundle.path, user=ROOT), wanted.content)
+    return _bundle_difference(bundle, (await session.look([bundle.path], user=ROOT))[bundle.path], authorities)
 
 
 async def write_certificates(session: Session, member: DesiredMember, authorities: ClusterAuthorities) -> list[str]:
     """Write what is missing or will not do. Safe to repeat. Returns: the paths that were written."""
-    written: list[str] = []
+    leaves, bundles = await certificate_problems(session, member, authorities)
+    files: list[FileToWrite] = []
     for bundle in member.bundles:
-        if await bundle_difference(session, bundle, authorities):
+        if bundle.path in bundles:
             file = authorities.bundle(bundle)
-            await session.write_file(file.path, file.content, file.ownership, user=ROOT)
-            written.append(file.path)
+            files.append(FileToWrite(file.path, file.content, file.ownership))
     for leaf in member.leaves:
-        if await leaf_problems(session, leaf, authorities):
-            await write_leaf(session, leaf, authorities.issue(leaf))
-            written.append(leaf.certificate)
-    return written
+        if leaf.certificate in leaves:
+            files += _pair(leaf, authorities.issue(leaf))
+    await session.write_files(files, user=ROOT)
+    return [*bundles, *leaves]
 
 
-async def write_leaf(session: Session, leaf: DesiredLeaf, issued: Issued) -> None:
-    """Replace a pair. Cut off in between, the pair does not fit, which `leaf_problems` sees."""
-    await session.write_file(leaf.key, issued.key.reveal().encode(), leaf.ownership, user=ROOT)
-    await session.write_file(leaf.certificate, issued.certificate, leaf.ownership, user=ROOT)
+def _pair(leaf: DesiredLeaf, issued: Issued) -> list[FileToWrite]:
+    """Cut off between the two, they do not fit, which is seen the next time."""
+    return [
+        FileToWrite(leaf.key, issued.key.reveal().encode(), leaf.ownership),
+        FileToWrite(leaf.certificate, issued.certificate, leaf.ownership),
+    ]
+
+
+def _leaf_problems(
+    leaf: DesiredLeaf, seen: Mapping[str, SeenFile | None], authorities: ClusterAuthorities
+) -> list[str]:
+    certificate, key = seen[leaf.certificate], seen[leaf.key]
+    if not authorities.exists(leaf.signer):
+        return ["its authority is not made yet"]
+    found = authorities.problems(leaf, _content(certificate), _content(key))
+    return found or _permissions(key.stat if key is not None else None, leaf.ownership)
+
+
+def _bundle_difference(bundle: DesiredBundle, seen: SeenFile | None, authorities: ClusterAuthorities) -> str:
+    if not authorities.exists(bundle.signer):
+        return f"{bundle.path}: its authority is not made yet"
+    return difference(bundle.path, _content(seen), authorities.bundle(bundle).content)
+
+
+def _content(seen: SeenFile | None) -> bytes | None:
+    return seen.content if seen is not None else None
 
 
 def _permissions(there: FileStat | None, wanted: Ownership) -> list[str]:

@@ -31,7 +31,7 @@ rm -rf -- "$folder.part" "$folder"
 mkdir -p -- "$folder.part"
 tar -xzf "$archive" -C "$folder.part"
 chown -R root:root "$folder.part"
-sync
+sync -f -- "$folder.part" 2>/dev/null || sync
 mv -- "$folder.part" "$folder"
 rm -f -- "$archive"
 """

@@ -16,7 +16,7 @@ from etcdops.playbooks.on_hosts import RunHosts, require_all, values_of
 from etcdops.playbooks.plan import Plan, Result, StepSpec
 from etcdops.playbooks.rollout import proving
 from etcdops.playbooks.rollout.account import account_problems, make_account
-from etcdops.playbooks.rollout.certificates import bundle_difference, leaf_problems, write_certificates
+from etcdops.playbooks.rollout.certificates import certificate_problems, write_certificates
 from etcdops.playbooks.rollout.desired import DesiredMember, Signer, desired
 from etcdops.playbooks.rollout.engine_install import EngineOnHost
 from etcdops.playbooks.rollout.engine_pack import EnginePack, PythonOf, pack
@@ -195,13 +195,8 @@ class WriteCertificates(_MemberStep):
         return {"certificates": [leaf.certificate for leaf in self.member.leaves]}
 
     async def _problems(self) -> list[str]:
-        session, authorities = await self.session(), self.run.authorities
-        found = [
-            f"{leaf.certificate}: {problem}"
-            for leaf in self.member.leaves
-            for problem in await leaf_problems(session, leaf, authorities)
-        ]
-        stale = [one.path for one in self.member.bundles if await bundle_difference(session, one, authorities)]
+        leaves, stale = await certificate_problems(await self.session(), self.member, self.run.authorities)
+        found = [f"{path}: {'; '.join(problems)}" for path, problems in leaves.items()]
         return [*found, *(f"{path} does not hold our authority" for path in stale)]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.rollout.account import account_problems
-from etcdops.playbooks.rollout.certificates import bundle_difference, leaf_problems
+from etcdops.playbooks.rollout.certificates import certificate_problems
 from etcdops.playbooks.rollout.desired import DesiredMember
 from etcdops.playbooks.rollout.engine_install import EngineOnHost, describe
 from etcdops.playbooks.rollout.engine_pack import EnginePack
@@ -79,13 +79,12 @@ async def survey(
         service.status(),
         service.effective_config(),
     )
-    leaves = {leaf.certificate: await leaf_problems(session, leaf, authorities) for leaf in member.leaves}
-    bundles = {one.path: await bundle_difference(session, one, authorities) for one in member.bundles}
+    leaves, bundles = await certificate_problems(session, member, authorities)
     found = Survey(
         engine=engine,
         account=tuple(account),
-        certificates={path: "; ".join(problems) for path, problems in leaves.items() if problems},
-        bundles={path: diff for path, diff in bundles.items() if diff},
+        certificates={path: "; ".join(problems) for path, problems in leaves.items()},
+        bundles=bundles,
         firewall=rules,
         files=changes.diffs,
         actions=changes.actions,
