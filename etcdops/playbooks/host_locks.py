@@ -43,7 +43,7 @@ umask 077
 mkdir -p -- "$1" || exit 1
 new="$1/.$2.$$"
 trap 'rm -f -- "$new"' EXIT
-cat > "$new" && sync "$new" || exit 1
+cat > "$new" && grep -q "}$" -- "$new" && sync "$new" || exit 1
 ln -- "$new" "$1/$2" 2> /dev/null && sync "$1" && exit 0
 if grep -q -F -e "$3" -- "$1/$2"; then mv -- "$new" "$1/$2" && sync "$1" && exit 0; fi
 echo $(( $(date +%s) - $(stat -c %Y -- "$1/$2") ))
@@ -51,14 +51,15 @@ cat -- "$1/$2" || exit 1
 exit 3
 """
 """A file that is made whole under another name gets its name only if nobody has it: `ln` decides, atomically. The lock
-of the same run, left by a process that was cut off, is taken over."""
+of the same run, left by a process that was cut off, is taken over. One that was cut off while it told what to write
+leaves nothing: what has no end is no lock."""
 
 _RENEW = """
 umask 077
 grep -q -F -e "$3" -- "$1/$2" 2> /dev/null || exit 4
 new="$1/.$2.$$"
 trap 'rm -f -- "$new"' EXIT
-cat > "$new" && mv -- "$new" "$1/$2"
+cat > "$new" && grep -q "}$" -- "$new" && mv -- "$new" "$1/$2"
 """
 _RELEASE = """
 grep -q -F -e "$3" -- "$1/$2" 2> /dev/null || exit 4

@@ -12,10 +12,12 @@ import pytest
 
 from etcdops.clock import SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError
+from etcdops.playbooks import host_locks
 from etcdops.playbooks.host_locks import STALE_S, HostLocks, break_lock, look
 from etcdops.playbooks.journal import Journal, RunState
 from etcdops.playbooks.plan import Plan, StepSpec
 from etcdops.playbooks.worker import Worker
+from etcdops.remote.command import script
 from etcdops.remote.local import LocalSession
 from etcdops.remote.session import Result
 from tests.fakes.session import FakeSession
@@ -54,7 +56,7 @@ def hosts(tmp_path: Path) -> Hosts:
 async def test_a_second_run_is_told_who_is_at_work(hosts: Hosts) -> None:
     """Owner, run, and how long ago it was heard of; another cluster on the same hosts is nobody's business."""
     async with hosts.locks("r-0001"):
-        said = rf"h1: run r-0001 of {Worker.this().owner} holds prod/a b since 20\d\d-.*Z, last heard of \\d+ s ago"
+        said = rf"h1: run r-0001 of {Worker.this().owner} holds prod/a b since 20\d\d-.*Z, last heard of \d+ s ago"
         with pytest.raises(ClusterUnsafe, match=said) as refused:
             await hosts.locks("r-0002").__aenter__()
         assert "runs stop r-0001" in refused.value.hint
@@ -213,3 +215,17 @@ async def test_why_a_lock_cannot_be_written_is_told_with_what_to_do(said: str, h
         await HostLocks([session], state, "/j").__aenter__()
     assert said in failed.value.cause
     assert hint in failed.value.hint
+
+
+async def test_a_process_that_was_killed_while_it_wrote_leaves_no_half_a_lock(hosts: Hosts) -> None:
+    """The connection ends, and the host's shell sees the end of what it was told: an empty lock would be nobody's."""
+    for told in (b"", b'{"cluster":"prod/a b","run":"r-0001"'):
+        arguments = (hosts.folder, "prod.lock", '"run":"r-0001"')
+        taken = await hosts.session.run(script(host_locks._TAKE, *arguments, stdin=told), check=False)
+        assert taken.exit_status == 1
+        assert not list(Path(hosts.folder).glob("*"))
+    async with hosts.locks("r-0001"):
+        arguments = (hosts.folder, hosts.path.name, '"run":"r-0001"')
+        renewed = await hosts.session.run(script(host_locks._RENEW, *arguments, stdin=b""), check=False)
+        assert renewed.exit_status == 1
+        assert await hosts.look() == "r-0001 at work"
