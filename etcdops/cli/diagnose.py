@@ -43,6 +43,7 @@ LANGUAGE_OPTION = click.option(
 @click.option("--json", "as_json", is_flag=True, help="As -w json: a stable document.")
 @click.option("--markdown", is_flag=True, help="For a ticket.")
 @click.option("--full", is_flag=True, help="Fix and checks for every finding.")
+@click.option("--timeline", is_flag=True, help="What happened when, over all members, first.")
 @LANGUAGE_OPTION
 @general_options
 def command(
@@ -52,6 +53,7 @@ def command(
     as_json: bool,
     markdown: bool,
     full: bool,
+    timeline: bool,
     lang: str | None,
 ) -> int:
     """Say what is wrong, prove it by lines, and give the next command.
@@ -59,7 +61,7 @@ def command(
     LOG is a file (.gz .xz .bz2 .zst too), a folder of them, or - for standard input. etcd 2.0 to 3.7, text or JSON,
     behind any prefix of journald, docker, Kubernetes or compose. Exit 0: nothing to do; 5: there are findings.
     """
-    from etcdops.cli.diagnose_view import diagnosis_json, render_markdown, render_report
+    from etcdops.cli.diagnose_view import diagnosis_json, render_markdown, render_report, render_timeline
     from etcdops.diagnosis.diagnose import diagnose
     from etcdops.diagnosis.reading import STDIN, find_sources
 
@@ -77,6 +79,8 @@ def command(
         write(render_markdown(diagnosis, language))
     else:
         width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+        if timeline and diagnosis.timeline:
+            write(render_timeline(diagnosis, invocation.look, width=width) + "\n")
         write(render_report(diagnosis, invocation.look, width=width, language=language, full=full))
     if not sum(source.lines for source in diagnosis.sources):
         note("warning: there was not one line to read")

@@ -91,6 +91,17 @@ def diagnosis_json(diagnosis: Diagnosis, language: str) -> str:
         "findings": [finding_json(finding, language) for finding in diagnosis.findings],
         "unexplained": [{"source": e.source, "line": e.line, "text": e.text} for e in diagnosis.unexplained],
         "sources": [_source_json(source) for source in diagnosis.sources],
+        "timeline": [
+            {
+                "time": show_clock(m.time),
+                "source": m.source,
+                "line": m.line,
+                "what": m.what,
+                "edge": m.edge,
+                "text": m.text,
+            }
+            for m in diagnosis.timeline
+        ],
     }
     return render_json(SCHEMA, body)
 
@@ -144,6 +155,16 @@ def render_report(diagnosis: Diagnosis, look: Look, *, width: int, language: str
         title = look.style(WORDS[language]["unknown"], "bad")
         parts.append(f"{title}\n     {line.source}:{line.line}\n       {printable(line.text)}")
     return look.text("\n\n".join(parts))
+
+
+def render_timeline(diagnosis: Diagnosis, look: Look, *, width: int) -> str:
+    """What happened when, over all sources, one line each."""
+    lines = []
+    for moment in diagnosis.timeline:
+        what = f"{moment.what} {moment.edge}".strip()
+        place = f"{show_clock(moment.time)}  {moment.source}:{moment.line}  {what}"
+        lines.append(fit(f"{place}  {printable(moment.text)}", max(width, 80)))
+    return look.text("\n".join(lines))
 
 
 def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:

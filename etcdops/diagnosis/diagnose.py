@@ -16,6 +16,7 @@ from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.rank import rank
 from etcdops.diagnosis.reading import Source, blocks, opened
 from etcdops.diagnosis.sieve import Sieve
+from etcdops.diagnosis.timeline import timeline
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a source's name, bytes read and bytes in all (None: not known)."""
@@ -65,7 +66,8 @@ def conclude(collector: Collector) -> Diagnosis:
         for log in logs.values()
     )
     findings = rank(tallies, logs, clock, severities())
-    return Diagnosis(findings, summaries, tuple(_unexplained(logs.values(), findings)))
+    moments = timeline(logs, tallies, clock)
+    return Diagnosis(findings, summaries, tuple(_unexplained(logs.values(), findings)), moments)
 
 
 def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iterator[Evidence]:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from etcdops.diagnosis.timeline import Moment
 
 
 class Severity(IntEnum):
@@ -81,6 +85,7 @@ class Diagnosis:
     sources: tuple[SourceSummary, ...]
     unexplained: tuple[Evidence, ...] = ()
     """Lines a process ended with that no rule knows: trouble, but of an unknown kind."""
+    timeline: tuple[Moment, ...] = ()
 
     @property
     def healthy(self) -> bool:

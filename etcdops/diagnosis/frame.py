@@ -57,7 +57,21 @@ _LETTER_LEVELS = {
     "D": "debug", "T": "debug", "I": "info", "N": "info", "W": "warn", "E": "error", "C": "fatal", "F": "fatal",
 }  # fmt: skip
 _UNREAD_FIELDS = frozenset(
-    {"level", "ts", "caller", "msg", "logger", "stacktrace", "stack", "steps", "detail", "request", "response"}
+    {
+        "level",
+        "ts",
+        "caller",
+        "msg",
+        "logger",
+        "stacktrace",
+        "stack",
+        "steps",
+        "detail",
+        "request",
+        "request content",
+        "raftReq",
+        "response",
+    }
 )
 """Not part of an entry's text: told elsewhere, or written by clients, who can put any words into a key."""
 

@@ -109,6 +109,11 @@ def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
     return False
 
 
+def _srv(log: SourceLog, tally: Tally) -> Tally | None:
+    """One of the two kinds of records (with TLS, without) is enough."""
+    return None if tally.confidence < LIKELY and log.count(facts.SRV_FOUND) else _until_ready(log, tally)
+
+
 def _forced(log: SourceLog, tally: Tally) -> Tally | None:
     return tally if tally.count > 1 else _trusted(tally, POSSIBLE)
 
@@ -132,7 +137,7 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "request-timeout": _until_elected,
     "read-index-timeout": _until_elected,
     "no-leader": _until_elected,
-    "dns-srv-failure": _until_ready,
+    "dns-srv-failure": _srv,
     "join-cluster-unreachable": _until_ready,
     "force-new-cluster-left-on": _forced,
     "terminated-by-signal": _killed,

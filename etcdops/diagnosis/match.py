@@ -21,7 +21,12 @@ class Matcher:
         self._known: dict[tuple[str, str], tuple[Rule, ...]] = {}
 
     def match(self, entry: Entry) -> tuple[Rule, ...]:
-        """The rules whose words the entry holds, at most one of each group, in the order of the rules."""
+        """The rules whose words the entry holds, at most one of each group, in the order of the rules.
+
+        None for debug lines: they tell of each step, also of those that are meant to fail.
+        """
+        if entry.level == "debug":
+            return ()
         shape = (entry.program, entry.text.translate(_DIGITS))
         found = self._known.get(shape)
         if found is None:

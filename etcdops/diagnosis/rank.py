@@ -13,6 +13,8 @@ from etcdops.diagnosis.roots import ELSEWHERE, EXPLAINS
 from etcdops.diagnosis.tally import Tally
 
 EVIDENCE_KEPT = 5
+NEWS_S = 120.0
+"""How much earlier than its cause a symptom may end: lines are written late, and retried in rounds."""
 _EXPLAINER_CONFIDENCE = 0.5
 _LEAST_CONFIDENCE = 0.4
 """Less sure candidates are no findings."""
@@ -26,6 +28,16 @@ class Candidate:
     slug: str
     severity: Severity
     tallies: list[Tally] = field(default_factory=list)
+    first: float | None = None
+    last: float | None = None
+
+    def add(self, tally: Tally, offset: float) -> None:
+        """Take in a tally whose clock is ahead by `offset` seconds."""
+        self.tallies.append(tally)
+        if tally.first is not None and tally.last is not None:
+            first, last = tally.first - offset, tally.last - offset
+            self.first = first if self.first is None else min(self.first, first)
+            self.last = last if self.last is None else max(self.last, last)
 
     @property
     def confidence(self) -> float:
@@ -64,7 +76,8 @@ def rank(
     candidates: dict[str, Candidate] = {}
     for tally in tallies:
         slug = tally.sign
-        candidates.setdefault(slug, Candidate(slug, severity_of[slug])).tallies.append(tally)
+        candidate = candidates.setdefault(slug, Candidate(slug, severity_of[slug]))
+        candidate.add(tally, offsets.get(tally.source, 0.0))
     present = {slug: found for slug, found in candidates.items() if found.confidence >= _LEAST_CONFIDENCE}
     under = {slug: _explainer(found, present) for slug, found in present.items()}
     roots = [found for slug, found in present.items() if under[slug] is None]
@@ -72,14 +85,8 @@ def rank(
     for slug, found in present.items():
         if under[slug] is not None:
             explained.setdefault(_root_of(slug, under), []).append(found)
-    roots.sort(
-        key=lambda found: (
-            -found.score(),
-            min((t.first for t in found.tallies if t.first is not None), default=0.0),
-            found.slug,
-        )
-    )
-    return tuple(_finding(found, explained.get(found.slug, ()), logs, offsets) for found in roots)
+    roots.sort(key=lambda found: (-found.score(), found.first or 0.0, found.slug))
+    return tuple(_finding(found, explained.get(found.slug, ()), logs) for found in roots)
 
 
 def _explainer(symptom: Candidate, present: Mapping[str, Candidate]) -> str | None:
@@ -94,6 +101,8 @@ def _explainer(symptom: Candidate, present: Mapping[str, Candidate]) -> str | No
 
 
 def _explains(cause: Candidate, symptom: Candidate) -> bool:
+    if cause.first is not None and symptom.last is not None and cause.first > symptom.last + NEWS_S:
+        return False  # over before it began
     if symptom.slug in EXPLAINS.get(cause.slug, ()):
         return cause.severity > Severity.INFO
     return symptom.slug in ELSEWHERE.get(cause.slug, ()) and bool(symptom.sources - cause.sources)
@@ -107,12 +116,8 @@ def _root_of(slug: str, under: Mapping[str, str | None]) -> str:
     return slug
 
 
-def _finding(
-    found: Candidate, symptoms: Sequence[Candidate], logs: Mapping[str, SourceLog], offsets: Mapping[str, float]
-) -> Finding:
+def _finding(found: Candidate, symptoms: Sequence[Candidate], logs: Mapping[str, SourceLog]) -> Finding:
     tallies = sorted(found.tallies, key=lambda tally: (-tally.confidence, -tally.count, tally.source))
-    firsts = [t.first - offsets.get(t.source, 0.0) for t in tallies if t.first is not None]
-    lasts = [t.last - offsets.get(t.source, 0.0) for t in tallies if t.last is not None]
     members = tuple(dict.fromkeys(_name(logs[tally.source]) for tally in tallies))
     peers = tuple(dict.fromkeys(tally.peer for tally in tallies if tally.peer))
     worst = max(tally.worst for tally in tallies)
@@ -124,8 +129,8 @@ def _finding(
         peer=peers[0] if peers else "",
         members=members,
         peers=peers,
-        first=min(firsts, default=None),
-        last=max(lasts, default=None),
+        first=found.first,
+        last=found.last,
         count=found.count,
         evidence=_evidence(tallies),
         facts=_facts(worst, logs[tallies[0].source]),

@@ -126,3 +126,25 @@ def test_time_zones_are_one_time(zone: str, shown: str) -> None:
     line = f'{{"level":"warn","ts":"2024-05-02T{shown}.000{zone}","msg":"slow fdatasync","took":"2s"}}'
     finding = diagnose_lines([line]).findings[0]
     assert finding.first == 1714644000.0
+
+
+def test_the_timeline_is_in_the_order_of_one_clock() -> None:
+    """m2's clock is two minutes ahead: its stop comes after m1 saw the leader, as it did."""
+    m1 = [election(M1, M1, term, f"10:0{term}:00") for term in range(2, 5)]
+    m2 = [election(M2, M1, term, f"10:0{term + 2}:00") for term in range(2, 5)]
+    m2.append("2018-03-02 10:06:30.000000 N | pkg/osutil: received terminated signal, shutting down...")
+    moments = diagnosed(m1=m1, m2=m2).timeline
+    assert {moment.what for moment in moments if moment.source == "m2"} == {"leader", "stop", "terminated-by-signal"}
+    assert [moment.time for moment in moments] == sorted(moment.time for moment in moments)
+    assert len({round(moment.time) for moment in moments if moment.what == "leader"}) == 3
+
+
+def test_what_was_over_before_its_cause_began_is_a_finding_of_its_own() -> None:
+    """Slow requests in the morning are not the work of a disk that was full at night."""
+    slow = [
+        "2018-03-02 08:00:0%d.000000 W | etcdserver: apply entries took too long [2.6s for 1 entries]" % n
+        for n in range(4)
+    ]
+    full = "2018-03-02 22:00:00.000000 C | etcdserver: create wal error: no space left on device"
+    assert slugs(diagnose_lines([*slow, full])) == ["disk-full", "apply-slow"]
+    assert slugs(diagnose_lines([full.replace("22:00", "07:59"), *slow])) == ["disk-full"]

@@ -21,8 +21,10 @@ LOOPBACK = "+loopback"
 RESTORED = "+restored"
 PANIC = "+panic"
 GAVE_UP = "+gave-up"
+SRV_FOUND = "+srv-found"
 
 RULES = (
+    Rule(SRV_FOUND, ("ot bootstrap from DNS",), HINT, group="srv"),
     Rule(
         START,
         (
@@ -30,8 +32,6 @@ RULES = (
             "etcd Version: ",
             "starting an etcd server",
             "Starting etcd",
-            "initial-advertise-peer-urls=",
-            "etcd-version=",
             "Etcd Version",
             "starting member",
         ),
@@ -46,7 +46,6 @@ RULES = (
             "serving client requests on",
             "serving insecure client requests",
             "serving client traffic",
-            "serving peer traffic",
         ),
         HINT,
         group="life",

@@ -212,7 +212,13 @@ RULES = (
         group="reach",
     ),
     # The only client that a member of 2.x runs itself is that of the discovery service.
-    Rule("discovery-unreachable", ("client: etcd cluster is unavailable or misconfigured",), POSSIBLE, group="reach"),
+    Rule(
+        "discovery-unreachable",
+        ("client: etcd cluster is unavailable or misconfigured",),
+        POSSIBLE,
+        none=("Error:",),
+        group="reach",
+    ),
     Rule(
         "peer-unreachable",
         (

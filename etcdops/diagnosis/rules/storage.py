@@ -260,6 +260,7 @@ RULES = (
             "snap: crc mismatch",
             "failed to read empty snapshot",
             "unexpected empty snapshot",
+            "snap: empty snapshot",
             "failed to unmarshal snappb.Snapshot",
             "no available snapshot",
         ),
