@@ -141,10 +141,8 @@ def test_the_timeline_is_in_the_order_of_one_clock() -> None:
 
 def test_what_was_over_before_its_cause_began_is_a_finding_of_its_own() -> None:
     """Slow requests in the morning are not the work of a disk that was full at night."""
-    slow = [
-        "2018-03-02 08:00:0%d.000000 W | etcdserver: apply entries took too long [2.6s for 1 entries]" % n
-        for n in range(4)
-    ]
+    took = "W | etcdserver: apply entries took too long [2.6s for 1 entries]"
+    slow = [f"2018-03-02 08:00:0{second}.000000 {took}" for second in range(4)]
     full = "2018-03-02 22:00:00.000000 C | etcdserver: create wal error: no space left on device"
     assert slugs(diagnose_lines([*slow, full])) == ["disk-full", "apply-slow"]
     assert slugs(diagnose_lines([full.replace("22:00", "07:59"), *slow])) == ["disk-full"]
