@@ -102,11 +102,14 @@ def _back_at(log: SourceLog, peer: str) -> int:
 
 
 def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
-    """Whether this member was told to stop while the trouble was young, as when a whole cluster is stopped."""
+    """Whether this member was told to stop before, or soon after: as when a whole cluster is stopped."""
+    stopped = False
     for event in log.events:
         if event.kind == facts.SIGNAL and event.number >= tally.first_number:
             return tally.first is None or event.time is None or event.time - tally.first < SHUTDOWN_S
-    return False
+        if event.number < tally.first_number and event.kind in (facts.SIGNAL, facts.START):
+            stopped = event.kind == facts.SIGNAL
+    return stopped
 
 
 def _srv(log: SourceLog, tally: Tally) -> Tally | None:

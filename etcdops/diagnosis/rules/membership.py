@@ -32,7 +32,7 @@ RULES = (
             "removed member should not",
         ),
         CERTAIN,
-        none=("failed to dial", "failed to heartbeat", "rejected"),
+        none=("rejected",),
         group="identity",
     ),
     Rule(

@@ -174,17 +174,19 @@ RULES = (
         CERTAIN,
         group="reach",
     ),
+    # etcd's own gateway dials its own client port, and says so whenever that opens late or closes early.
+    Rule(
+        "peer-connection-refused",
+        ("grpc: addrConn", "pickfirstBalancer", "Error while dialing"),
+        0.45,
+        all=("connection refused",),
+        none=("retrying of unary",),
+        group="reach",
+    ),
     Rule(
         "peer-connection-refused",
         ("connection refused", "actively refused", "Connection refused"),
         CERTAIN,
-        # etcd's own gateway dials its own client port, and says so whenever that opens late or closes early.
-        none=(
-            "grpc: addrConn",
-            "pickfirstBalancer",
-            "Error while dialing dial tcp 127.0.0.1",
-            "Error while dialing dial tcp [::1]",
-        ),
         group="reach",
     ),
     Rule(

@@ -31,7 +31,7 @@ RULES = (
         "lease-revoke-failed",
         ("failed to revoke lease", "failed to revoke "),
         CERTAIN,
-        none=("server stopped", "role", "lease not found"),
+        none=("server stopped", "role"),
         group="leader",
     ),
     Rule(
