@@ -6,13 +6,20 @@ start, and does not change any answer while it lasts.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import perf_counter, time
 from typing import Protocol
 
+from etcdops.ids import Revision
 from etcdops.node.histogram import Histogram, exponential
 from etcdops.node.storage.errors import NoSpace, StorageFailed
+from etcdops.node.storage.hash_kv import HashKV
+from etcdops.node.zap_log import fields
+
+log = logging.getLogger(__name__)
 
 ROWS_PER_STEP = 1000
 PAUSE_S = 0.01
@@ -39,7 +46,11 @@ class CompactionStats:
 
 class CompactingMvcc(Protocol):
     @property
+    def compact_revision(self) -> Revision: ...
+    @property
     def compacted_changes(self) -> int: ...
+    @property
+    def compaction_hashes(self) -> list[HashKV]: ...
     def compact_step(self, rows_max: int) -> bool: ...
 
 
@@ -48,6 +59,10 @@ class CompactingState(Protocol):
 
     @property
     def mvcc(self) -> CompactingMvcc: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def size_in_use_bytes(self) -> int: ...
     def commit(self) -> None: ...
 
 
@@ -118,9 +133,25 @@ class Compactor:
         self._running = False
         stats.runs_ms.observe(_now_ms() - self._started_ms)
         stats.last_at = time()
+        self._tell_end()
         waiting, self._waiting = self._waiting, []
         for done in waiting:
             done()
+
+    def _tell_end(self) -> None:
+        """Source: etcd server/storage/mvcc/kvstore_compaction.go, scheduleCompaction."""
+        state, mvcc = self._state, self._state.mvcc
+        taken = {"hash": hashes[-1].hash} if (hashes := mvcc.compaction_hashes) else {}
+        log.info(
+            "finished scheduled compaction",
+            extra=fields(
+                taken,
+                compact_revision=mvcc.compact_revision,
+                took=timedelta(milliseconds=_now_ms() - self._started_ms),
+                current_db_size_bytes=state.size_bytes,
+                current_db_size_in_use_bytes=state.size_in_use_bytes,
+            ),
+        )
 
 
 def _now_ms() -> float:

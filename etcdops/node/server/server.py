@@ -251,8 +251,18 @@ class Server:
 
     async def _hand_over(self) -> None:
         """Source: etcd server/etcdserver/server.go, TryTransferLeadershipOnShutdown."""
-        target = self._peers.longest_connected_voter() if self.is_leader and self.ending is None else None
+        if self.ending is not None:
+            return
+        who = fields(local_member_id=format_id(self.member_id), current_leader_member_id=format_id(self.leader))
+        if not self.is_leader:
+            log.info("skipped leadership transfer; local server is not leader", extra=who)
+            return
+        if len(self.members.voters()) == 1:
+            log.info("skipped leadership transfer for single voting member cluster", extra=who)
+            return
+        target = self._peers.longest_connected_voter()
         if target is None:
+            log.warning("leadership transfer failed", extra=fields(error="etcdserver: unhealthy cluster"))
             return
         handed_over = asyncio.Event()
         self.transfer_leader(target, lambda error: handed_over.set())

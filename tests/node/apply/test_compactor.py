@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+import pytest
+
+from etcdops.ids import Revision
 from etcdops.node.apply.compactor import PAUSE_S, Compactor
 from etcdops.node.storage.errors import NoSpace, StorageFailed
+from etcdops.node.storage.hash_kv import HashKV
 
 
 class Store:
@@ -15,6 +19,9 @@ class Store:
     def __init__(self, steps: list[bool | StorageFailed]) -> None:
         self._steps = deque(steps)
         self.commits = self.compacted_changes = 0
+        self.compact_revision = Revision(7)
+        self.compaction_hashes: list[HashKV] = []
+        self.size_bytes = self.size_in_use_bytes = 4096
 
     @property
     def mvcc(self) -> Store:
@@ -96,3 +103,16 @@ def test_a_compaction_ends_with_its_member() -> None:
     compactor.stop()
     timers.run()
     assert (store.compacted_changes, store.commits, failures) == (5, 0, [])
+
+
+def test_the_end_is_logged_as_by_etcd(caplog: pytest.LogCaptureFixture) -> None:
+    """Operators look for this line after a compaction."""
+    store, timers = Store([False, True]), Timers()
+    store.compaction_hashes = [HashKV(5, Revision(3), Revision(7))]
+    with caplog.at_level("INFO"):
+        Compactor(store, timers.call_later, lambda error: None).start()
+        timers.run()
+    (line,) = caplog.records
+    assert line.message == "finished scheduled compaction"
+    told = vars(line)["zap_fields"]
+    assert (told["compact-revision"], told["hash"], told["current-db-size-bytes"]) == (7, 5, 4096)
