@@ -208,6 +208,8 @@ class Server:
         """Listen for peers and start raft. Raises: StartRefused when an address cannot be listened on."""
         boot = self._boot
         await self._peers.start(self._config.listen_peer_urls, boot.first_members, boot.known_members)
+        for url in self._config.listen_peer_urls:
+            log.info("serving peer traffic", extra=fields(address=url.partition("://")[2]))
         self._driver.wake()
         self._schedule_tick(self._loop.time())
 
