@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from etcdops.certs.facts import describe
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.playbooks.authorities import ClusterAuthorities
-from etcdops.playbooks.certificates.leaves import read_leaf, read_operator
+from etcdops.playbooks.certificates.leaves import FoundLeaf, read_leaf, read_operator
 from etcdops.playbooks.certificates.planning import (
     CertificateChoices,
     Leaves,
@@ -21,7 +21,7 @@ from etcdops.playbooks.on_hosts import INPUT, RunHosts
 from etcdops.playbooks.plan import Json, Plan
 from etcdops.playbooks.procedures import Procedure
 from etcdops.playbooks.rolling.host_fleet import HostFleet
-from etcdops.playbooks.rollout.desired import desired
+from etcdops.playbooks.rollout.desired import Signer, desired
 from etcdops.playbooks.step import Step
 
 
@@ -56,24 +56,37 @@ async def plan_rotate(run: RunHosts, choices: CertificateChoices) -> Plan:
         old[signer] = describe(authorities.of(signer).trusted[-1]).fingerprint
     names = [member.label for member in run.cluster.members]
     view = await HostFleet(run).look(hashes=True)
-    leaves = await _leaves(run, names)
-    return plan_rotation(run.cluster, view, leaves, read_operator(run).fingerprint, old, choices, _inputs(run))
+    leaves = await _leaves(run, names, authorities)
+    operator = read_operator(run)
+    fingerprint = "" if _is_new(operator, Signer.CLIENT, authorities) else operator.fingerprint
+    return plan_rotation(run.cluster, view, leaves, fingerprint, old, choices, _inputs(run))
 
 
 def _inputs(run: RunHosts) -> dict[str, Json]:
     return {INPUT: run.source.to_json()}
 
 
-async def _leaves(run: RunHosts, names: Sequence[str]) -> Leaves:
-    """What is on the hosts now."""
+async def _leaves(run: RunHosts, names: Sequence[str], rotating: ClusterAuthorities | None = None) -> Leaves:
+    """What is on the hosts now, to be replaced. Args: rotating - what they have signed anew already, stays."""
 
     async def one(name: str) -> dict[str, str]:
         wanted = desired(run.inventory, run.cluster, run.member(name))
         session = await run.session(wanted.host)
         found = await asyncio.gather(*(read_leaf(session, leaf) for leaf in wanted.leaves))
-        return {leaf.certificate: there.fingerprint for leaf, there in zip(wanted.leaves, found, strict=True)}
+        return {
+            leaf.certificate: "" if _is_new(there, leaf.signer, rotating) else there.fingerprint
+            for leaf, there in zip(wanted.leaves, found, strict=True)
+        }
 
     return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+def _is_new(found: FoundLeaf, signer: Signer, authorities: ClusterAuthorities | None) -> bool:
+    """Whether a rotation that was begun has issued it."""
+    if authorities is None or found.parsed is None:
+        return False
+    authority = authorities.of(signer)
+    return authority.rotating and authority.signed(found.parsed)
 
 
 def _authorities(run: RunHosts) -> ClusterAuthorities:

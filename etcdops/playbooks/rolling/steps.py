@@ -139,25 +139,26 @@ class CheckV2Store(_RollingStep):
 
 
 class HandOver(_RollingStep):
-    """The member does not lead: its restart costs no election."""
+    """A member that is about to be restarted does not lead: its restart costs no election."""
 
     async def check(self) -> bool:
-        return not await self._leads()
+        return not await self._in_the_way()
 
     async def act(self) -> None:
         await hand_over(self.run, self.member)
 
     async def verify(self) -> Result:
-        view = await self.calm()
-        leader = view.leader_member
-        if leader is not None and leader.name == self.member and len(view.voters) > 1:
+        if await self._in_the_way():
             raise VerificationFailed(f"{self.member} leads still", hint="go on with the run: it is tried again")
+        leader = (await self.calm(without=self.member)).leader_member
         return {"leader": leader.label if leader is not None else ""}
 
-    async def _leads(self) -> bool:
+    async def _in_the_way(self) -> bool:
+        """It leads, others could, and it has to be restarted."""
         view = await self.calm(without=self.member)
         leader = view.leader_member
-        return leader is not None and leader.name == self.member and len(view.voters) > 1
+        leads = leader is not None and leader.name == self.member and len(view.voters) > 1
+        return leads and bool(await self.run.fleet.outdated(self.member))
 
 
 async def hand_over(run: RollingRun, name: str) -> None:

@@ -12,11 +12,12 @@ from etcdops.client.view import ClusterView
 from etcdops.errors import ClusterUnsafe, Unhealthy, UsageError
 from etcdops.playbooks.certificates.leaves import read_leaf, read_operator, renew_leaf, renew_operator
 from etcdops.playbooks.certificates.planning import CertificateChoices, Until, plan_rotation, signers
-from etcdops.playbooks.certificates.procedure import plan_renew
-from etcdops.playbooks.certificates.steps import read_run
+from etcdops.playbooks.certificates.procedure import plan_renew, plan_rotate
+from etcdops.playbooks.certificates.steps import RenewLeaves, read_run
 from etcdops.playbooks.certificates.trust import Wanted, all_trust_faults
 from etcdops.playbooks.plan import Danger, Plan
 from etcdops.playbooks.procedures import procedure_of
+from etcdops.playbooks.rolling.host_fleet import HostFleet
 from etcdops.playbooks.rolling.member_ports import placed
 from etcdops.playbooks.rollout.desired import Signer
 from tests.fakes.fleet import FakeFleet
@@ -202,3 +203,30 @@ async def test_certificates_of_somebody_else_are_left_alone(cluster: ToldCluster
     plain = cluster.run.cluster.model_copy(update={"tls": None})
     with pytest.raises(UsageError, match="prod has no TLS"):
         signers(plain)
+
+
+async def test_a_rotation_that_is_gone_on_with_issues_nothing_twice(
+    cluster: ToldCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--until leaves` yesterday, `--until end` today: what the new authority signed stays."""
+
+    async def look(fleet: HostFleet, *, hashes: bool = False) -> ClusterView:
+        return FakeFleet.of(3).view()
+
+    monkeypatch.setattr(HostFleet, "look", look)
+    old = describe(cluster.authorities.of(Signer.PEER).certificate).fingerprint
+    cluster.authorities.of(Signer.PEER).begin_rotation()
+    leaf = cluster.leaf("m2", "peer")
+    await renew_leaf(cluster.host("m2"), leaf, cluster.authorities, new_key=False, days=90)
+    plan = await plan_rotate(cluster.run, CHOICES)
+    assert plan.inputs["old"] == {
+        "client": describe(cluster.authorities.of(Signer.CLIENT).certificate).fingerprint,
+        "peer": old,
+    }
+    run = read_run(plan, cluster.run)
+    steps = {step.id: RenewLeaves(step, run) for step in plan.steps if step.kind == "renew-leaves"}
+    before = (await read_leaf(cluster.host("m2"), leaf)).fingerprint
+    await steps["renew:m2"].act()
+    assert (await read_leaf(cluster.host("m2"), leaf)).fingerprint == before
+    await steps["renew:m1"].act()
+    assert await steps["renew:m1"].check()

@@ -93,6 +93,17 @@ async def test_only_members_that_differ_are_touched(tmp_path: Path) -> None:
     assert fleet.done == ["write m2", "restart m2", "write m3", "restart m3"]
 
 
+async def test_a_leader_that_runs_with_everything_already_keeps_leading(tmp_path: Path) -> None:
+    """It was restarted meanwhile, by hand or by its host: nothing is left but to see that."""
+    fleet = FakeFleet.of(3, running="3.5.9", wanted="3.5.16")
+    run = await begin(fleet, tmp_path)
+    fleet.brought = {member.name: ["3.5.16"] for member in fleet.members}
+    fleet["m1"].written = fleet["m1"].running = "3.5.16"
+    await run.go()
+    assert fleet.leader == "m1"
+    assert "restart m1" not in fleet.done
+
+
 @pytest.mark.parametrize("trouble", ["down", "alarm", "lag", "learner", "hash"])
 async def test_a_cluster_that_is_not_well_is_not_begun_with(trouble: str, tmp_path: Path) -> None:
     """Each of them alone is a reason, and named."""
