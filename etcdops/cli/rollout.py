@@ -137,7 +137,7 @@ def apply_command(
             listener = printer_for(invocation, events)
             known, outcome = work_on(invocation, stop, lambda: apply(prepared, request, access, listener, stop=stop))
             if events != "json":
-                _show_outcome(invocation, known, outcome)
+                _show_outcome(invocation, prepared, request, known, outcome)
     if prepared.restarts:  # it takes the lock, so ours had to go first
         return _roll(invocation, given, request, confirm, yes=yes, accept_new=accept_new, events=events)
     return int(ExitCode.OK)
@@ -276,8 +276,17 @@ def _refusal_json(refusal: Refusal) -> dict[str, Json]:
     }
 
 
-def _show_outcome(invocation: Invocation, known: KnownRun, outcome: RunOutcome) -> None:
+def _show_outcome(
+    invocation: Invocation, prepared: Prepared, request: RolloutRequest, known: KnownRun, outcome: RunOutcome
+) -> None:
     if invocation.format == "json":
+        done: dict[str, Json] = {
+            "run": known.run,
+            "journal": str(known.journal.path),
+            "took_s": round(outcome.took_s, 3),
+            "steps": dict(outcome.results),
+        }
+        write(render_json(SCHEMA, {**_json(prepared, request), **done}))
         return
     proved = outcome.results.get("verify:members", {})
     write(
