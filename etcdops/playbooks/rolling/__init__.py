@@ -3,7 +3,7 @@
 versions   which change of version is allowed, and what has to be true before
 health     what of a look at the cluster is in the way
 fleet      what a rolling change does to members: the port
-on_hosts   the fleet on hosts of an inventory
+host_fleet the same on hosts of an inventory; member_ports: what their ports show
 steps      the kinds of steps; planning: a plan of them
 procedure  how a run is begun and gone on with
 """
