@@ -13,10 +13,13 @@ from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.options import DEFAULT_WIDTH, Invocation, current, general_options
 from etcdops.cli.output import write
-from etcdops.errors import ExitCode, UsageError
+from etcdops.errors import DeadlinePassed, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.diagnosis.diagnose import Progress, Window
+
+SILENT_S, REDRAW_S = 0.5, 0.2
+"""What is read sooner shows no progress; how often it is drawn."""
 
 LANGUAGE_OPTION = click.option(
     "--lang", type=click.Choice(["en", "zh"]), default=None, help="Language (that of the terminal)."
@@ -30,10 +33,8 @@ LANGUAGE_OPTION = click.option(
         ("what is wrong with this member?", "journalctl -u etcd | etcdops diagnose"),
         ("a container, a pod, a compose project", "docker logs etcd 2>&1 | etcdops diagnose -"),
         ("all members at once: one picture, clocks put right", "etcdops diagnose m1.log m2.log.gz m3/"),
-        (
-            "for a ticket, for a script",
-            "etcdops diagnose --markdown etcd.log; etcdops diagnose --json etcd.log | jq '.findings[0].slug'",
-        ),
+        ("for a ticket", "etcdops diagnose --markdown etcd.log"),
+        ("for a script", "etcdops diagnose --json etcd.log | jq '.findings[0].slug'"),
         ("what does that cause mean?", "etcdops explain cluster-id-mismatch"),
     ],
 )
@@ -123,24 +124,28 @@ def _moment(text: str | None, option: str) -> float | None:
 
 
 def _progress(invocation: Invocation) -> Progress | None:
-    """How far the reading is, on a terminal; nothing elsewhere."""
-    if invocation.quiet or not sys.stderr.isatty() or os.environ.get("TERM") in (None, "", "dumb"):
-        return None
+    """Keeps --timeout, and shows on a terminal how far the reading is. None when neither is wanted."""
     import time
 
+    limit_s, shows = invocation.timeout_s, _shows_progress(invocation)
+    if limit_s is None and not shows:
+        return None
     started = shown = time.monotonic()
 
-    def show(name: str, done: int, size: int | None) -> None:
+    def note_progress(name: str, done: int, size: int | None) -> None:
         nonlocal shown
         now = time.monotonic()
-        if now - shown < 0.2 and not (size and done >= size):
-            return
-        if now - started < 0.5:
-            return
-        shown = now
-        share = f" {done / size:.0%}" if size else ""
-        end = "\x1b[K\r" if not (size and done >= size) else "\r\x1b[K"
-        sys.stderr.write(f"reading {name}{share}{end}")
-        sys.stderr.flush()
+        if limit_s is not None and now - started > limit_s:
+            raise DeadlinePassed(f"not done within {limit_s:g} s", hint="give more time with --timeout, or fewer logs")
+        over = size is not None and done >= size
+        if shows and now - started > SILENT_S and (over or now - shown > REDRAW_S):
+            shown = now
+            share = f" {done / size:.0%}" if size else ""
+            sys.stderr.write("\r\x1b[K" if over else f"\rreading {name}{share}\x1b[K")
+            sys.stderr.flush()
 
-    return show
+    return note_progress
+
+
+def _shows_progress(invocation: Invocation) -> bool:
+    return not invocation.quiet and sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")

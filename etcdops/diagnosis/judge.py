@@ -121,14 +121,6 @@ def _forced(log: SourceLog, tally: Tally) -> Tally | None:
     return tally if tally.count > 1 else _trusted(tally, POSSIBLE)
 
 
-def _noise(log: SourceLog, tally: Tally) -> Tally | None:
-    return tally
-
-
-def _killed(log: SourceLog, tally: Tally) -> Tally | None:
-    return tally if tally.confidence >= POSSIBLE else None
-
-
 _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "slow-range": _slow,
     "apply-slow": _slow,
@@ -143,7 +135,6 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "dns-srv-failure": _srv,
     "join-cluster-unreachable": _until_ready,
     "force-new-cluster-left-on": _forced,
-    "terminated-by-signal": _killed,
     "version-incompatible": _until_ready,
     "member-not-found": _reach,
     "member-id-mismatch": _reach,

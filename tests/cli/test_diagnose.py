@@ -125,3 +125,11 @@ def test_control_characters_of_a_log_are_shown_not_obeyed(cli: RunCli, tmp_path:
     log.write_text("2018-11-01 16:20:35.185438 C | etcdserver: \x1b]0;owned\x07 no space left on device\n")
     assert "\x1b" not in cli("diagnose", str(log), LANG="C").out
     assert "\x1b" not in cli("diagnose", "--markdown", str(log), LANG="C").out
+
+
+def test_the_timeout_ends_a_long_reading(cli: RunCli, tmp_path: Path) -> None:
+    """124, as every command."""
+    (tmp_path / "etcd.log").write_text("some line\n" * 10)
+    ran = cli("diagnose", "--timeout", "1ns", str(tmp_path / "etcd.log"))
+    assert ran.code == 124
+    assert "--timeout" in ran.err

@@ -15,12 +15,9 @@ REFUSED_VOTES = "+refused-votes"
 NO_LEADER_NOW = "+no-leader"
 PEER_BACK = "+peer-back"
 PEER_LOST = "+peer-lost"
-HEALTH_FALSE = "+health-false"
-UNSTARTED = "+unit-failed"
 LOOPBACK = "+loopback"
 RESTORED = "+restored"
 PANIC = "+panic"
-GAVE_UP = "+gave-up"
 SRV_FOUND = "+srv-found"
 
 RULES = (
@@ -102,19 +99,6 @@ RULES = (
         HINT,
         none=("dial tcp",),
         group="peer",
-    ),
-    Rule(
-        HEALTH_FALSE,
-        (
-            "serving /health false",
-            "/health error",
-            "Health check error",
-            "Liveness probe failed",
-            "Readiness probe failed",
-            "Startup probe failed",
-        ),
-        HINT,
-        group="health",
     ),
     Rule(PANIC, ("panic: ", "goroutine ", "fatal error: ", "[signal SIG"), HINT, group="panic"),
 )

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from etcdops.diagnosis.rules.facts import GAVE_UP
-from etcdops.diagnosis.rules.rule import CERTAIN, HINT, LIKELY, POSSIBLE, Rule
+from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
 
 RULES = (
     Rule(
@@ -114,25 +113,6 @@ RULES = (
         ),
         POSSIBLE,
         all=("etcd",),
-        group="unit",
-    ),
-    Rule(
-        GAVE_UP,
-        (
-            "Failed to start Etcd",
-            "Failed to start etcd",
-            "code=exited, status=",
-            "Failed with result",
-            "start operation timed out",
-            "Main process exited",
-            "entered failed state",
-            "repeated too quickly",
-            "back-off",
-            "Back-off restarting",
-            "CrashLoopBackOff",
-        ),
-        HINT,
-        none=("status=0/",),
         group="unit",
     ),
     Rule(
