@@ -214,6 +214,7 @@ def test_leaf_and_authority_are_rotated_while_clients_write(pki: Pki, tmp_path: 
                 pki.issue(name)
                 _more_writes(writers)
             pki.issue("client")
+            _more_writes(writers)  # until nobody begins with the old one any more
             pki.authority.finish_rotation()
             pki.trust(*members, "client")
             _more_writes(writers)
