@@ -78,6 +78,8 @@ class Memory:
         if hard_state.term < term or (hard_state.term == term and vote and hard_state.vote != vote):
             raise Broken("durability", f"{name} forgot its term or vote: {hard_state} after {self.hard_state}")
         first, last = memory.first_index(), memory.last_index()
+        if hard_state.commit < self.hard_state.commit:
+            raise Broken("durability", f"{name} forgot what is committed: {hard_state} after {self.hard_state}")
         for _, entries in self._under_way:
             start = entries[0].index if entries else last + 1
             if first <= start <= last and memory.term(LogIndex(start)) == entries[0].term:

@@ -242,14 +242,17 @@ class Driver:
             hard_state = ready.hard_state or self._memory.initial_state()[0]
             self._writer.install(ready.snapshot, hard_state, lambda: self._guard(self._installed, ready))
         elif ready.must_sync:
-            self._writer.append(ready.hard_state, ready.entries, lambda: self._guard(self._saved, ready))
+            # The commit index rides along, also one that moved in a Ready before: without it a member would not know,
+            # after a loss of power, which configuration is in force, and could wait for members that were removed.
+            hard_state = ready.hard_state or self._memory.initial_state()[0]
+            self._writer.append(hard_state, ready.entries, lambda: self._guard(self._saved, ready))
             # Entries saved earlier are applied while the disk is busy. Not those being saved in the place of others
             # that the disk still has: with their effects in the store, a crash would leave it ahead of its log.
             if ready.committed_entries:
                 settled = min(self._stable_index, ready.entries[0].index - 1) if ready.entries else self._stable_index
                 self._apply(tuple([entry for entry in ready.committed_entries if entry.index <= settled]))
         else:
-            # Only the commit index moved: losing it costs a question to the leader, so it rides with the next write.
+            # Only the commit index moved: losing it costs a question to the leader, so it waits for the next write.
             self._saved(ready)
 
     def _installed(self, ready: Ready) -> None:

@@ -230,6 +230,24 @@ def test_a_moved_commit_index_alone_is_not_written(make_world: MakeWorld) -> Non
     assert follower.live_keys() == ["key"]
 
 
+def test_a_commit_index_that_moved_is_written_with_the_next_entries(make_world: MakeWorld) -> None:
+    """A leader learns it from answers, between its writes. After a loss of power the log has to say, at least to the
+    entry before the last, what is committed: the configuration is what committed entries made it.
+    Source: etcd server/storage/wal/wal.go, Save: the state is written with every Ready, and synced with the next one.
+    """
+    for world in (make_world(1), make_world()):
+        leader = world.elect()
+        leader.put("first")
+        world.wait_equal()
+        committed = leader.core.commit_index
+        leader.writer.held = True
+        leader.put("second")
+        leader.world.settle()
+        (save,) = leader.writer.waiting
+        assert save.hard_state is not None
+        assert save.hard_state.commit == committed
+
+
 def test_a_restarted_member_applies_again_only_what_its_store_lost(make_world: MakeWorld) -> None:
     """The store was not committed: the log has everything (K02, K03)."""
     world = make_world(1)
