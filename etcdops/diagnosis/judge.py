@@ -26,6 +26,7 @@ START_UP_S = 180.0
 """How long members that start one after another may fail to reach each other."""
 WAITED_S, WAITED_COUNT = 30.0, 20
 """How long, and over how many lines, requests may wait for the end of one election."""
+JUST_NOW_S = 10.0
 SHUTDOWN_S = 30.0
 """How long before it is stopped itself a member may see the others go."""
 
@@ -261,8 +262,14 @@ def _peers_lost(log: SourceLog) -> Iterator[Tally]:
     for tally in log.of(facts.PEER_LOST):
         stopping = any(number <= tally.last_number for number in stops) or _shutdown_follows(log, tally)
         gone = _back_at(log, tally.peer) < tally.last_number
-        if tally.count > 1 and tally.peer not in known and gone and not stopping:
+        if tally.count > 1 and tally.peer not in known and gone and not stopping and not _just_now(log, tally):
             yield replace(tally, sign="peer-unreachable", confidence=POSSIBLE)
+
+
+def _just_now(log: SourceLog, tally: Tally) -> bool:
+    """Whether a log that has its start ends with the trouble: too early to tell. An excerpt may end anywhere."""
+    whole = any(event.kind == facts.START for event in log.events)
+    return whole and log.last is not None and tally.first is not None and log.last - tally.first < JUST_NOW_S
 
 
 def _misplaced(log: SourceLog) -> Iterator[Tally]:
