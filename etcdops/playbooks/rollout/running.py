@@ -40,8 +40,10 @@ async def _old_program(session: Session, wanted: DesiredMember, running: Process
 async def _newer_files(session: Session, wanted: DesiredMember, pid: int) -> list[str]:
     """What shows in no setting: units, whom to trust, the node's program. By times of the host's own clock."""
     paths = [file.path for file in wanted.files if _shows_nowhere(file.path, wanted)]
-    paths += [bundle.path for bundle in wanted.bundles]
-    paths += [wanted.config.program] if wanted.engine.kind is EngineKind.NODE and not in_container(wanted) else []
+    if wanted.engine.kind is EngineKind.ETCD:
+        paths += [bundle.path for bundle in wanted.bundles]  # the node reads them at every handshake
+    elif not in_container(wanted):
+        paths.append(wanted.config.program)
     started = await started_at(session, pid)
     stats = await asyncio.gather(*(session.stat(path, user=ROOT) for path in paths))
     if started is None:
