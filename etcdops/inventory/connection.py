@@ -59,7 +59,7 @@ def connection(
     access = cluster.access
     placed = (place(inventory, cluster, member) for member in cluster.members)
     endpoints = access.endpoints or tuple(url for one in placed for url in one.advertise_client_urls)
-    cacert, cert, key = _files(cluster, folder)
+    cacert, cert, key = client_files(cluster, own_pki(cluster, folder))
     settings = ConnectionSettings(
         endpoints=tuple(dict.fromkeys(endpoints)),
         cacert=cacert,
@@ -88,16 +88,18 @@ def own_pki(cluster: Cluster, folder: Path) -> Path:
     return folder / (named.expanduser() if named is not None else Path(OWN_PKI) / cluster.name)
 
 
-def _files(cluster: Cluster, folder: Path) -> tuple[str, str, str]:
-    """(cacert, cert, key): as written; else those of our own authority that are there, where clients need TLS."""
+def client_files(cluster: Cluster, pki: Path) -> tuple[str, str, str]:
+    """(cacert, cert, key): as written; else those of our own authority that are there, where clients need TLS.
+
+    Args: pki - the folder of the cluster's own authorities (`own_pki`).
+    """
     access = cluster.access
     given = [str(path.expanduser()) if path is not None else "" for path in (access.cacert, access.cert, access.key)]
     if cluster.tls is not None and cluster.tls.client and cluster.tls.files is None:
-        own = own_pki(cluster, folder)
-        if not given[0] and (own / TRUSTED).is_file():
-            given[0] = str(own / TRUSTED)
-        if not given[1] and all((own / name).is_file() for name in OPERATOR):
-            given[1:] = [str(own / name) for name in OPERATOR]
+        if not given[0] and (pki / TRUSTED).is_file():
+            given[0] = str(pki / TRUSTED)
+        if not given[1] and all((pki / name).is_file() for name in OPERATOR):
+            given[1:] = [str(pki / name) for name in OPERATOR]
     cacert, cert, key = given
     return cacert, cert, key
 

@@ -19,12 +19,12 @@ from etcdops.certs.facts import CertificateFacts, Use, describe, is_signed_by, r
 from etcdops.clock import Clock
 from etcdops.errors import UsageError
 from etcdops.files import make_folder, replace_file
+from etcdops.inventory import connection
 from etcdops.playbooks.rollout.desired import DesiredBundle, DesiredLeaf, Signer
 from etcdops.rendering.files import RenderedFile
 
 OPERATOR = "etcdops"
 """Common name of the console's certificate. With authentication on, it is no user's: a password is asked for."""
-_CERTIFICATE, _KEY, _TRUSTED = "operator.crt", "operator.key", "trusted.crt"
 
 
 class ClusterAuthorities:
@@ -80,12 +80,12 @@ class ClusterAuthorities:
     def operator_files(self) -> tuple[Path, Path, Path]:
         """(whom to trust, our certificate, our key); the pair is made when there is none that will do."""
         authority = self.of(Signer.CLIENT)
-        certificate, key = self.folder / _CERTIFICATE, self.folder / _KEY
+        certificate, key = (self.folder / name for name in connection.OPERATOR)
         if self._operator_problems(authority, certificate, key):
             issued = authority.issue(Use.CLIENT, OPERATOR)
             replace_file(key, issued.key.reveal().encode())
             replace_file(certificate, issued.certificate, mode=0o644)
-        return self.folder / Signer.CLIENT / _TRUSTED, certificate, key
+        return self.folder / connection.TRUSTED, certificate, key
 
     def _operator_problems(self, authority: Authority, certificate: Path, key: Path) -> list[str]:
         if not certificate.exists() or not key.exists():

@@ -8,11 +8,11 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from etcdops.client.client import Client
 from etcdops.client.settings import ConnectionSettings
+from etcdops.inventory.connection import client_files
 from etcdops.inventory.model import PlacedMember, place
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.on_hosts import RunHosts
@@ -50,16 +50,14 @@ async def reach_members(run: RunHosts) -> AsyncIterator[MemberAccess]:
 
 def _settings(run: RunHosts, urls: tuple[str, ...]) -> ConnectionSettings:
     typed = run.access.settings(urls, run.cluster.name)
-    tls = run.cluster.tls
-    if tls is None or not tls.client or typed.cacert or typed.cert:
+    if typed.cacert or typed.cert:
         return typed
-    own = ClusterAuthorities(run.pki, run.cluster.name, run.clock)
-    cacert, cert, key = own.operator_files()
-    return dataclasses.replace(typed, cacert=_text(cacert), cert=_text(cert), key=_text(key))
-
-
-def _text(path: Path) -> str:
-    return str(path)
+    tls = run.cluster.tls
+    if tls is not None and tls.client and tls.files is None and run.cluster.access.cert is None:
+        ClusterAuthorities(run.pki, run.cluster.name, run.clock).operator_files()  # made where it is not there yet
+    cacert, cert, key = client_files(run.cluster, run.pki)
+    server_name = typed.server_name or run.cluster.access.server_name
+    return dataclasses.replace(typed, cacert=cacert, cert=cert, key=key, server_name=server_name)
 
 
 async def _endpoint(run: RunHosts, member: PlacedMember, stack: contextlib.AsyncExitStack) -> str:

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, UsageError
+from etcdops.inventory.connection import own_pki
 from etcdops.inventory.filled import filled
 from etcdops.inventory.find import find_cluster as find_cluster  # those who work with runs take it from here
 from etcdops.inventory.load import load_inventory
@@ -113,8 +114,7 @@ class RunHosts:
         """The folder of the cluster's authorities on this machine: `client`, `peer`, and the operator's certificate."""
         first = self.source.paths[0]
         beside = first if first.is_dir() else first.parent
-        named = self.cluster.tls.authority if self.cluster.tls is not None else None
-        return beside / (named.expanduser() if named is not None else Path("pki") / self.cluster.name)
+        return own_pki(self.cluster, beside)
 
 
 @asynccontextmanager
