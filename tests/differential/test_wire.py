@@ -115,8 +115,10 @@ def test_a_server_that_stops_says_so(fresh: Start, golden: Golden, kind: str, wi
         assert process is not None
         process.send_signal(signal.SIGTERM)
         wire.read_until(lambda: wire.closed)
-        lines = [*dict.fromkeys(wire.goaways()), "closed" if wire.closed else "open"]
-        if with_call:
+        # etcd closes the connection while its last frames are still being written: whether they arrive is a race.
+        tells = kind == "node"
+        lines = [*(dict.fromkeys(wire.goaways()) if tells else ()), "closed" if wire.closed else "open"]
+        if with_call and tells:
             lines += shown(wire.http2.answer(stream_id))
         poll_until(_ended(server), 20.0, "it does not end")
     golden.check(f"stop{'-during-a-call' if with_call else ''}-{kind}.txt", _written({"SIGTERM": lines}))
