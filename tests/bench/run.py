@@ -61,6 +61,9 @@ class Bench:
     busiest: float = 0.0
     """The largest share of one core that our own load ever took."""
 
+    on_row: Callable[[], None] = lambda: None
+    """Called after each figure."""
+
     @contextmanager
     def clusters(self, size: int) -> Iterator[Pair]:
         """Running clusters of both engines, with a few keys in them; gone afterwards."""
@@ -95,6 +98,7 @@ class Bench:
         row = Row(section, name, unit, found["etcd"], found["node"], better, target, own)
         self.rows.append(row)
         print(f"  {section}: {name}: {row.ratio:.2f}", file=sys.stderr, flush=True)
+        self.on_row()
 
     def loaded(self, load: Load) -> Load:
         """Note what a load took itself."""

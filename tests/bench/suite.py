@@ -74,11 +74,11 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory(prefix="data-", dir=OUTPUT) as folder:
         bench = Bench(plan, Path(folder), arguments.etcd, find_h2load())
+        # A run of hours that ends early leaves what it had measured.
+        bench.on_row = lambda: save(_report(bench, now, setting), OUTPUT / "partial.json")
         ceilings.measure(bench)
         for section in arguments.sections:
             sections.run(bench, section)
-            # a run of hours that ends early leaves what it had measured
-            save(_report(bench, now, setting), OUTPUT / "partial.json")
         report = _report(bench, now, setting)
         report = replace(report, why={row.title: why.profile(bench, row) for row in report.short})
     save(report, OUTPUT / f"{now:%Y%m%dT%H%M%SZ}.json")
