@@ -34,6 +34,9 @@ class Caller:
         self.draw = random.Random(f"{cluster.seed}/{name}")
         self.calls = calls
         self.at: SimMember | None = None
+        self.lets_go = False
+        """A holder of leases: it renews once more, and then no longer."""
+        cluster.callers.append(self)
         self._asked: SimUnary | None = None
 
     def hang_up(self) -> None:
@@ -131,9 +134,9 @@ class KeyClient(Caller):
                     break
             await asyncio.sleep(self.draw.uniform(0, options.think_s))
 
-    async def put(self, key: bytes, timeout_s: float) -> Call | None:
-        """A value that nobody else ever writes."""
-        put = pb.PutRequest(key=key, value=self._value()).SerializeToString(deterministic=True)
+    async def put(self, key: bytes, timeout_s: float, *, size: int = 0) -> Call | None:
+        """A value that nobody else ever writes, of at least `size` bytes."""
+        put = pb.PutRequest(key=key, value=self._value().ljust(size, b".")).SerializeToString(deterministic=True)
         return await self.call("put", put, timeout_s)
 
     def _key(self) -> bytes:
@@ -337,6 +340,9 @@ class LeaseClient(Caller):
                 await self._look(lease)
             if answered.done() and answered.result() > 0:
                 self._renewed(lease, asked, answered.result())
+                if self.lets_go:
+                    self.lets_go = False
+                    return
             elif answered.done():
                 self._not_found(lease)
                 return

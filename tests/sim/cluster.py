@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etcdops.ids import MemberID
 from etcdops.node.config import Config
@@ -23,6 +23,9 @@ from tests.sim.network import SimNetwork
 from tests.sim.plan import HEARTBEAT_MS, Options
 from tests.sim.seams import Seams
 from tests.sim.trace import Trace
+
+if TYPE_CHECKING:
+    from tests.sim.clients import Caller
 
 TICK_S = HEARTBEAT_MS / 1000
 MEMBERS_MAX = 7
@@ -49,11 +52,14 @@ class SimCluster:
         self.calls: list[Call] = []
         """What key and lease clients asked, and what they were told."""
         self.watched: list[Watched] = []
+        self.callers: list[Caller] = []
+        """Everybody who talks to one member until that fails."""
         self.over: asyncio.Future[None] = self.loop.create_future()
         """Done when faults are over: none begins any more, and those under way end."""
         self._first_urls = ""
         self._elected: asyncio.Future[SimMember] = self.loop.create_future()
         self._commits: tuple[SimMember, asyncio.Future[None]] | None = None
+        self._image: asyncio.Future[SimMember] = self.loop.create_future()
 
     def create(self) -> None:
         """The first members, all started."""
@@ -73,6 +79,7 @@ class SimCluster:
 
     def config_of(self, member: SimMember) -> Config:
         first = member.number < self.options.members
+        flags = member.flags_of or member
         views = [one.server.members for one in self.members if one.serves]
         known = next((view for view in views if view.get(member.id)), views[0] if views else None)
         joining = (
@@ -85,15 +92,15 @@ class SimCluster:
             ]
         )
         return Config(
-            name=member.name,
+            name=flags.name,
             data_dir=str(member.root),
             snapshot_count=self.options.snapshot_count,
             snapshot_catchup_entries=self.options.catchup_entries,
             heartbeat_interval_ms=HEARTBEAT_MS,
             election_timeout_ms=self.options.election_ms,
-            listen_peer_urls=(member.url,),
-            initial_advertise_peer_urls=(member.url,),
-            advertise_client_urls=(f"http://127.0.0.1:{10000 + member.number}",),
+            listen_peer_urls=(flags.url,),
+            initial_advertise_peer_urls=(flags.url,),
+            advertise_client_urls=(f"http://127.0.0.1:{10000 + flags.number}",),
             initial_cluster=self._first_urls if first else ",".join(joining),
             initial_cluster_state="new" if first else "existing",
             pre_vote=self.options.pre_vote,
@@ -156,6 +163,17 @@ class SimCluster:
         seen: asyncio.Future[None] = self.loop.create_future()
         self._commits = member, seen
         await asyncio.wait((seen, self.over), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+
+    def installs_image(self, member: SimMember) -> None:
+        """A member has got an image."""
+        before, self._image = self._image, self.loop.create_future()
+        before.set_result(member)
+
+    async def next_image(self, within_s: float) -> SimMember | None:
+        """Whoever gets an image next, at that very moment; None: nobody, or faults are over."""
+        seen = self._image
+        await asyncio.wait((seen, self.over), timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        return seen.result() if seen.done() else None
 
     def voters(self) -> set[MemberID]:
         """As the most advanced member knows them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterable
 
 from etcdops.ids import MemberID
@@ -48,6 +49,12 @@ class Hands:
     def restart(self, member: SimMember) -> None:
         if member.state == "down" and not self.cluster.healed:
             member.start()
+
+    def send_clients_to(self, member: SimMember, draw: random.Random) -> None:
+        """Some of them turn to this member with what they ask next."""
+        for caller in self.cluster.callers:
+            if draw.random() < 0.5:
+                caller.at = member
 
     # Links.
 

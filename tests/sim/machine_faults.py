@@ -19,7 +19,18 @@ async def _crash(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     member.crash(fault.mode)
     await hands.sleep(fault.for_s)
     hands.restart(member)
+    if draw.random() < 0.2:
+        await _lose_power_soon(hands, member, draw)
     return True
+
+
+async def _lose_power_soon(hands: Hands, member: SimMember, draw: random.Random) -> None:
+    """Right after a start: what an earlier life left unsynced, and this one believes, is still at stake."""
+    await hands.sleep(draw.choice((0.0, 0.01, 0.1)) * draw.random())
+    if member.serves and not hands.cluster.healed:
+        member.crash(draw.choice(("all", "tail", "some")))
+        await hands.sleep(draw.uniform(0.0, 0.5))
+        hands.restart(member)
 
 
 async def _crash_in_write(hands: Hands, fault: Fault, draw: random.Random) -> bool:
@@ -43,6 +54,41 @@ async def _crash_in_write(hands: Hands, fault: Fault, draw: random.Random) -> bo
         hands.restart(member)
         await hands.sleep(0.5)
     hands.restart(member)
+    if fault.mode == "nothing":
+        await _lose_power_soon(hands, member, draw)
+    return True
+
+
+async def _crash_at_image(hands: Hands, fault: Fault, draw: random.Random) -> bool:
+    """A member is away until it needs an image; the power of whoever gets one fails then, or soon after."""
+    cluster = hands.cluster
+    followers = [member for member in cluster.up() if member is not cluster.leader()]
+    if not followers:
+        return False
+    behind = followers[fault.member % len(followers)]
+    links = hands.to_all(behind.id) + hands.from_all(behind.id)
+    hands.cut(links)
+    missed = len(cluster.truth.log) + 2 * cluster.options.snapshot_count
+    got: SimMember | None = None
+    for _ in range(20):
+        got = await cluster.next_image(0.1)
+        if got is not None or len(cluster.truth.log) > missed or cluster.healed:
+            break
+    hands.mend(links)
+    got = got or await cluster.next_image(2.0)
+    if got is None or cluster.healed:
+        return False
+    got.lose = draw.choice(("all", "tail", "some"))
+    if draw.random() < 0.5:
+        got.disk.dies_in = draw.randint(1, 30)
+        await hands.sleep(0.3)
+        got.disk.dies_in = None
+    else:
+        await hands.sleep(draw.choice((0.0, 0.01, 0.05)) * draw.random())
+    if got.serves:
+        got.crash(got.lose)
+    await hands.sleep(draw.uniform(0.0, 0.5))
+    hands.restart(got)
     return True
 
 
@@ -64,6 +110,27 @@ async def _pause(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     member.pause()
     await hands.sleep(fault.for_s)
     member.resume(draw)
+    return True
+
+
+async def _pause_leader(hands: Hands, fault: Fault, draw: random.Random) -> bool:
+    """The others elect somebody else, and the old leader wakes up with what clients have asked of it meanwhile: some of
+    them for the last time. It may take a moment longer until it hears of the others."""
+    leader = hands.cluster.leader()
+    if leader is None:
+        return False
+    links = hands.to_all(leader.id) + hands.from_all(leader.id) if draw.random() < 0.7 else []
+    hands.cut(links)
+    leader.pause()
+    for _ in range(draw.randint(2, 6)):
+        await hands.sleep(0.5)
+        hands.send_clients_to(leader, draw)
+    await hands.sleep(draw.uniform(0.0, 0.5))
+    for caller in hands.cluster.callers:
+        caller.lets_go = draw.random() < 0.8
+    leader.resume(draw)
+    await hands.sleep(0.3)
+    hands.mend(links)
     return True
 
 
@@ -158,14 +225,39 @@ async def _corrupt(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     return True
 
 
+async def _swap_data(hands: Hands, fault: Fault, draw: random.Random) -> bool:
+    """Two members are started with each other's data directories, until somebody notices."""
+    one, two = hands.member(fault.member), hands.member(fault.other)
+    if one is two or not (one.serves and two.serves):
+        return False
+    await _restart_as(hands, one, two, two, one)
+    await hands.sleep(fault.for_s)
+    await _restart_as(hands, one, None, two, None)
+    return True
+
+
+async def _restart_as(
+    hands: Hands, one: SimMember, flags_of_one: SimMember | None, two: SimMember, flags_of_two: SimMember | None
+) -> None:
+    for member, flags_of in ((one, flags_of_one), (two, flags_of_two)):
+        member.crash("nothing")
+        member.flags_of = flags_of
+    for member in (one, two):
+        hands.restart(member)
+        await hands.sleep(0.1)
+
+
 KINDS: dict[str, Callable[[Hands, Fault, random.Random], Awaitable[bool]]] = {
     "crash": _crash,
     "crash-in-write": _crash_in_write,
     "crash-all": _crash_all,
+    "crash-at-image": _crash_at_image,
     "pause": _pause,
+    "pause-leader": _pause_leader,
     "hunt-leaders": _hunt_leaders,
     "clock-jump": _clock_jump,
     "slow-disk": _slow_disk,
+    "swap-data": _swap_data,
     "full-disk": _full_disk,
     "corrupt": _corrupt,
 }

@@ -117,6 +117,8 @@ class SimMember:
         self.state = "new"
         """new, up, stopping, down, removed (it left the cluster), refused (its data is damaged)."""
         self.corrupted = False
+        self.flags_of: SimMember | None = None
+        """Whose name and addresses it is started with; None for its own."""
         self.force_new_cluster = False
         self.lives = 0
         self.booted = False
@@ -310,6 +312,7 @@ class SimMember:
         def see_install(snapshot: Snapshot, hard_state: HardState, done: Callable[[], None]) -> None:
             self.cluster.trace(self.name, f"installs the snapshot at {snapshot.metadata.index}")
             self.cluster.counts["snapshots installed"] += 1
+            self.cluster.installs_image(self)
 
             def saved() -> None:
                 self.confirmed.installed(snapshot, hard_state)

@@ -133,11 +133,15 @@ def _tombstone_forgotten() -> list[Change]:
 
 
 def _revision_goes_back() -> list[Change]:
-    """After a compaction of everything a start takes the last revision from the rows alone [17780]."""
+    """A compaction forgets everything, and a start takes the last revision from the rows alone [17780].
+
+    Both are needed: as long as the compaction leaves deletions at its very revision, the rows always say it.
+    """
     from etcdops.node.storage import mvcc
 
     last = mvcc.last_revision
     return [
+        *_tombstone_forgotten(),
         (mvcc, "last_revision", lambda connection, compacted: last(connection, Revision(0))),
         (snapshot_copy, "last_revision", lambda connection, compacted: last(connection, Revision(0))),
     ]

@@ -50,6 +50,8 @@ class SimNetwork:
         self.loop = loop
         self.conditions = Conditions()
         self.trace = trace
+        self.slow_to: dict[MemberID, float] = {}
+        """Seconds that messages to a member take in addition, at most."""
         self._draw = draw
         self._ends: dict[MemberID, SimTransport] = {}
         self._cuts: set[tuple[MemberID, MemberID]] = set()
@@ -86,6 +88,7 @@ class SimNetwork:
     def heal(self) -> None:
         """Every cut is mended and nothing is lost any more."""
         self._cuts.clear()
+        self.slow_to.clear()
         self.conditions = Conditions()
         self._links_changed()
 
@@ -117,13 +120,17 @@ class SimNetwork:
             self.counts["doubled"] += 1
         for _ in range(copies):
             delay = min(self.delay_s() * 20, IMAGE_S_MAX) if database is not None else self.delay_s()
+            if message.to in self.slow_to:
+                delay += self._draw.random() * self.slow_to[message.to]
             self.loop.after(delay, self._arrive, sender, message, data, database)
 
     def _arrive(self, sender: SimTransport, message: Message, data: bytes, database: Path | None) -> None:
         receiver = self._ends.get(message.to)
+        # An image goes to an address; whoever listens there refuses what is for somebody else.
+        elsewhere = database is not None and receiver is not None and not sender.knows_address_of(receiver)
         # Of what a dead member sent some arrives; no image, of which it had the rest.
         broken = sender.member_loop.dead and (database is not None or self._draw.random() < 0.5)
-        if receiver is None or broken or not self.reaches(sender.member_id, message.to):
+        if receiver is None or broken or elsewhere or not self.reaches(sender.member_id, message.to):
             self.counts["lost"] += 1
             self._failed(sender, message.to, database)
             return
@@ -194,11 +201,14 @@ class SimTransport:
         self._snapshot_dir = snapshot_dir
         self._admission = Admission(Identity(member_id, cluster_id, tuple(peer_urls), SERVER_VERSION), handler)
         self._known: dict[MemberID, PeerStats] = {}
+        self._addresses: dict[MemberID, tuple[str, ...]] = {}
+        self._listens: tuple[str, ...] = ()
         self._remotes: dict[MemberID, None] = {}
         self.sent: Callable[[Message], None] = lambda message: None
 
     async def start(self, listen_urls: Sequence[str]) -> None:
         """See Transport.start."""
+        self._listens = tuple(listen_urls)
         self.network.join(self)
 
     async def stop(self) -> None:
@@ -224,10 +234,17 @@ class SimTransport:
     def add_peer(self, member: MemberID, urls: Sequence[str]) -> None:
         """See Transport.add_peer."""
         self._known.setdefault(member, PeerStats())
+        self._addresses[member] = tuple(urls)
         self._remotes.pop(member, None)
 
     def update_peer(self, member: MemberID, urls: Sequence[str]) -> None:
         """See Transport.update_peer."""
+        self._addresses[member] = tuple(urls)
+
+    def knows_address_of(self, other: SimTransport) -> bool:
+        """Whether a connection to where `other` should be leads to it. Streams are opened by who receives, and find
+        their way even if it does not."""
+        return not set(other._listens).isdisjoint(self._addresses.get(other.member_id, ()))
 
     def remove_peer(self, member: MemberID) -> None:
         """See Transport.remove_peer."""

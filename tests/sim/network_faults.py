@@ -65,6 +65,17 @@ async def _slow_net(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     return await _conditions(hands, fault, slow=fault.amount * 0.5)
 
 
+async def _slow_link(hands: Hands, fault: Fault, draw: random.Random) -> bool:
+    """What one member is told takes its time: it is behind, and does not know; clients ask it."""
+    network, member = hands.cluster.network, hands.member(fault.member)
+    network.slow_to[member.id] = 0.05 + 0.5 * fault.amount
+    for _ in range(4):
+        hands.send_clients_to(member, draw)
+        await hands.sleep(fault.for_s / 4)
+    network.slow_to.pop(member.id, None)
+    return len(hands.cluster.present()) > 1
+
+
 async def _duplicate(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     return await _conditions(hands, fault, duplicate=fault.amount * 0.5)
 
@@ -78,5 +89,6 @@ KINDS: dict[str, Callable[[Hands, Fault, random.Random], Awaitable[bool]]] = {
     "flap": _flap,
     "drop": _drop,
     "slow-net": _slow_net,
+    "slow-link": _slow_link,
     "duplicate": _duplicate,
 }

@@ -10,8 +10,10 @@ from dataclasses import replace
 from etcdops.ids import MemberID
 from etcdops.node.version import SERVER_VERSION
 from etcdops.proto import etcdserverpb_pb2 as pb
+from tests.sim.clients import KeyClient
 from tests.sim.cluster import MEMBERS_MAX, SimCluster
 from tests.sim.hands import Hands
+from tests.sim.member import SimMember
 from tests.sim.plan import Fault
 
 _CLUSTER = "/etcdserverpb.Cluster/"
@@ -102,7 +104,13 @@ async def _remove_leader(hands: Hands, fault: Fault, draw: random.Random) -> boo
 
 async def _return_removed(hands: Hands, fault: Fault, draw: random.Random) -> bool:
     """Somebody starts removed members again, with the data they had."""
-    removed = [member for member in hands.cluster.members if member.state == "removed"]
+
+    def find() -> list[SimMember]:
+        return [member for member in hands.cluster.members if member.state == "removed"]
+
+    if not find() and await _remove(hands, fault, draw):
+        await hands.sleep(min(fault.for_s, 1.0))
+    removed = find()
     for member in removed:
         member.start()
     return bool(removed)
@@ -193,7 +201,23 @@ async def make_room(hands: Hands, cluster: SimCluster) -> bool:
 
 
 async def _make_room(hands: Hands, fault: Fault, draw: random.Random) -> bool:
-    return bool(hands.cluster.truth.model.no_space) and await make_room(hands, hands.cluster)
+    """Somebody fills the quota, until an alarm asks for room, which may take its time."""
+    cluster = hands.cluster
+    alarmed = cluster.truth.model.no_space
+    writer = KeyClient(cluster, 90 + fault.number, cluster.calls)
+    for _ in range(100):
+        if alarmed or cluster.healed:
+            break
+        await writer.put(b"k0", 0.5, size=1500)
+    if alarmed:
+        # It takes a while until somebody comes: members that start again, or lead anew, know of the alarm too.
+        await hands.sleep(draw.uniform(0.1, 0.5))
+        again = draw.choice(cluster.present())
+        again.crash("nothing")
+        hands.restart(again)
+        writer.at = again
+        await writer.put(b"k0", 0.5)
+    return bool(alarmed) and await make_room(hands, cluster)
 
 
 async def _downgrade(hands: Hands, fault: Fault, draw: random.Random) -> bool:

@@ -99,6 +99,7 @@ _WEIGHTS: dict[str, int] = {
     "crash-in-write": 18,
     "crash-all": 3,
     "pause": 4,
+    "pause-leader": 3,
     "isolate": 6,
     "partition": 5,
     "one-way": 4,
@@ -107,12 +108,15 @@ _WEIGHTS: dict[str, int] = {
     "flap": 3,
     "drop": 3,
     "slow-net": 4,
+    "slow-link": 4,
     "duplicate": 2,
     "clock-jump": 2,
     "slow-disk": 3,
     "hunt-leaders": 4,
     "full-disk": 2,
     "corrupt": 2,
+    "crash-at-image": 4,
+    "swap-data": 2,
     "replace": 2,
     "grow": 3,
     "remove": 2,
@@ -139,6 +143,16 @@ STORM = 0.08
 """The part of the seeds in which the leaders of a small cluster are hunted, and each message has one entry."""
 
 
+LENGTHY = frozenset(
+    ("crash-at-image", "grow", "make-room", "pause-leader", "promote", "remove", "replace", "return-removed")
+)
+LENGTHY_S = 3.0
+"""What takes several steps gets that much time before everything is healed."""
+
+QUOTAS = (58_000, 66_000)
+"""Bytes that an almost empty store comes near to."""
+
+
 def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
     """The options and the faults of a seed, by time. A short run draws the same and has less time for it."""
     draw = random.Random(f"{seed}/plan")
@@ -162,8 +176,8 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
         election_ms=500 if storm else draw.choice((500, 1000)),
         message_bytes_max=1 if storm else draw.choice((1, 200, 1 << 20)),
         inflight_max=draw.choice((1, 4, 512)),
-        healthy_s=draw.choice((0.2, 1.0, 5.0)),
-        quota_bytes=draw.choice((0,) * 8 + (58_000, 66_000)),
+        healthy_s=draw.choice((0.2, 1.0, 5.0)) * (SHORT if short else 1.0),
+        quota_bytes=draw.choice((0,) * 8 + QUOTAS),
         auto_compaction=draw.choice((("", ""),) * 6 + (("periodic", "1s"), ("revision", "10"))),
         checkpoint_leases_s=draw.choice((1.0, 300.0)),
         commit_every_s=draw.choice((0.02, 0.1, 0.1, 2.0)),
@@ -177,7 +191,25 @@ def draw_plan(seed: int, *, short: bool = False) -> tuple[Options, list[Fault]]:
     if storm:
         hunt = Fault(0, draw.uniform(0.4, 0.8), "hunt-leaders", 0, 0, 0.5, 1.0, draw.choice(LOSSES))
         return replace(options, active_s=draw.uniform(5.0, 9.0)), [hunt]
-    return options, _draw_faults(draw, options)
+    faults = _draw_faults(draw, options)
+    options = _suited(options, {fault.kind for fault in faults}, draw)
+    needed_s = max((fault.at + LENGTHY_S for fault in faults if fault.kind in LENGTHY), default=0.0)
+    return replace(options, active_s=max(options.active_s, needed_s)), faults
+
+
+def _suited(options: Options, kinds: set[str], draw: random.Random) -> Options:
+    """Options under which what is done can have its consequences."""
+    if "make-room" in kinds and not options.quota_bytes:
+        options = replace(options, quota_bytes=max(QUOTAS))
+    if "crash-at-image" in kinds:
+        # Whoever was away needs an image soon.
+        options = replace(options, snapshot_count=draw.choice((5, 10)), catchup_entries=1)
+    if "slow-link" in kinds:
+        # Somebody writes while others ask the member that is behind for the same key.
+        options = replace(options, clients=4, keys=2, think_s=0.02)
+    if "pause-leader" in kinds:
+        options = replace(options, leasers=2)
+    return options
 
 
 def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
@@ -208,7 +240,18 @@ def _draw_faults(draw: random.Random, options: Options) -> list[Fault]:
 
 def _alone(kind: str) -> bool:
     """Whether it makes sense for the only member of a cluster, whose loss is the loss of everything."""
-    return kind not in ("corrupt", "replace", "remove", "remove-leader", "transfer", "transfer-cut", "promote")
+    return kind not in (
+        "corrupt",
+        "crash-at-image",
+        "promote",
+        "remove",
+        "remove-leader",
+        "replace",
+        "slow-link",
+        "swap-data",
+        "transfer",
+        "transfer-cut",
+    )
 
 
 def _duration(draw: random.Random) -> float:

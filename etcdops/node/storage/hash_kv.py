@@ -30,6 +30,10 @@ _CHANGED_AT = "SELECT 1 FROM revision WHERE rev >= ? AND rev < ? LIMIT 1"
 _CHANGED_SINCE = "SELECT rev FROM current WHERE rev >= ?"
 
 
+_Row = tuple[int, bytes | None, bytes | None]
+"""Where a change is, and the pair of a put or the key of a deletion."""
+
+
 class HashKV(NamedTuple):
     """A hash of the keys up to `revision`, and the compacted revision it was computed under."""
 
@@ -64,7 +68,7 @@ def hash_kv_steps(
     checksum = crc32c.crc32c(_BUCKET)
     start = 0
     while True:
-        rows: list[tuple[int, bytes | None, bytes]] = list(connection.execute(_CHANGES, (start, bound, rows_max)))
+        rows: list[_Row] = list(connection.execute(_CHANGES, (start, bound, rows_max)))
         checksum = crc32c.crc32c(b"".join(_fed(rows, superseded, after(compacted))), checksum)
         if len(rows) < rows_max:
             return HashKV(checksum, compacted, revision)
@@ -82,18 +86,17 @@ def finish(steps: Generator[None, None, HashKV]) -> HashKV:
             return result
 
 
-def _fed(rows: list[tuple[int, bytes | None, bytes]], superseded: set[int], compact_bound: int) -> list[bytes]:
+def _fed(rows: list[_Row], superseded: set[int], compact_bound: int) -> list[bytes]:
     """The bytes of the rows that count: etcd's key of the change, then its value."""
     parts: list[bytes] = []
     for rev, kv, deleted in rows:
         old = rev < compact_bound
-        if kv is None:
-            if old:
-                continue
+        if kv is not None:
+            if not old or rev not in superseded:
+                parts.append(_stored_key(rev))
+                parts.append(kv)
+        elif deleted is not None and not old:
             parts.append(_stored_key(rev) + b"t" + encode_key(deleted))
-        elif not old or rev not in superseded:
-            parts.append(_stored_key(rev))
-            parts.append(kv)
     return parts
 
 
