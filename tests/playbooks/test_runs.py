@@ -174,16 +174,15 @@ def test_a_run_under_nohup_does_not_stop_when_the_terminal_goes(toys: Toys) -> N
     assert toys.state.status == "finished"
 
 
-def test_a_detached_run_goes_on_by_itself(toys: Toys) -> None:
-    """The command returns at once; the process it left finishes the run."""
+def test_a_detached_run_that_cannot_go_on_says_so_at_once(toys: Toys) -> None:
+    """The process it would be left to is `python -m etcdops`, which has no toys: its words are the answer."""
     (toys.folder / "kill").write_text("in b")
     toys.run("begin")
-    code, out, _ = toys.run("runs", "resume", toys.run_id, "--detach", "--confirm", "toys")
-    assert code == 0
-    assert f"etcdops runs attach {toys.run_id}" in out
-    # That process is `python -m etcdops`, which has no toys: it must say so in its log, not vanish.
-    log = toys.folder / "runs" / f"{toys.run_id}.log"
-    poll_until(lambda: "no procedure 'toy'" in log.read_text(), TIMEOUT_S)
+    code, _, err = toys.run("runs", "resume", toys.run_id, "--detach", "--confirm", "toys")
+    assert code == ExitCode.FAILED
+    assert "ended at once" in err
+    assert "no procedure 'toy'" in err
+    assert "no procedure 'toy'" in (toys.folder / "runs" / f"{toys.run_id}.log").read_text()
 
 
 def test_a_failure_says_what_is_safe_now_and_how_to_go_on(toys: Toys) -> None:

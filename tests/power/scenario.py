@@ -212,6 +212,7 @@ def lagging(stage: _Stage) -> None:
         for number in range(4):
             client.put(b"early/%d" % number, stage.value())
         _equal(stage.cluster)
+    _takes_writes(stage, others[0])  # the one that was killed may have led
     with stage.client(others[0]) as client:
         for number in range(60):
             client.put(b"away/%d" % (number % 7), stage.value())
@@ -223,6 +224,18 @@ def lagging(stage: _Stage) -> None:
         _equal(stage.cluster)
     for member in others:
         member.kill()
+
+
+def _takes_writes(stage: _Stage, member: RealMember) -> None:
+    def written() -> bool:
+        try:
+            with stage.client(member) as client:
+                client.put(b"away/0", stage.value())
+        except AssertionError:
+            return False
+        return True
+
+    poll_until(written, 60.0, "nobody leads after the kill")
 
 
 def _wait(seconds: float) -> None:
