@@ -80,7 +80,7 @@ def _head() -> Iterable[str]:
     for position, factor in enumerate(_TICKS):
         x = _EQUAL + (position - 3) * _HALF / 3
         yield _text(x, y, "equal" if factor == 1 else f"{factor}×", "tick")
-    for x, text in ((_FACTOR, "times as good"), (_NODE, "node"), (_ETCD, "etcd")):
+    for x, text in ((_FACTOR, "factor"), (_NODE, "node"), (_ETCD, "etcd")):
         yield _text(x, y, text, "small right")
 
 
