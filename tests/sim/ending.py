@@ -21,9 +21,6 @@ AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""
 
 ALARM_TICKS_MAX = 5
-REMOVAL_S_MAX = 2.0
-"""How long a request is on its way at most, once there is a leader."""
-
 COMPACTION_TICKS_MAX = 150
 CATCH_UP_TICKS_MAX = 150
 LEASES_TICKS_MAX = 150
@@ -44,11 +41,8 @@ class Ending:
         """A minority goes away as the plan says: the others elect and commit all the same.
 
         Only once everybody knows the configuration: who leaves with a removal that others have not heard of yet may
-        take their quorum along. And once no removal can be on its way any more, whose operator has given up.
+        take their quorum along.
         """
-        if self._cluster.removals:
-            await asyncio.sleep(REMOVAL_S_MAX)
-            await self.agree()
         away = self._minority()
         if not away:
             return
@@ -113,8 +107,6 @@ class Ending:
             if cluster.truth.model.no_space:
                 break
             await asyncio.sleep(TICK_S)
-        # A member that is behind, or waits for an image, still has what the others have compacted.
-        await self._all_apply(len(cluster.truth.log), "those who are to make room have caught up")
         await make_room(self._hands, cluster)
         # A file shrinks by what a compaction has removed: one that takes its time, row by row, is waited for.
         await cluster.wait_until(
@@ -130,20 +122,16 @@ class Ending:
 
     async def catch_up(self) -> None:
         """All members apply everything."""
-        await self._all_apply(None, "every member has applied everything")
-
-    async def _all_apply(self, index: int | None, what: str) -> None:
-        """Up to an index; None: to the end of the log."""
         cluster = self._cluster
 
         def equal() -> bool:
             return all(
-                member.server.applied_index >= (len(cluster.truth.log) if index is None else index)
+                member.server.applied_index == len(cluster.truth.log)
                 for member in cluster.up()
                 if member.id not in cluster.truth.removed and member.server.members.get(member.id) is not None
             )
 
-        await cluster.wait_until(equal, CATCH_UP_TICKS_MAX, what)
+        await cluster.wait_until(equal, CATCH_UP_TICKS_MAX, "every member has applied everything")
 
     async def watchers_see_everything(self, watchers: list[WatchClient]) -> None:
         """Also those that were slow."""
