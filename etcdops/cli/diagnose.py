@@ -17,6 +17,7 @@ from etcdops.errors import DeadlinePassed, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.diagnosis.diagnose import Progress, Window
+    from etcdops.diagnosis.finding import Diagnosis
 
 SILENT_S, REDRAW_S = 0.5, 0.2
 """What is read sooner shows no progress; how often it is drawn."""
@@ -74,6 +75,7 @@ def command(
         names = [STDIN]
     language = lang or terminal_language()
     diagnosis = diagnose(find_sources(names), _window(since, until), _progress(invocation))
+    _require_etcds(diagnosis)
     if as_json or invocation.format == "json":
         write(diagnosis_json(diagnosis, language))
     elif markdown:
@@ -85,7 +87,21 @@ def command(
         write(render_report(diagnosis, invocation.look, width=width, language=language, full=full))
     if not sum(source.lines for source in diagnosis.sources):
         note("warning: there was not one line to read")
+    elif (since or until) and all(source.first is None for source in diagnosis.sources):
+        note("warning: no line lies between --since and --until")
     return int(ExitCode.OK if diagnosis.healthy else ExitCode.UNHEALTHY)
+
+
+def _require_etcds(diagnosis: Diagnosis) -> None:
+    """That a log of something else has no findings must not look like health."""
+    strange = [source.name for source in diagnosis.sources if source.lines and not source.is_etcds]
+    if not strange:
+        return
+    hint = "give what etcd itself writes, such as: journalctl -u etcd | etcdops diagnose -"
+    if diagnosis.healthy and len(strange) == len(diagnosis.sources):
+        raise UsageError(f"no line of etcd's is in {', '.join(strange)}", hint=hint)
+    for name in strange:
+        note(f"warning: no line of etcd's is in {name}")
 
 
 def terminal_language() -> str:

@@ -142,6 +142,7 @@ def _source_json(source: SourceSummary) -> dict[str, Json]:
         "last": None if source.last is None else show_clock(source.last),
         "clock_offset_s": round(source.clock_offset_s, 3),
         "versions": list(source.versions),
+        "is_etcds": source.is_etcds,
     }
 
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from etcdops.diagnosis.entry import Entry
-from etcdops.diagnosis.identify import data_dir_of, is_peer_talk, measured, member_of, peer_of, term_and_leader
+from etcdops.diagnosis.identify import (
+    data_dir_of,
+    is_etcds,
+    is_peer_talk,
+    measured,
+    member_of,
+    peer_of,
+    term_and_leader,
+)
 from etcdops.diagnosis.match import Matcher
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import Rule
@@ -66,6 +74,8 @@ class SourceLog:
     data_dir: str = ""
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
+    is_etcds: bool = False
+    """A line of it is etcd's, or means something to a rule; else it may be the log of anything."""
 
     def of(self, sign: str) -> Iterator[Tally]:
         """The tallies of one sign, one for each peer."""
@@ -101,6 +111,7 @@ class Collector:
             log.zoned = log.zoned or entry.zoned
         rules = self._matcher.match(entry)
         self._identify(log, entry)
+        log.is_etcds = log.is_etcds or bool(rules) or is_etcds(entry)
         if entry.deadly or entry.message.startswith(("panic: ", "fatal error: ")):
             log.last_deadly = entry
         for rule in rules:

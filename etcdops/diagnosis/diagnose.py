@@ -12,6 +12,7 @@ from etcdops.diagnosis.duplicates import duplicates
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
 from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.identify import is_etcds
 from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.rank import rank
 from etcdops.diagnosis.reading import Source, blocks, opened
@@ -61,7 +62,15 @@ def conclude(collector: Collector) -> Diagnosis:
     tallies += duplicates(logs)
     summaries = tuple(
         SourceSummary(
-            log.name, log.member, log.host, log.lines, log.first, log.last, clock[log.name], tuple(log.versions)
+            log.name,
+            log.member,
+            log.host,
+            log.lines,
+            log.first,
+            log.last,
+            clock[log.name],
+            tuple(log.versions),
+            log.is_etcds,
         )
         for log in logs.values()
     )
@@ -88,6 +97,7 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
         if entry.time is not None:
             inside = window.holds(entry.time)
         if not inside:
+            log.is_etcds = log.is_etcds or is_etcds(entry)
             return "outside"
         rules = collector.add(entry, count)
         if any(rule.sign.startswith("+") for rule in rules):

@@ -75,6 +75,8 @@ class SourceSummary:
     last: float | None
     clock_offset_s: float
     versions: tuple[str, ...]
+    is_etcds: bool
+    """Whether any line of it is etcd's; without one, no findings say nothing."""
 
 
 @dataclass(frozen=True, slots=True)

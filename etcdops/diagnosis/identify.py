@@ -43,7 +43,15 @@ _TOOK = re.compile(
 _DRIFT = re.compile(r"\[((?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+) >")
 # Only plain characters: the path is filled into commands that are shown to be typed.
 _DATA_DIR = re.compile(r"data[- ]dir ?= ?(/[\w./-]+)(?![^\s,;\"])|(/[\w./-]+)/member/(?:snap|wal)\b")
+_ETCDS = re.compile(
+    r"etcd|raft|mvcc|\b(?:auth|compactor|embed|fileutil|lease|membership|snap|transport|v3rpc|wal)/?[\w-]*(?:\.go)?:"
+)
 _REJECTED = re.compile(r'rejected connection from "([^"]+):\d+"')
+
+
+def is_etcds(entry: Entry) -> bool:
+    """Whether the line shows that etcd wrote it: its name, or one of its packages. Source: etcd's and zap's callers."""
+    return _ETCDS.search(entry.raw) is not None
 
 
 def is_id(text: str) -> bool:

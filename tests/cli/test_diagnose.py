@@ -103,6 +103,33 @@ def test_what_cannot_be_used_is_exit_2_with_a_next_step(cli: RunCli, arguments: 
     assert "next: " in ran.err
 
 
+def test_the_log_of_something_else_does_not_look_healthy(cli: RunCli, tmp_path: Path) -> None:
+    """Alone it is refused; beside a log of etcd's it is named."""
+    other = tmp_path / "other.log"
+    other.write_text("Nov 21 10:00:00 h1 cron[7]: (root) CMD (true)\n" * 3)
+    ran = cli("diagnose", str(other))
+    assert (ran.code, ran.out) == (2, "")
+    assert f"no line of etcd's is in {other}" in ran.err
+    assert "journalctl -u etcd" in ran.err
+    ran = cli("diagnose", "004.log", str(other), LANG="C")
+    assert ran.code == 5
+    assert f"no line of etcd's is in {other}" in ran.err
+
+
+def test_a_window_without_lines_is_named(cli: RunCli) -> None:
+    ran = cli("diagnose", "004.log", "--since", "2031-01-01")
+    assert ran.code == 0
+    assert "no line lies between --since and --until" in ran.err
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.log")))
+def test_every_posted_log_is_known_for_etcds(cli: RunCli, name: str) -> None:
+    """Whatever surrounds its lines, and wherever it was cut."""
+    ran = cli("diagnose", "--json", name)
+    assert ran.code in (0, 5)
+    assert json.loads(ran.out)["sources"][0]["is_etcds"] is True
+
+
 def test_times_that_since_understands(cli: RunCli) -> None:
     """A day, a minute, RFC 3339, and how long ago."""
     for since, code in (("2018-11-01", 5), ("2018-11-01 17:30", 5), ("2018-11-01T18:00:00Z", 0), ("2h", 0)):
