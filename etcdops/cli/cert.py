@@ -12,6 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.host_options import (
+    accept_new_option,
+    cluster_option,
+    confirm_option,
+    dry_run_option,
+    inventory_option,
+    yes_needs_confirm_option,
+)
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Look, render_json, render_table, write
 from etcdops.cli.run_control import TypedAccess, events_option
@@ -30,20 +38,6 @@ _DAYS = 30
 _KINDS = {"EXPIRED": "bad", "WRONG": "bad", "SOON": "warn", "UNKNOWN": "warn", "GOOD": "good"}
 _WORDS = {"EXPIRED": "expired", "WRONG": "wrong", "SOON": "soon", "UNKNOWN": "unknown", "GOOD": "good"}
 
-_inventory = click.option(
-    "-i",
-    "--inventory",
-    "given",
-    metavar="PATH",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File or directory; may be repeated. Without it: $ETCDOPS_INVENTORY, ./etcdops.yaml,"
-    " ~/.config/etcdops/inventory/.",
-)
-_cluster = click.option("--cluster", "name", metavar="NAME", default="", help="Of the inventory, if it has several.")
-_accept_new = click.option(
-    "--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones."
-)
 _days = click.option(
     "--days",
     type=click.IntRange(min=1),
@@ -56,8 +50,6 @@ _new_keys = click.option(
     "--new-keys", is_flag=True, help="Make new keys too; else the keys that are on the hosts stay there."
 )
 _yes = click.option("--yes", is_flag=True, help="Do not ask.")
-_confirm = click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
-_dry_run = click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")
 
 
 @click.group(
@@ -80,8 +72,8 @@ def command() -> None:
         ("in a monitoring check", "etcdops cert list -i prod.yaml --days 14 -w json"),
     ],
 )
-@_inventory
-@_cluster
+@inventory_option
+@cluster_option
 @click.option(
     "--days",
     type=click.IntRange(min=0),
@@ -90,7 +82,7 @@ def command() -> None:
     metavar="N",
     help="What expires within so many days is a fault.",
 )
-@_accept_new
+@accept_new_option
 @connection_options
 @general_options
 def list_command(given: tuple[Path, ...], name: str, days: int, accept_new: bool) -> int:
@@ -157,14 +149,14 @@ def _cells(row: Row, found: Listed) -> tuple[Cell, ...]:
         ("one member, from a script", "etcdops cert renew -i prod.yaml --member m1 --yes"),
     ],
 )
-@_inventory
-@_cluster
+@inventory_option
+@cluster_option
 @click.option("--member", "members", multiple=True, metavar="NAME", help="Only this one's; may be repeated.")
 @_days
 @_new_keys
-@_accept_new
+@accept_new_option
 @_yes
-@_dry_run
+@dry_run_option
 @events_option
 @connection_options
 @general_options
@@ -202,8 +194,8 @@ def renew(
         ("stop while clients get the new authority", "etcdops cert rotate-ca -i prod.yaml --until trust"),
     ],
 )
-@_inventory
-@_cluster
+@inventory_option
+@cluster_option
 @click.option(
     "--until",
     type=click.Choice(["trust", "leaves", "end"]),
@@ -214,10 +206,10 @@ def renew(
 @_days
 @_new_keys
 @click.option("--accept-downtime", is_flag=True, help="With one or two members: some seconds without service.")
-@_accept_new
-@_confirm
-@click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
-@_dry_run
+@accept_new_option
+@confirm_option
+@yes_needs_confirm_option
+@dry_run_option
 @events_option
 @connection_options
 @general_options

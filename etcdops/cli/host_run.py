@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shlex
 import sys
@@ -45,15 +46,17 @@ class NamedHosts:
 
 
 def named_hosts(given: tuple[Path, ...], name: str, environment: Mapping[str, str]) -> NamedHosts:
-    """Raises: InventoryError, UsageError - the inventory cannot be read, or has no such cluster."""
-    from etcdops.inventory.find import inventory_paths
-    from etcdops.inventory.load import load_inventory
-    from etcdops.playbooks.on_hosts import find_cluster, source_of
+    """Raises: InventoryError, UsageError - the inventory cannot be read or used, or has no such cluster."""
+    from etcdops.inventory.find import find_cluster, inventory_paths
+    from etcdops.inventory.load import read_inventory
+    from etcdops.playbooks.on_hosts import source_of
+    from etcdops.rendering.inventory_faults import require_usable
 
     paths = inventory_paths(given, environment)
-    inventory = load_inventory(paths)
-    cluster = find_cluster(inventory, name)
-    return NamedHosts(inventory, cluster, source_of(paths, inventory, cluster))
+    read = read_inventory(paths)
+    cluster = find_cluster(read.inventory, name, source=", ".join(map(str, paths)))
+    require_usable(read, cluster, datetime.datetime.now(datetime.UTC))
+    return NamedHosts(read.inventory, cluster, source_of(paths, read.inventory, cluster))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import click
 from etcdops.cli import inventory_import
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.host_options import accept_new_option, inventory_option
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import Json, printable, render_json, write
 from etcdops.errors import ExitCode, UsageError
@@ -29,17 +30,6 @@ if TYPE_CHECKING:
 
 CHECK_SCHEMA = "etcdops.inventory-check/1"
 SHOW_SCHEMA = "etcdops.inventory/1"
-
-_inventory = click.option(
-    "-i",
-    "--inventory",
-    "given",
-    metavar="PATH",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="File or directory; may be repeated. Without it: $ETCDOPS_INVENTORY, ./etcdops.yaml,"
-    " ~/.config/etcdops/inventory/.",
-)
 
 
 @click.group(
@@ -64,9 +54,9 @@ def command() -> None:
         ("from a script, on hosts that are new", "etcdops inventory check --connect --accept-new -w json"),
     ],
 )
-@_inventory
+@inventory_option
 @click.option("--connect", is_flag=True, help="Log in to every host: may we become root, is what is needed there?")
-@click.option("--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones.")
+@accept_new_option
 @general_options
 def check(given: tuple[Path, ...], connect: bool, accept_new: bool) -> int:
     """Find all faults at once: form, names, flags that the engine's version refuses, URLs, files that are no use.
@@ -208,7 +198,7 @@ def _exit_code(outcomes: list[Outcome[Host, Reached]]) -> ExitCode:
         ("an inventory with nothing left to defaults", "etcdops inventory show --yaml > full.yaml"),
     ],
 )
-@_inventory
+@inventory_option
 @click.option("--yaml", "as_yaml", is_flag=True, help="As an inventory that leaves nothing to defaults.")
 @general_options
 def show(given: tuple[Path, ...], as_yaml: bool) -> None:

@@ -12,6 +12,7 @@ import click
 
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.host_options import accept_new_option
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import printable, write
 from etcdops.errors import UsageError
@@ -57,7 +58,7 @@ class Login:
 @click.option("--ssh-user", metavar="NAME", default="", help="Who logs in (as ~/.ssh/config says).")
 @click.option("--ssh-key", metavar="FILE", default="", help="With this key.")
 @click.option("--sudo-password", is_flag=True, help="Ask for sudo's password; it is not written down.")
-@click.option("--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones.")
+@accept_new_option
 @click.option("--cluster", metavar="NAME", default="", help="The cluster's name (its token).")
 @click.option("--etcd-version", metavar="X.Y.Z", default="", help="What its members run, where nothing says it.")
 @click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write here (stdout).")

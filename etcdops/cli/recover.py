@@ -16,6 +16,7 @@ import click
 
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.host_options import confirm_option, dry_run_option, yes_needs_confirm_option
 from etcdops.cli.local import next_steps
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
@@ -80,9 +81,9 @@ _PATH = click.Path(path_type=Path)
 @click.option("--last-known-revision", type=click.IntRange(min=1), metavar="N", help="From monitoring, if higher.")
 @click.option("--new-run", is_flag=True, help="Give up an unfinished recovery and begin a new one.")
 @click.option("--force-unsafe", multiple=True, metavar="CODE", help="Override the check with this code.")
-@click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
-@click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
-@click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")
+@confirm_option
+@yes_needs_confirm_option
+@dry_run_option
 @click.option("--detach", is_flag=True, help="Once confirmed, go on in a process that outlives this terminal.")
 @events_option
 @connection_options

@@ -14,6 +14,7 @@ import click
 
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.host_options import accept_new_option, cluster_option, confirm_option, inventory_option
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, Look, printable, render_json, write
 from etcdops.cli.run_control import TypedAccess, events_option, printer_for, work_on
@@ -22,7 +23,6 @@ from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
     from etcdops.cli.host_run import MakePlan
-    from etcdops.inventory.model import Inventory
     from etcdops.playbooks.on_hosts import RunHosts
     from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.procedures import RunOutcome
@@ -36,12 +36,9 @@ ACCEPTED_DOWNTIME = "downtime"
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "-i", "--inventory", "given", metavar="PATH", multiple=True, type=click.Path(path_type=Path),
-        help="File or directory; may be repeated. Without it: as `etcdops inventory`.",
-    ),
-    click.option("--cluster", "name", metavar="NAME", default="", help="Which one, where the inventory has several."),
-    click.option("--accept-new", is_flag=True, help="Trust host keys not seen before; never changed ones."),
+    inventory_option,
+    cluster_option,
+    accept_new_option,
     click.option("--force-unsafe", multiple=True, metavar="CODE", help="Go on in spite of the refusal with this code."),
 )  # fmt: skip
 
@@ -97,7 +94,7 @@ def plan_command(given: tuple[Path, ...], name: str, accept_new: bool, force_uns
 )
 @_options
 @click.option("--new-run", is_flag=True, help="Give up an unfinished rollout and begin anew from what is there.")
-@click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
+@confirm_option
 @click.option("--yes", is_flag=True, help="Do not ask, unless the cluster is protected.")
 @events_option
 @connection_options
@@ -190,18 +187,14 @@ def _roll(
 def _request(
     given: tuple[Path, ...], name: str, accept_new: bool, force_unsafe: tuple[str, ...]
 ) -> tuple[RolloutRequest, TypedAccess]:
-    from etcdops.inventory.find import inventory_paths
-    from etcdops.inventory.load import load_inventory
-    from etcdops.playbooks.on_hosts import find_cluster
+    from etcdops.cli.host_run import named_hosts
     from etcdops.playbooks.rollout.procedure import RolloutRequest
 
-    paths = inventory_paths(given, os.environ)
-    inventory: Inventory = load_inventory(paths)
-    cluster = find_cluster(inventory, name)
+    hosts = named_hosts(given, name, os.environ)
     access = TypedAccess(current(), accept_new)
     # before anything runs: a person who is asked for a password may answer with Ctrl-C
-    access.learn(inventory)
-    return RolloutRequest(inventory, cluster, paths, frozenset(force_unsafe)), access
+    access.learn(hosts.inventory)
+    return RolloutRequest(hosts.inventory, hosts.cluster, hosts.source.paths, frozenset(force_unsafe)), access
 
 
 def _prepare(invocation: Invocation, request: RolloutRequest, access: TypedAccess) -> Prepared:

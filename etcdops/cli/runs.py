@@ -14,6 +14,7 @@ import click
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
+from etcdops.cli.host_options import confirm_option, yes_needs_confirm_option
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_json, render_table, write
 from etcdops.cli.run_control import (
@@ -39,8 +40,6 @@ LIST_SCHEMA = "etcdops.runs/1"
 RUN_SCHEMA = "etcdops.run/1"
 STATUS_KINDS = {"running": "good", "finished": "dim", "abandoned": "dim", "rolled-back": "dim"}
 _RUN = click.argument("run_id", metavar="RUN")
-_CONFIRM = click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
-_YES = click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
 _STOP_TIMEOUT_S = 3600.0
 
 
@@ -212,8 +211,8 @@ def attach(run_id: str, events: str) -> int:
 @_RUN
 @click.option("--detach", is_flag=True, help="Go on in a process of its own that outlives this terminal.")
 @events_option
-@_CONFIRM
-@_YES
+@confirm_option
+@yes_needs_confirm_option
 @cluster_options
 @connection_options
 @general_options
@@ -248,8 +247,8 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
 )
 @_RUN
 @events_option
-@_CONFIRM
-@_YES
+@confirm_option
+@yes_needs_confirm_option
 @cluster_options
 @connection_options
 @general_options

@@ -13,6 +13,7 @@ import click
 from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.host_options import confirm_option
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import render_json, write
 from etcdops.cli.run_control import TypedAccess
@@ -46,7 +47,7 @@ SCHEMA = "etcdops.unlock/1"
     metavar="PATH",
     help="Where the cluster is written down; not needed for a run that was begun here.",
 )
-@click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
+@confirm_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only say who holds it.")
 @general_options
 def unlock(name: str, given: tuple[Path, ...], confirm: str | None, dry_run: bool) -> int:

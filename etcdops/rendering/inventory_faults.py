@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from etcdops.certs.facts import describe, read_certificates
 from etcdops.errors import EtcdopsError, UsageError
-from etcdops.inventory.load import Read
+from etcdops.inventory.load import InventoryError, Read
 from etcdops.inventory.model import Cluster, EngineKind, Host, Member, flag_value
 from etcdops.inventory.source import Fault, Key
 from etcdops.rendering.flags import FLAGS, GATES_FLAG, Version, fit
@@ -42,13 +42,25 @@ def check(read: Read, now: datetime.datetime) -> Checked:
     found = Checked()
     for name, host in read.inventory.hosts.items():
         _host(read, ("hosts", name), host, found)
-    for name, cluster in read.inventory.clusters.items():
-        at = ("clusters", name)
-        _engine(read, at, cluster, found)
-        _urls(read, at, cluster, found)
-        _shape(read, at, cluster, found)
-        _files(read, at, cluster, now, found)
+    for cluster in read.inventory.clusters.values():
+        _cluster(read, cluster, now, found)
     return found
+
+
+def require_usable(read: Read, cluster: Cluster, now: datetime.datetime) -> None:
+    """That nothing of one cluster stands in the way of work on its hosts. Raises: InventoryError - with all faults."""
+    found = Checked()
+    _cluster(read, cluster, now, found)
+    if found.faults:
+        raise InventoryError(found.faults)
+
+
+def _cluster(read: Read, cluster: Cluster, now: datetime.datetime, found: Checked) -> None:
+    at = ("clusters", cluster.name)
+    _engine(read, at, cluster, found)
+    _urls(read, at, cluster, found)
+    _shape(read, at, cluster, found)
+    _files(read, at, cluster, now, found)
 
 
 def _engine(read: Read, at: Location, cluster: Cluster, found: Checked) -> None:

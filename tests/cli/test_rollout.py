@@ -84,3 +84,17 @@ def test_without_a_terminal_nothing_is_done_unconfirmed(told: Told, capsys: pyte
     told(Prepared(planned({"h1": Survey(stopped="failed")}, cluster=TLS)))
     assert run(["rollout", "apply"]) == 8
     assert "--confirm prod" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["rollout", "plan"], ["cert", "list"]])
+def test_a_setting_that_cannot_be_is_named_by_file_line_and_key(
+    command: list[str], told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any host is asked, as `inventory check` does."""
+    told(Prepared(None))
+    file = tmp_path / "etcdops.yaml"
+    file.write_text(YAML.replace("tls: {}}", "tls: {},\n    settings: {quota-backend-byte: '1'}}"))
+    assert run(command) == 2
+    said = capsys.readouterr().err
+    assert f"{file.name}:4: clusters.prod.settings.quota-backend-byte" in said
+    assert "quota-backend-bytes" in said
