@@ -275,8 +275,11 @@ def _worse(row: Row, urgency: Urgency, problems: Iterable[str]) -> Row:
 
 
 def _unknown(where: str, what: str, error: Exception) -> Row:
-    message = error.message if isinstance(error, EtcdopsError) else str(error)
-    return Row(where, what, None, Urgency.UNKNOWN, (f"not looked at: {message}",))
+    if not isinstance(error, EtcdopsError):
+        return Row(where, what, None, Urgency.UNKNOWN, (f"not looked at: {error}",))
+    said = error.message.removeprefix(f"{where}: ")
+    next_step = f"; next: {error.hint}" if error.hint else ""
+    return Row(where, what, None, Urgency.UNKNOWN, (f"not looked at: {said}{next_step}",))
 
 
 def _short(certificate: x509.Certificate) -> str:
