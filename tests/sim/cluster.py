@@ -56,6 +56,8 @@ class SimCluster:
         """Everybody who talks to one member until that fails."""
         self.over: asyncio.Future[None] = self.loop.create_future()
         """Done when faults are over: none begins any more, and those under way end."""
+        self.removals = 0
+        """How many members somebody has tried to remove; whether one was is known later, if at all."""
         self._first_urls = ""
         self._elected: asyncio.Future[SimMember] = self.loop.create_future()
         self._commits: tuple[SimMember, asyncio.Future[None]] | None = None

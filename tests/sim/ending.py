@@ -21,6 +21,9 @@ AGREEMENT_TICKS_MAX = 150
 """From the end of all faults to a leader that commits: 15 election timeouts."""
 
 ALARM_TICKS_MAX = 5
+REMOVAL_S_MAX = 2.0
+"""How long a request is on its way at most, once there is a leader."""
+
 COMPACTION_TICKS_MAX = 150
 CATCH_UP_TICKS_MAX = 150
 LEASES_TICKS_MAX = 150
@@ -41,8 +44,11 @@ class Ending:
         """A minority goes away as the plan says: the others elect and commit all the same.
 
         Only once everybody knows the configuration: who leaves with a removal that others have not heard of yet may
-        take their quorum along.
+        take their quorum along. And once no removal can be on its way any more, whose operator has given up.
         """
+        if self._cluster.removals:
+            await asyncio.sleep(REMOVAL_S_MAX)
+            await self.agree()
         away = self._minority()
         if not away:
             return
@@ -87,26 +93,28 @@ class Ending:
 
         await cluster.wait_until(agreed, AGREEMENT_TICKS_MAX, "everybody knows one leader")
         for member in here():
-            if member.serves and not await self._writes(member) and member.serves and member in here():
+            if member.serves and not await self._writes(member, away) and member.serves and member in here():
                 raise Broken("liveness", f"{member.name} takes no write although a majority is well and connected")
 
-    async def _writes(self, member: SimMember) -> bool:
+    async def _writes(self, member: SimMember, away: Sequence[SimMember] = ()) -> bool:
         for _ in range(_TRIES):
             self._client.at = member
             call = await self._client.put(b"k-last", 3.0)
             if call is not None and call.answered:
                 return True
             if call is not None and "space exceeded" in call.error and self._cluster.options.quota_bytes:
-                await self._make_room()
+                await self._make_room(away)
         return False
 
-    async def _make_room(self) -> None:
+    async def _make_room(self, away: Sequence[SimMember]) -> None:
         """Once the alarm is there: a member that has not heard that it was disarmed raises none."""
         cluster = self._cluster
         for _ in range(ALARM_TICKS_MAX):
             if cluster.truth.model.no_space:
                 break
             await asyncio.sleep(TICK_S)
+        # A member that is behind, or waits for an image, still has what the others have compacted.
+        await self._all_apply(len(cluster.truth.log), "those who are to make room have caught up", away)
         await make_room(self._hands, cluster)
         # A file shrinks by what a compaction has removed: one that takes its time, row by row, is waited for.
         await cluster.wait_until(
@@ -122,16 +130,22 @@ class Ending:
 
     async def catch_up(self) -> None:
         """All members apply everything."""
+        await self._all_apply(None, "every member has applied everything")
+
+    async def _all_apply(self, index: int | None, what: str, away: Sequence[SimMember] = ()) -> None:
+        """Up to an index; None: to the end of the log."""
         cluster = self._cluster
 
         def equal() -> bool:
             return all(
-                member.server.applied_index == len(cluster.truth.log)
+                member.server.applied_index >= (len(cluster.truth.log) if index is None else index)
                 for member in cluster.up()
-                if member.id not in cluster.truth.removed and member.server.members.get(member.id) is not None
+                if member not in away
+                and member.id not in cluster.truth.removed
+                and member.server.members.get(member.id) is not None
             )
 
-        await cluster.wait_until(equal, CATCH_UP_TICKS_MAX, "every member has applied everything")
+        await cluster.wait_until(equal, CATCH_UP_TICKS_MAX, what)
 
     async def watchers_see_everything(self, watchers: list[WatchClient]) -> None:
         """Also those that were slow."""

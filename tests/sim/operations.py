@@ -25,6 +25,7 @@ _MAINTENANCE = "/etcdserverpb.Maintenance/"
 
 async def take_out(hands: Hands, member: MemberID) -> bool:
     """Remove a member; returns whether it is known to be removed."""
+    hands.cluster.removals += 1
     request = pb.MemberRemoveRequest(ID=member).SerializeToString()
     await hands.ask_anybody(_CLUSTER + "MemberRemove", request)
     return member in hands.cluster.truth.removed
