@@ -10,6 +10,7 @@ from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
 from etcdops.diagnosis.finding import Diagnosis, Finding, Severity, SourceSummary
 from etcdops.diagnosis.times import show_clock
+from etcdops.wording import counted
 
 SCHEMA = "etcdops.diagnose/1"
 
@@ -19,11 +20,11 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "unknown": "It ended with a line nobody explains yet",
         "findings": "findings",
         "finding": "finding",
-        "lines": "lines",
+        "line": "line",
         "member": "member",
         "peer": "peer",
         "seen": "seen",
-        "times": "times",
+        "time": "time",
         "evidence": "evidence",
         "cause": "cause",
         "check": "check",
@@ -50,11 +51,11 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "unknown": "进程以尚无法解释的一行结束",
         "findings": "项发现",
         "finding": "项发现",
-        "lines": "行",
+        "line": "行",
         "member": "成员",
         "peer": "对端",
         "seen": "时间",
-        "times": "次",
+        "time": "次",
         "evidence": "证据",
         "cause": "原因",
         "check": "核实",
@@ -170,7 +171,7 @@ def render_timeline(diagnosis: Diagnosis, look: Look, *, width: int) -> str:
 
 def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
     lines = sum(source.lines for source in diagnosis.sources)
-    read = f"{words['read']}: {len(diagnosis.sources)} {words['source']}, {lines} {words['lines']}"
+    read = f"{words['read']}: {_amount(len(diagnosis.sources), 'source', words)}, {_amount(lines, 'line', words)}"
     shifted = [f"{source.name} {source.clock_offset_s:+.1f}s" for source in diagnosis.sources if source.clock_offset_s]
     if shifted:
         read += f"; {words['clock']}: {', '.join(shifted)}"
@@ -210,8 +211,14 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
         yield from _wrapped(words["links"], link, width)
 
 
+def _amount(number: int, noun: str, words: Mapping[str, str]) -> str:
+    """Only English changes a word by its number."""
+    word = words[noun]
+    return counted(number, word) if word == noun else f"{number} {word}"
+
+
 def _when(finding: Finding, words: Mapping[str, str]) -> str:
-    text = f"{finding.count} {words['times']}"
+    text = _amount(finding.count, "time", words)
     if finding.first is not None:
         text += f", {show_clock(finding.first)}"
         if finding.last is not None and finding.last > finding.first:
@@ -255,7 +262,7 @@ def render_markdown(diagnosis: Diagnosis, language: str) -> str:
     words = WORDS[language]
     lines = [f"## {words['title']}", ""]
     lines += [
-        f"- `{s.name}`: {s.lines} {words['lines']}, {show_clock(s.first)} - {show_clock(s.last)}"
+        f"- `{s.name}`: {_amount(s.lines, 'line', words)}, {show_clock(s.first)} - {show_clock(s.last)}"
         for s in diagnosis.sources
     ]
     if diagnosis.healthy:

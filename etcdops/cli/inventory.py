@@ -20,6 +20,7 @@ from etcdops.cli.host_options import accept_new_option, inventory_option
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import Json, printable, render_json, write
 from etcdops.errors import ExitCode, UsageError
+from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from etcdops.inventory.load import Read
@@ -138,7 +139,7 @@ def _sum_up(found: _Found, paths: tuple[Path, ...]) -> None:
     for warning in found.warnings:
         warn(printable(str(warning)))
     count = len(found.warnings)
-    warned = f", {count} warning{'' if count == 1 else 's'}" if count else ""
+    warned = f", {counted(count, 'warning')}" if count else ""
     write(f"{_named(paths)}: {summary(found.inventory)}; no faults{warned}")
 
 

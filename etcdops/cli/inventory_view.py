@@ -11,6 +11,7 @@ from etcdops.inventory.connection import passages
 from etcdops.inventory.filled import filled
 from etcdops.inventory.model import Cluster, Host, Inventory, place
 from etcdops.inventory.reach import Reached
+from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from etcdops.errors import EtcdopsError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 def summary(inventory: Inventory) -> str:
     """`3 hosts, 1 cluster, 3 members`."""
     members = sum(len(cluster.members) for cluster in inventory.clusters.values())
-    counted = (("host", len(inventory.hosts)), ("cluster", len(inventory.clusters)), ("member", members))
-    return ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in counted)
+    counts = (("host", len(inventory.hosts)), ("cluster", len(inventory.clusters)), ("member", members))
+    return ", ".join(counted(number, noun) for noun, number in counts)
 
 
 def render_inventory(inventory: Inventory, look: Look, *, width: int) -> str:

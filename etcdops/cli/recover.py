@@ -23,6 +23,7 @@ from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.run_control import events_option, go_on_alone, printer_for, work_on
 from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode, UsageError
+from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -238,8 +239,7 @@ def leftover_lines(results: Mapping[str, Result]) -> list[str]:
     if alarms := left.get("alarms"):
         lines.append(f"alarms came along from the snapshot: {alarms}; see etcdops status")
     if left.get("leases"):
-        leases = "1 lease" if left["leases"] == 1 else f"{left['leases']} leases"
-        lines.append(f"{leases} came along, with the full time to live again")
+        lines.append(f"{counted(left['leases'], 'lease')} came along, with the full time to live again")
     if left.get("auth_enabled"):
         lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
     return lines

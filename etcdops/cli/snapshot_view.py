@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from etcdops.cli.output import Json, Look, hex_id, printable
 from etcdops.ids import padded_id
 from etcdops.tui.model.numbers import show_bytes
+from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from etcdops.snapshot.inspect import SnapshotReport
@@ -60,7 +61,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     checksum = "verified" if report.has_checksum else "none in the file"
     compacted = f"compacted before {facts.compact_revision}" if facts.compact_revision > 0 else "never compacted"
     auth = (
-        f"on, {_count(len(facts.users), 'user')}, {_count(len(facts.roles), 'role')}" if facts.auth_enabled else "off"
+        f"on, {counted(len(facts.users), 'user')}, {counted(len(facts.roles), 'role')}" if facts.auth_enabled else "off"
     )
     alarms = ", ".join(f"{alarm.type} at {padded_id(alarm.member)}" for alarm in facts.alarms) or "none"
     members = ", ".join(sorted(member.name or padded_id(member.id) for member in facts.members)) or NOT_IN_FILE
@@ -71,7 +72,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
         ("hash", f"{report.hash:08x} ({report.hash})"),
         ("revision", f"{report.current_revision}, {compacted}"),
         ("total keys", f"{report.total_key} (entries of all kinds)"),
-        ("keys", f"{report.live_keys}, {report.leased_keys} of them under {_count(facts.lease_count, 'lease')}"),
+        ("keys", f"{report.live_keys}, {report.leased_keys} of them under {counted(facts.lease_count, 'lease')}"),
         ("total size", f"{show_bytes(report.total_size_bytes)} ({report.total_size_bytes} bytes)"),
         ("HashKV", f"{report.hash_kv.hash} at revision {report.hash_kv.revision}"),
         ("raft", f"index {facts.consistent_index}, term {facts.term}"),
@@ -82,7 +83,3 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     ]
     width = max(len(name) for name, _ in lines)
     return "\n".join(f"{look.style(name.ljust(width), 'dim')}  {look.text(printable(value))}" for name, value in lines)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,6 +13,7 @@ from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
 from etcdops.tui.model.findings import Finding, Severity, find
 from etcdops.tui.model.numbers import show_bytes, show_duration
+from etcdops.wording import counted
 
 SCHEMA = "etcdops.status/1"
 WIDTH = 80
@@ -58,7 +59,7 @@ def headline(view: ClusterView) -> str:
         return f"{view.health}  {_nobody(view)}"
     if not view.members_known:
         verb = "answers" if len(view.answering) == 1 else "answer"
-        return f"{view.health}  {_count(len(view.answering), 'endpoint')} {verb}; the member list is not known"
+        return f"{view.health}  {counted(len(view.answering), 'endpoint')} {verb}; the member list is not known"
     if view.has_quorum and not quorum.holds:
         return f"{view.health}  the quorum works, but only {quorum} here ({quorum.needed} needed)"
     if view.has_quorum:
@@ -228,10 +229,6 @@ def _wrap(text: str, width: int, indent: str) -> str:
 def _words(text: str) -> list[tuple[str, str]]:
     """Each word with the blanks before it; commands in a sentence are words as any other."""
     return [(match[1], match[2]) for match in re.finditer(r"( *)([^ ]+)", text)]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def to_json(view: ClusterView) -> dict[str, Json]:

@@ -30,6 +30,7 @@ from etcdops.inventory.model import (
 )
 from etcdops.inventory.secrets import SecretSource
 from etcdops.inventory.source import Document, Fault, Key, NotUsable
+from etcdops.wording import counted
 
 _SECTIONS = ("hosts", "clusters", "defaults")
 _SHOWN_MAX = 50
@@ -61,10 +62,9 @@ class InventoryError(UsageError):
 
     def __init__(self, found: Sequence[Fault]) -> None:
         faults = sorted(dict.fromkeys(found), key=lambda fault: (str(fault.path), fault.line))
-        first, *others = faults
+        first = faults[0]
         super().__init__(
-            f"the inventory has {len(faults)} fault{'s' if others else ''}:\n  "
-            + "\n  ".join(map(str, faults[:_SHOWN_MAX])),
+            f"the inventory has {counted(len(faults), 'fault')}:\n  " + "\n  ".join(map(str, faults[:_SHOWN_MAX])),
             hint=f"mend line {first.line} of {first.path} first" if first.line else f"see {first.path}",
         )
         self.faults = tuple(faults)

@@ -436,7 +436,7 @@ def test_alarms_and_leases_come_along_and_are_reported(local_cluster: ClusterSpe
     broken = break_cluster(local_cluster, add)
     plan = asyncio.run(prepare(request_of(broken))).plan
     assert any("NOSPACE comes along" in line for line in plan.losses)
-    assert any("1 keys hang on leases" in line for line in plan.losses)
+    assert any("hanging on leases: 1 key;" in line for line in plan.losses)
     outcome = recover(request_of(broken))
     left = outcome.results["verify:leftovers"]
     assert left["alarms"] == ["NOSPACE at 1"]

@@ -74,47 +74,47 @@ def _load(kind: str, part: ServerTls | ClientTls | None) -> None:
 
 
 def _peer_info(config: Config) -> TlsInfo:
+    """Source: etcd server/embed/etcd.go, configurePeerListeners."""
     info = config.peer_tls
     if config.peer_auto_tls:
         info = _made(config, "peer", info, config.listen_peer_urls)
-    if not info.empty:
-        _announce("starting with peer TLS", info)
-    for url in config.listen_peer_urls:
-        if not url.startswith("http:"):
-            continue
-        if not info.empty:
-            _logger.warning(
-                "scheme is HTTP while key and cert files are present; ignoring key and cert files",
-                extra=fields({"peer-url": url}),
-            )
-        if info.client_cert_auth:
-            _logger.warning(
-                "scheme is HTTP while --peer-client-cert-auth is enabled; ignoring client cert auth for this URL",
-                extra=fields({"peer-url": url}),
-            )
+    _announce("peer", info)
+    _warn_of_plain(info, config.listen_peer_urls, key="peer-url", scheme="HTTP", option="--peer-client-cert-auth")
     return info
 
 
 def _client_info(config: Config) -> TlsInfo:
+    """Source: etcd server/embed/etcd.go, configureClientListeners."""
     info = config.client_tls
     if config.auto_tls:
         info = _made(config, "client", info, config.listen_client_urls)
+    _announce("client", info)
+    _warn_of_plain(
+        info, config.listen_client_urls, key="client-url", scheme="http or unix", option="--client-cert-auth"
+    )
+    return info
+
+
+def _announce(kind: str, info: TlsInfo) -> None:
     if not info.empty:
-        _announce("starting with client TLS", info)
-    for url in config.listen_client_urls:
+        told = fields({"tls-info": str(info), "cipher-suites": info.cipher_suites})
+        _logger.info("starting with %s TLS", kind, extra=told)
+
+
+def _warn_of_plain(info: TlsInfo, urls: Sequence[str], *, key: str, scheme: str, option: str) -> None:
+    """Of the URLs on which nothing of it is used."""
+    for url in urls:
         if not url.startswith("http:"):
             continue
+        told = fields({key: url})
         if not info.empty:
             _logger.warning(
-                "scheme is http or unix while key and cert files are present; ignoring key and cert files",
-                extra=fields({"client-url": url}),
+                "scheme is %s while key and cert files are present; ignoring key and cert files", scheme, extra=told
             )
         if info.client_cert_auth:
             _logger.warning(
-                "scheme is http or unix while --client-cert-auth is enabled; ignoring client cert auth for this URL",
-                extra=fields({"client-url": url}),
+                "scheme is %s while %s is enabled; ignoring client cert auth for this URL", scheme, option, extra=told
             )
-    return info
 
 
 def _made(config: Config, kind: str, info: TlsInfo, urls: Sequence[str]) -> TlsInfo:
@@ -125,7 +125,3 @@ def _made(config: Config, kind: str, info: TlsInfo, urls: Sequence[str]) -> TlsI
     folder = Path(config.data_dir) / "fixtures" / kind
     made = self_signed(folder, [host_and_port(url)[0] for url in urls], years=config.self_signed_cert_validity)
     return replace(made, cipher_suites=info.cipher_suites, min_version=info.min_version, max_version=info.max_version)
-
-
-def _announce(text: str, info: TlsInfo) -> None:
-    _logger.info(text, extra=fields({"tls-info": str(info), "cipher-suites": info.cipher_suites}))

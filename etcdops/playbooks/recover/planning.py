@@ -18,6 +18,7 @@ from etcdops.playbooks.recover.steps import describe_steps
 from etcdops.snapshot.etcd_tools import RestoreTool
 from etcdops.snapshot.facts import SnapshotFormat
 from etcdops.snapshot.inspect import SnapshotReport
+from etcdops.wording import counted
 
 MARGIN_FACTOR = 1.2
 MARGIN_MIN = 1000
@@ -159,8 +160,8 @@ def _summary(
         f"raise the revision from {snapshot.current_revision} to {inputs['revision']} and mark all before as compacted,"
         " so that no client mistakes old revisions for new ones",
         f"start {names} and wait until all are healthy",
-        f"verify: {snapshot.live_keys} keys and values one by one, HashKV equal on all members, member list exact,"
-        " old watchers told that their revision is compacted",
+        f"verify: {counted(snapshot.live_keys, 'key')} and what they hold, one by one; HashKV equal on all members;"
+        " member list exact; old watchers told that their revision is compacted",
     ]
 
 
@@ -197,8 +198,9 @@ def losses(facts: RecoveryFacts, snapshot: SnapshotReport) -> list[str]:
         lines = [f"{which}, between the snapshot and the last revision found ({witness.source})"]
     silent = len(facts.without_data) + len(facts.problems)
     if silent:
-        members = "1 member" if silent == 1 else f"{silent} members"
-        lines.append(f"what only the {members} without readable data knew, if anything: it cannot be counted")
+        lines.append(
+            f"what only the {counted(silent, 'member')} without readable data knew, if anything: it cannot be counted"
+        )
     return lines + _comes_along(snapshot)
 
 
@@ -207,7 +209,8 @@ def _comes_along(snapshot: SnapshotReport) -> list[str]:
     lines = []
     if snapshot.leased_keys:
         lines.append(
-            f"{snapshot.leased_keys} keys hang on leases, which start anew: not renewed, they are deleted in the end"
+            f"hanging on leases: {counted(snapshot.leased_keys, 'key')}; leases start anew, and what is not renewed is"
+            " deleted in the end"
         )
     lines += [
         f"the alarm {alarm.type} comes along from the snapshot: writes are refused until it is disarmed"

@@ -25,6 +25,7 @@ from etcdops.playbooks.rollout.steps import RolloutRun, build_steps, facts_of
 from etcdops.playbooks.rollout.survey import Survey, survey
 from etcdops.playbooks.run_event import Listener
 from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
+from etcdops.wording import counted
 
 NAME = PROCEDURE
 ROLLOUT = Procedure(on_hosts=build_steps)
@@ -70,7 +71,7 @@ class Prepared:
         fixed = [one for one in self.refused if not one.overridable]
         force = "" if fixed or not overridable else " ".join(f"--force-unsafe {code}" for code in overridable)
         raise ClusterUnsafe(
-            f"the rollout is refused: {len(lines)} thing{'s' if len(lines) > 1 else ''} to be mended first",
+            f"the rollout is refused: {counted(len(lines), 'thing')} to be mended first",
             cause="\n".join(lines),
             hint=f"mend them; or, knowing better: {force}" if force else "mend them, then try again",
         )

@@ -22,6 +22,7 @@ from etcdops.tui.model.numbers import (
 )
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width, wrap
+from etcdops.wording import counted
 
 WIDE = 100
 """From this many columns on, everything is shown."""
@@ -264,7 +265,7 @@ def members_title(view: ClusterView | None, cells: int) -> Line:
     voters, learners = len(view.voters), len(view.learners)
     if cells < WIDE:
         return (Span("Members", Tone.TITLE), Span(f" {voters}" + (f"+{learners}" if learners else "")))
-    return (Span("Members", Tone.TITLE), Span(f" {_plural(voters, 'voter')}, {_plural(learners, 'learner')}"))
+    return (Span("Members", Tone.TITLE), Span(f" {counted(voters, 'voter')}, {counted(learners, 'learner')}"))
 
 
 def findings_title(findings: Sequence[Finding], cells: int) -> Line:
@@ -281,7 +282,7 @@ def findings_title(findings: Sequence[Finding], cells: int) -> Line:
             text = (
                 f"{counts[severity]} critical"
                 if severity is Severity.CRITICAL
-                else _plural(counts[severity], words[severity])
+                else counted(counts[severity], words[severity])
             )
             spans += [Span(" " if first else " · "), Span(text, mark.tone)]
         else:
@@ -325,7 +326,3 @@ def event_line(event: Event, cells: int) -> Line:
         ),
         cells,
     )
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

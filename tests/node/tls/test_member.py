@@ -108,7 +108,7 @@ def test_what_is_in_force_is_logged_as_etcd_logs_it(pair: KeyPair, caplog: pytes
     """The console reads these lines. Source: etcd TLSInfo.String."""
     caplog.set_level("INFO")
     open_tls(config(*SECURE, f"--cert-file={pair.cert}", f"--key-file={pair.key}"))
-    (line,) = [record for record in caplog.records if record.msg == "starting with client TLS"]
+    (line,) = [record for record in caplog.records if record.getMessage() == "starting with client TLS"]
     assert line.__dict__["zap_fields"]["tls-info"] == (
         f"cert = {pair.cert}, key = {pair.key}, client-cert=, client-key=, trusted-ca = , client-cert-auth = false, "
         "crl-file = "

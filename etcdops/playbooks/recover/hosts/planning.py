@@ -24,6 +24,7 @@ from etcdops.playbooks.recover.planning import (
 )
 from etcdops.services.port import START_TIMEOUT_S, STOP_TIMEOUT_S
 from etcdops.snapshot.inspect import SnapshotReport
+from etcdops.wording import counted
 
 _COPY_TIMEOUT_S = 4 * 3600.0
 """Of steps that move the whole snapshot: far more than a disk and a line that work need."""
@@ -140,8 +141,8 @@ def _summary(facts: HostFacts, snapshot: SnapshotReport, inputs: Mapping[str, Js
         f"raise the revision from {snapshot.current_revision} to {inputs['revision']} and mark all before as compacted,"
         " so that no client mistakes old revisions for new ones",
         "start all members and wait until they serve",
-        f"verify: {snapshot.live_keys} keys and values one by one, HashKV equal on all members, member list exact,"
-        " old watchers told that their revision is compacted",
+        f"verify: {counted(snapshot.live_keys, 'key')} and what they hold, one by one; HashKV equal on all members;"
+        " member list exact; old watchers told that their revision is compacted",
     ]
 
 
