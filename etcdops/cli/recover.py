@@ -238,8 +238,8 @@ def leftover_lines(results: Mapping[str, Result]) -> list[str]:
     left, lines = results.get("verify:leftovers", {}), []
     if alarms := left.get("alarms"):
         lines.append(f"alarms came along from the snapshot: {alarms}; see etcdops status")
-    if left.get("leases"):
-        lines.append(f"{counted(left['leases'], 'lease')} came along, with the full time to live again")
+    if isinstance(leases := left.get("leases"), int) and leases:
+        lines.append(f"{counted(leases, 'lease')} came along, with the full time to live again")
     if left.get("auth_enabled"):
         lines.append(f"authentication is on, with the {left['users']} users and passwords of the snapshot")
     return lines
