@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.differential.conftest import KINDS, binaries_of
+from tests.differential.conftest import binaries_of
 from tests.differential.stateful import COUNTED, Lives
 from tests.support.node_nursery import Nursery
 
@@ -25,7 +25,7 @@ _FEW = 3
 @pytest.mark.real
 @pytest.mark.slow
 @pytest.mark.timeout(600 if not EXAMPLES else 60 * EXAMPLES + 600)
-@pytest.mark.parametrize("beside", [kind for kind in KINDS if kind != "node"])
+@pytest.mark.parametrize("beside", [pytest.param("etcd-3.4", marks=pytest.mark.exhaustive), "etcd-3.5"])
 def test_an_etcd_and_a_node_lead_the_same_life(beside: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Issue 3, Differential: random request sequences, stateful; the script that parts them is printed short."""
     binaries_of(beside)  # skips where there is none

@@ -19,8 +19,13 @@ SEEDS = 3
     [
         ("read-without-read-index", ("black-hole", "pause", "black-hole"), {"linearizability", "registers"}),
         # The member notices by itself that its log is shorter than its store, and refuses to start; or clients do.
-        ("acknowledged-at-once", ("kill-all", "kill-all", "kill-all"), {"processes", "linearizability", "durability"}),
-        ("watch-event-twice", ("kill-leader", "pause", "kill"), {"watch"}),
+        pytest.param(
+            "acknowledged-at-once",
+            ("kill-all", "kill-all", "kill-all"),
+            {"processes", "linearizability", "durability"},
+            marks=pytest.mark.exhaustive,
+        ),
+        pytest.param("watch-event-twice", ("kill-leader", "pause", "kill"), {"watch"}, marks=pytest.mark.exhaustive),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
