@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from etcdops.facts.script import CLOCK, FACTS
 from etcdops.ids import ClusterID, MemberID
-from etcdops.playbooks.rollout.fact_script import CLOCK, FACTS
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.session import Session
 from etcdops.services.discover import Found, discover

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.facts.host import Listener, gather_facts, parse_facts
 from etcdops.ids import ClusterID, MemberID
-from etcdops.playbooks.rollout.facts import Listener, gather_facts, parse_facts
 from etcdops.proto import walpb_pb2
 from etcdops.remote.become import Become
 from etcdops.remote.local import LocalSession

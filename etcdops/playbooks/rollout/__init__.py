@@ -1,6 +1,5 @@
 """From bare hosts to a cluster, and back to what the inventory says: DESIGN.md tells how.
 
-facts      what a host is like now
 refusals   what must be mended first, pure
 desired    what a member should be, as files
 """

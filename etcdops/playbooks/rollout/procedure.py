@@ -9,6 +9,7 @@ from pathlib import Path
 
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import ClusterUnsafe, UsageError
+from etcdops.facts.host import HostFacts
 from etcdops.inventory.model import Cluster, Inventory
 from etcdops.playbooks.engine import StopRequest
 from etcdops.playbooks.journal import Journal, RunState, open_runs
@@ -17,7 +18,6 @@ from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out
 from etcdops.playbooks.rollout.desired import DesiredMember, Signer
 from etcdops.playbooks.rollout.engine_pack import PythonOf
-from etcdops.playbooks.rollout.facts import HostFacts
 from etcdops.playbooks.rollout.planning import PROCEDURE, Wanted, make_plan
 from etcdops.playbooks.rollout.refusals import Refusal, Setting, refusals, warnings
 from etcdops.playbooks.rollout.standing import Standing, standing_of

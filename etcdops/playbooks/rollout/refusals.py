@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from etcdops.facts.host import DataDir, HostFacts
 from etcdops.inventory.model import Cluster, EngineKind, Manager
 from etcdops.playbooks.rollout.desired import DesiredMember
 from etcdops.playbooks.rollout.engine_pack import PythonOf
-from etcdops.playbooks.rollout.facts import DataDir, HostFacts
 from etcdops.playbooks.rollout.firewall_rules import dropped_ports
 from etcdops.playbooks.rollout.standing import Standing, standing_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 
+from etcdops.facts.host import HostFacts
 from etcdops.playbooks.rollout.desired import DesiredMember
-from etcdops.playbooks.rollout.facts import HostFacts
 from etcdops.services.discover import Found
 
 

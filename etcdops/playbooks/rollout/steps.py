@@ -9,6 +9,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from etcdops.errors import ClusterUnsafe, EtcdopsError
+from etcdops.facts.host import HostFacts, gather_facts
 from etcdops.inventory.reach import needs
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.member_access import reach_members
@@ -20,7 +21,6 @@ from etcdops.playbooks.rollout.certificates import certificate_problems, write_c
 from etcdops.playbooks.rollout.desired import DesiredMember, Signer, desired
 from etcdops.playbooks.rollout.engine_install import EngineOnHost
 from etcdops.playbooks.rollout.engine_pack import EnginePack, PythonOf, pack
-from etcdops.playbooks.rollout.facts import HostFacts, gather_facts
 from etcdops.playbooks.rollout.firewall_service import FirewallOnHost
 from etcdops.playbooks.rollout.planning import PROCEDURE, START_TIMEOUT_S
 from etcdops.playbooks.rollout.refusals import Setting, refusals

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from etcdops.facts.host import DataDir, Disk, Listener
 from etcdops.ids import ClusterID, MemberID
-from etcdops.playbooks.rollout.facts import DataDir, Disk, Listener
 from etcdops.playbooks.rollout.refusals import refusals, warnings
 from etcdops.playbooks.rollout.standing import Standing, standing_of
 from tests.playbooks.rollout.told import DATA, members, service, setting

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from etcdops.facts.host import DataDir, Disk, HostFacts
 from etcdops.inventory.model import Cluster, Host, Inventory
 from etcdops.playbooks.rollout.desired import DesiredMember, desired
 from etcdops.playbooks.rollout.engine_pack import PythonOf
-from etcdops.playbooks.rollout.facts import DataDir, Disk, HostFacts
 from etcdops.playbooks.rollout.refusals import Setting
 from etcdops.services.discover import Found
 from etcdops.services.port import Origin, ProcessConfig, State
