@@ -12,10 +12,11 @@ from etcdops.remote.session import Session
 _SINCE_LINES_MAX = 100_000
 """Looked through for lines since some time: files have no index."""
 _TIMES = (
-    # zap, as etcd writes it; Unix seconds, as zap writes them elsewhere; capnslog, the old form of 3.4
+    # zap, as etcd writes it; Unix seconds, as zap writes them elsewhere; capnslog, the old form of 3.4; the journal's
     re.compile(rb'"ts":"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d))"'),
     re.compile(rb'"ts":(\d+(?:\.\d+)?)'),
     re.compile(rb"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) "),
+    re.compile(rb"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)) "),
 )
 _TAI64N = re.compile(rb"^@([0-9a-f]{16})([0-9a-f]{8}) ")
 _TAI_EPOCH = 1 << 62
