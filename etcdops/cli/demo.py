@@ -19,7 +19,7 @@ from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import Look, printable, write
 from etcdops.cli.run_view import RunPrinter, render_plan
 from etcdops.errors import EtcdopsError, ExitCode, UsageError
-from etcdops.tui.model.numbers import show_bytes
+from etcdops.numbers import show_bytes
 
 if TYPE_CHECKING:
     from etcdops.client.view import ClusterView

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING, TextIO
 
 from etcdops.cli.output import Look, printable
-from etcdops.tui.model.numbers import show_duration
+from etcdops.numbers import show_duration
 
 if TYPE_CHECKING:
     from etcdops.playbooks.journal import RunState

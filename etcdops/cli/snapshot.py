@@ -16,7 +16,7 @@ from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.snapshot_view import render_report, report_json
 from etcdops.clock import rfc3339
 from etcdops.errors import UsageError
-from etcdops.tui.model.numbers import show_bytes
+from etcdops.numbers import show_bytes
 
 if TYPE_CHECKING:
     from etcdops.client.maintenance import SnapshotProgress

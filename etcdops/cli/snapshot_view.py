@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from etcdops.cli.output import Json, Look, hex_id, printable
 from etcdops.ids import padded_id
-from etcdops.tui.model.numbers import show_bytes
+from etcdops.numbers import show_bytes
 from etcdops.wording import counted
 
 if TYPE_CHECKING:

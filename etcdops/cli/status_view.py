@@ -9,17 +9,24 @@ from collections.abc import Collection
 from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.clock import rfc3339
+from etcdops.diagnosis.finding import Severity
+from etcdops.doctor.checks.cluster import find
+from etcdops.doctor.finding import Finding
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
-from etcdops.tui.model.findings import Finding, Severity, find
-from etcdops.tui.model.numbers import show_bytes, show_duration
+from etcdops.numbers import show_bytes, show_duration
 from etcdops.wording import counted
 
 SCHEMA = "etcdops.status/1"
 WIDTH = 80
 
 _KINDS = {Health.HEALTHY: "good", Health.DEGRADED: "warn", Health.UNKNOWN: "warn"}
-_MARKS = {Severity.CRITICAL: ("✖", "bad"), Severity.WARNING: ("▲", "warn"), Severity.NOTE: ("·", "dim")}
+_MARKS = {
+    Severity.CRITICAL: ("✖", "bad"),
+    Severity.ERROR: ("✖", "bad"),
+    Severity.WARNING: ("▲", "warn"),
+    Severity.INFO: ("·", "dim"),
+}
 
 COLUMNS = (
     Column("MEMBER"),
@@ -207,7 +214,7 @@ def _wrapped_findings(findings: tuple[Finding, ...], look: Look, width: int) -> 
         indent = " " * 7
         text = _wrap(look.text(printable(finding.summary)), width - 7, indent)
         lines.append(f"{label} {text}")
-        if finding.detail and finding.severity is Severity.CRITICAL:
+        if finding.detail and finding.is_urgent:
             lines.append(indent + _wrap(look.text(printable(finding.detail)), width - 7, indent))
         lines.append(f"{indent}next: {_wrap(look.text(printable(finding.next_step)), width - 13, indent + ' ' * 6)}")
         if finding.blocked:
@@ -276,7 +283,7 @@ def to_json(view: ClusterView) -> dict[str, Json]:
 def _finding_json(finding: Finding) -> Json:
     return {
         "code": finding.code,
-        "severity": finding.severity.name.lower(),
+        "severity": finding.severity.word,
         "subject": finding.subject,
         "summary": finding.summary,
         "detail": finding.detail or None,

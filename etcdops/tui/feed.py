@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from etcdops.client.metrics import MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView
 from etcdops.ids import LeaseID, Revision
-from etcdops.tui.model.metrics import MemberMetrics, NoMetrics
 
 NO_LEASE = LeaseID(0)
 NOW = Revision(0)

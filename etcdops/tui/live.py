@@ -10,6 +10,7 @@ import aiohttp
 
 from etcdops.client import tls
 from etcdops.client.client import Client
+from etcdops.client.metrics import MemberMetrics, NoMetrics, parse_metrics
 from etcdops.client.settings import ConnectionSettings
 from etcdops.client.view import ClusterView, MemberView, observe
 from etcdops.clock import Clock, SystemClock
@@ -17,7 +18,6 @@ from etcdops.ids import LeaseID, Revision
 from etcdops.proto import etcdserverpb_pb2 as pb
 from etcdops.proto import mvccpb_pb2
 from etcdops.tui.feed import NO_LEASE, KeyEntry, KeyPage
-from etcdops.tui.model.metrics import MemberMetrics, NoMetrics, parse_metrics
 
 METRICS_SIZE_MAX = 8 * 1024 * 1024
 """etcd's page is some 100 KB; more than this is something else."""

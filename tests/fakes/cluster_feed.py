@@ -9,12 +9,7 @@ from dataclasses import dataclass, field
 from typing import overload
 
 from etcdops.client.failures import Compacted
-from etcdops.client.view import Alarm, ClusterView, MemberStatus, MemberView, Silence
-from etcdops.clock import Clock
-from etcdops.errors import EtcdopsError
-from etcdops.ids import ClusterID, LeaseID, LogIndex, MemberID, Revision, Term
-from etcdops.tui.feed import NO_LEASE, NOW, KeyEntry, KeyPage
-from etcdops.tui.model.metrics import (
+from etcdops.client.metrics import (
     COMMIT,
     FSYNC,
     KEYS,
@@ -26,6 +21,11 @@ from etcdops.tui.model.metrics import (
     MemberMetrics,
     NoMetrics,
 )
+from etcdops.client.view import Alarm, ClusterView, MemberStatus, MemberView, Silence
+from etcdops.clock import Clock
+from etcdops.errors import EtcdopsError
+from etcdops.ids import ClusterID, LeaseID, LogIndex, MemberID, Revision, Term
+from etcdops.tui.feed import NO_LEASE, NOW, KeyEntry, KeyPage
 
 GB = 1024**3
 MEMBER_IDS = tuple(MemberID(0x8E9E05C52164694D + step) for step in range(9))

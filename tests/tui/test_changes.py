@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 from etcdops.client.view import Alarm, ClusterView, Silence
+from etcdops.diagnosis.finding import Severity
 from etcdops.ids import ClusterID, Revision
 from etcdops.tui.model.changes import changes, first_look
-from etcdops.tui.model.findings import Severity
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster, degraded, healthy, member, quorum_lost
 
 
@@ -22,7 +22,7 @@ def test_two_equal_looks_give_no_event() -> None:
 def test_the_first_look_says_since_when_is_watched() -> None:
     event = first_look(healthy())[0]
     assert event.text == "watching from here on: 3 of 3 answer, leader etcd-1, term 42"
-    assert event.severity is Severity.NOTE
+    assert event.severity is Severity.INFO
     assert first_look(quorum_lost())[0].severity is Severity.CRITICAL
 
 

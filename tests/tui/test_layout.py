@@ -7,10 +7,10 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from etcdops.numbers import show_age, show_bytes, show_bytes_short, show_duration
 from etcdops.tui.model.cluster import MemberRow, compact_count, member_columns, member_rows
 from etcdops.tui.model.dashboard import share_rows
 from etcdops.tui.model.filtering import parse_filter
-from etcdops.tui.model.numbers import show_age, show_bytes, show_bytes_short, show_duration
 from etcdops.tui.model.table import Sort, header_line, layout_columns, next_sort, row_line, sort_rows
 from etcdops.tui.model.text import line_width
 from tests.fakes.cluster_feed import START, cluster, degraded, member

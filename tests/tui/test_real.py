@@ -19,13 +19,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from etcdops.client.failures import Compacted
+from etcdops.client.metrics import COMMIT, FSYNC, KEYS, LEADER_CHANGES, PROPOSALS, QUOTA, MemberMetrics
 from etcdops.client.settings import ConnectionSettings
 from etcdops.ids import Revision
 from etcdops.tui.app import ConsoleApp
 from etcdops.tui.feed import NO_LEASE, NOW
 from etcdops.tui.gate import WriteGate
 from etcdops.tui.live import LiveFeed
-from etcdops.tui.model.metrics import COMMIT, FSYNC, KEYS, LEADER_CHANGES, PROPOSALS, QUOTA, MemberMetrics
 from tests.conftest import MakeCluster
 from tests.support.ports import free_ports
 from tests.support.real_etcd import EtcdBinaries, RealCluster

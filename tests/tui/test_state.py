@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from etcdops.client.metrics import QUOTA, MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.tui.model.changes import EVENTS_MAX
-from etcdops.tui.model.metrics import QUOTA, MemberMetrics, NoMetrics
 from etcdops.tui.model.state import ConsoleState, Look
 from tests.fakes.cluster_feed import GB, START, cluster, degraded, healthy, member, readings
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView, Health, MemberView
+from etcdops.diagnosis.finding import Severity
 from etcdops.ids import NO_MEMBER, format_id
-from etcdops.tui.model.findings import Severity
-from etcdops.tui.model.numbers import show_bytes
+from etcdops.numbers import show_bytes
 
 EVENTS_MAX = 500
 """Events kept in memory; the oldest go."""
@@ -33,7 +33,7 @@ def first_look(view: ClusterView) -> tuple[Event, ...]:
     named = f"leader {leader.label}" if leader else "no leader"
     text = f"watching from here on: {len(view.answering)} of {len(view.members)} answer, {named}, term {view.term}"
     if view.health is Health.HEALTHY:
-        severity = Severity.NOTE
+        severity = Severity.INFO
     else:
         severity = Severity.CRITICAL if not view.has_quorum else Severity.WARNING
     return (Event(view.taken_at, severity, "cluster", text),)
@@ -71,7 +71,7 @@ def _quorum(before: ClusterView, now: ClusterView) -> Iterator[Event]:
         yield Event(now.taken_at, Severity.CRITICAL, "cluster", text)
     elif now.has_quorum and not before.has_quorum:
         yield Event(
-            now.taken_at, Severity.NOTE, "cluster", f"quorum is back: {now.quorum.present}/{now.quorum.voters} voters"
+            now.taken_at, Severity.INFO, "cluster", f"quorum is back: {now.quorum.present}/{now.quorum.voters} voters"
         )
 
 
@@ -96,19 +96,19 @@ def _one_member(old: MemberView, new: MemberView, at: float) -> Iterator[Event]:
         yield Event(at, Severity.CRITICAL, new.label, f"stopped answering ({new.error or new.silence.value})")
     if new.answered and not old.answered:
         how = "started for the first time" if not old.started else "answers again"
-        yield Event(at, Severity.NOTE, new.label, how)
+        yield Event(at, Severity.INFO, new.label, how)
     if old.is_learner and not new.is_learner:
-        yield Event(at, Severity.NOTE, new.label, "promoted from learner to voter")
+        yield Event(at, Severity.INFO, new.label, "promoted from learner to voter")
     if old.peer_urls != new.peer_urls:
         yield Event(at, Severity.WARNING, new.label, f"peer URLs changed to {', '.join(new.peer_urls)}")
     was, now = old.status or old.last_status, new.status
     if was is None or now is None:
         return
     if was.version != now.version:
-        yield Event(at, Severity.NOTE, new.label, f"version {was.version} → {now.version}")
+        yield Event(at, Severity.INFO, new.label, f"version {was.version} → {now.version}")
     if now.db_size_bytes < was.db_size_bytes * (1 - DB_SHRINK_SHARE):
         sizes = f"{show_bytes(was.db_size_bytes)} → {show_bytes(now.db_size_bytes)}"
-        yield Event(at, Severity.NOTE, new.label, f"database shrank {sizes} (defragmented or restored)")
+        yield Event(at, Severity.INFO, new.label, f"database shrank {sizes} (defragmented or restored)")
     if now.revision < was.revision:
         text = f"revision went back {was.revision} → {now.revision}: other data than before"
         yield Event(at, Severity.CRITICAL, new.label, text)
@@ -120,7 +120,7 @@ def _alarms(before: ClusterView, now: ClusterView) -> Iterator[Event]:
     for alarm in sorted(set(now.alarms) - set(before.alarms), key=lambda a: (a.member, a.type)):
         yield Event(now.taken_at, Severity.CRITICAL, _name(now, alarm.member), f"raised the alarm {alarm.type}")
     for alarm in sorted(set(before.alarms) - set(now.alarms), key=lambda a: (a.member, a.type)):
-        yield Event(now.taken_at, Severity.NOTE, _name(now, alarm.member), f"the alarm {alarm.type} was disarmed")
+        yield Event(now.taken_at, Severity.INFO, _name(now, alarm.member), f"the alarm {alarm.type} was disarmed")
 
 
 def _identity(before: ClusterView, now: ClusterView) -> Iterator[Event]:

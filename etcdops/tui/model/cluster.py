@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView, Health, MemberStatus, MemberView, Silence
-from etcdops.tui.model.findings import LAG_WARNING, QUOTA_CRITICAL, QUOTA_WARNING, Severity
-from etcdops.tui.model.numbers import show_age, show_bytes_short, show_duration
+from etcdops.diagnosis.finding import Severity
+from etcdops.doctor.checks.cluster import LAG_WARNING, QUOTA_CRITICAL, QUOTA_WARNING
+from etcdops.numbers import show_age, show_bytes_short, show_duration
 from etcdops.tui.model.table import Column, bar
 from etcdops.tui.model.text import Align, Line, Span, Tone, clip_middle, line, width
 
 SEVERITY_MARKS: dict[Severity, Span] = {
     Severity.CRITICAL: Span("✖", Tone.FAIL),
+    Severity.ERROR: Span("✖", Tone.FAIL),
     Severity.WARNING: Span("▲", Tone.WARN),
-    Severity.NOTE: Span("●", Tone.ACCENT),
+    Severity.INFO: Span("●", Tone.ACCENT),
 }
 
 HEALTH_MARKS: dict[Health, Span] = {

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView
+from etcdops.diagnosis.finding import Severity
+from etcdops.doctor.finding import Finding
 from etcdops.ids import padded_id
-from etcdops.tui.model.changes import Event
-from etcdops.tui.model.cluster import HEALTH_MARKS, SEVERITY_MARKS
-from etcdops.tui.model.findings import Finding, Severity
-from etcdops.tui.model.history import ZOOMS, sparkline
-from etcdops.tui.model.numbers import (
+from etcdops.numbers import (
     show_age,
     show_bytes,
     show_bytes_short,
@@ -20,6 +18,9 @@ from etcdops.tui.model.numbers import (
     show_duration,
     show_rate,
 )
+from etcdops.tui.model.changes import Event
+from etcdops.tui.model.cluster import HEALTH_MARKS, SEVERITY_MARKS
+from etcdops.tui.model.history import ZOOMS, sparkline
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width, wrap
 from etcdops.wording import counted
@@ -272,7 +273,7 @@ def findings_title(findings: Sequence[Finding], cells: int) -> Line:
     """The findings pane's title: how many of which kind, by word or symbol."""
     counts = {severity: sum(1 for f in findings if f.severity is severity) for severity in Severity}
     spans: list[Span] = [Span("Findings", Tone.TITLE)]
-    words = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.NOTE: "note"}
+    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
     first = True
     for severity in sorted(Severity, reverse=True):
         if not counts[severity]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from etcdops.client.kv import FROM_KEY, prefix_end
 from etcdops.ids import Revision
+from etcdops.numbers import show_count
 from etcdops.tui.feed import NOW, KeyEntry, KeyPage
-from etcdops.tui.model.numbers import show_count
 from etcdops.tui.model.table import Column, row_line
 from etcdops.tui.model.text import Align, Line, Span, Tone, clip_middle, line, printable_bytes, width
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from etcdops.ids import NO_MEMBER, format_id, padded_id
-from etcdops.tui.model.cluster import MemberRow, quota_tone
-from etcdops.tui.model.findings import LAG_WARNING
-from etcdops.tui.model.history import sparkline
-from etcdops.tui.model.metrics import (
+from etcdops.client.metrics import (
     LEADER_CHANGES,
     OPEN_FILES,
     PROPOSALS_FAILED,
@@ -18,7 +14,11 @@ from etcdops.tui.model.metrics import (
     MemberMetrics,
     NoMetrics,
 )
-from etcdops.tui.model.numbers import show_age, show_bytes, show_clock, show_count, show_duration, show_rate
+from etcdops.doctor.checks.cluster import LAG_WARNING
+from etcdops.ids import NO_MEMBER, format_id, padded_id
+from etcdops.numbers import show_age, show_bytes, show_clock, show_count, show_duration, show_rate
+from etcdops.tui.model.cluster import MemberRow, quota_tone
+from etcdops.tui.model.history import sparkline
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.table import bar
 from etcdops.tui.model.text import Line, Span, Tone, fit, fit_line, line_width, wrap

@@ -9,11 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
-from etcdops.tui.model.changes import EVENTS_MAX, Event, changes, first_look
-from etcdops.tui.model.findings import Finding, find
-from etcdops.tui.model.history import Series
-from etcdops.tui.model.metrics import (
+from etcdops.client.metrics import (
     KEYS,
     LEADER_CHANGES,
     QUOTA,
@@ -24,6 +20,11 @@ from etcdops.tui.model.metrics import (
     keep_window,
     rates_between,
 )
+from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
+from etcdops.doctor.checks.cluster import find
+from etcdops.doctor.finding import Finding
+from etcdops.tui.model.changes import EVENTS_MAX, Event, changes, first_look
+from etcdops.tui.model.history import Series
 from etcdops.tui.model.text import clean
 
 MetricsByMember = Mapping[str, MemberMetrics | NoMetrics]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-from etcdops.tui.model.numbers import show_bytes
+from etcdops.numbers import show_bytes
 from etcdops.tui.model.text import Line, Span, Tone, chop, clean, line
 
 KUBERNETES_PREFIX = b"k8s\0"

@@ -6,8 +6,8 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from etcdops.ids import Revision
+from etcdops.numbers import show_bytes_short
 from etcdops.tui.feed import KeyEntry
-from etcdops.tui.model.numbers import show_bytes_short
 from etcdops.tui.model.text import Line, Span, Tone, fit, line, printable_bytes
 
 STEP = 20

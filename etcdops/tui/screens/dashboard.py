@@ -6,6 +6,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
+from etcdops.numbers import show_clock
 from etcdops.tui.actions import bindings
 from etcdops.tui.model.cluster import MemberRow
 from etcdops.tui.model.dashboard import (
@@ -22,7 +23,6 @@ from etcdops.tui.model.dashboard import (
     zoom_name,
 )
 from etcdops.tui.model.history import DEFAULT_ZOOM, ZOOMS
-from etcdops.tui.model.numbers import show_clock
 from etcdops.tui.model.text import Line, Span, Tone, line, plain
 from etcdops.tui.screens.base import CHROME_ROWS, ConsoleScreen
 from etcdops.tui.screens.dialogs import Reading, explanation

@@ -8,9 +8,9 @@ from typing import Any
 
 from etcdops.errors import EtcdopsError
 from etcdops.ids import Revision
+from etcdops.numbers import show_bytes
 from etcdops.tui.feed import NO_LEASE, NOW, KeyEntry
 from etcdops.tui.gate import WriteGate
-from etcdops.tui.model.numbers import show_bytes
 from etcdops.tui.model.text import Tone, cut, parse_printable, printable_bytes
 from etcdops.tui.screens.dialogs import Confirm, Editor, Prompt
 

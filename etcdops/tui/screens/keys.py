@@ -12,9 +12,9 @@ from textual.containers import Container, Vertical
 from etcdops.client.failures import Compacted
 from etcdops.errors import EtcdopsError
 from etcdops.ids import Revision
+from etcdops.numbers import show_count
 from etcdops.tui.actions import bindings
 from etcdops.tui.model.dashboard import WIDE
-from etcdops.tui.model.numbers import show_count
 from etcdops.tui.model.text import Span, Tone, clean, line, parse_printable, printable_bytes
 from etcdops.tui.model.versions import STEP, KeyHistory, history_lines
 from etcdops.tui.screens.base import ConsoleScreen

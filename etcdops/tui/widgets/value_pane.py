@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from etcdops.numbers import show_bytes
 from etcdops.tui.feed import KeyEntry
-from etcdops.tui.model.numbers import show_bytes
 from etcdops.tui.model.text import Line, Span, Tone, chop, line, printable_bytes
 from etcdops.tui.model.values import Format, Rendered, render_value
 from etcdops.tui.widgets.chrome import hint

@@ -1,28 +1,15 @@
-"""What is wrong with a cluster, from one look at it: a stable code, what it means, the next step, and what forbids it.
-
-Codes are never reused. E = broken, W = not yet, I = good to know; 1xx is about the cluster, 2xx and 3xx about members.
-
-    E101 nobody answers          E102 quorum lost             E103 no leader
-    E104 several leaders         E105 answers contradict      E106 CORRUPT alarm or hashes differ
-    E107 NOSPACE alarm           E108 member list unknown     E117 database above 95 % of its quota
-    E201 voter silent            E202 member refuses us       E203 member reports errors
-    W115 database above 80 %     W202 learner silent          W203 member never started
-    W204 learner not promoted    W205 even number of voters   W301 member lags
-    W303 mixed versions          W304 slow answers            I116 much free space in the database
-    I206 a single voter
-"""
+"""What is wrong with a cluster, from one look at it through its API."""
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 from etcdops.client.quorum import Quorum
 from etcdops.client.remedies import remedy
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
+from etcdops.doctor.finding import CLUSTER, Finding, worst_first
 from etcdops.ids import NO_MEMBER, format_id
-from etcdops.tui.model.numbers import show_bytes, show_duration
+from etcdops.numbers import show_bytes, show_duration
 
 QUOTA_WARNING = 0.80
 QUOTA_CRITICAL = 0.95
@@ -37,38 +24,9 @@ FREE_SPACE_NOTE_BYTES = 256 * 1024 * 1024
 FREE_SPACE_NOTE_SHARE = 0.5
 
 
-class Severity(enum.IntEnum):
-    """How bad a finding is; larger is worse."""
-
-    NOTE = 0
-    WARNING = 1
-    CRITICAL = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing an operator should know, and what to do about it."""
-
-    code: str
-    subject: str
-    """The member's name, or "cluster"."""
-    summary: str
-    """One line, no full stop."""
-    next_step: str
-    detail: str = ""
-    """More of what is known, for the screen that explains it."""
-    blocked: str = ""
-    """Why the next step must wait; "" = it may be done now."""
-
-    @property
-    def severity(self) -> Severity:
-        return {"E": Severity.CRITICAL, "W": Severity.WARNING}.get(self.code[:1], Severity.NOTE)
-
-
 def find(view: ClusterView) -> tuple[Finding, ...]:
-    """Everything worth saying about `view`, worst first, then by code and member."""
-    found = [finding for check in _CHECKS for finding in check(view)]
-    return tuple(sorted(found, key=lambda finding: (-finding.severity, finding.code, finding.subject)))
+    """Everything worth saying about one look at a cluster, worst first."""
+    return worst_first(finding for check in VIEW_CHECKS for finding in check(view))
 
 
 def margin(view: ClusterView) -> str:
@@ -86,7 +44,7 @@ def _needed(quorum: Quorum) -> str:
     return f"{quorum.needed} {'is' if quorum.needed == 1 else 'are'} needed"
 
 
-def _unsafe_reason(view: ClusterView) -> str:
+def unsafe_reason(view: ClusterView) -> str:
     """Why work that stops a member for a while must wait; "" when every voter is there to cover for it."""
     if not view.has_quorum:
         return "the cluster has no quorum; bring it back first"
@@ -100,7 +58,7 @@ def _nobody_answers(view: ClusterView) -> Iterator[Finding]:
     if view.answering or any(member.silence.alive for member in view.members):
         return
     reasons = sorted({member.error or member.silence.value for member in view.members} - {""})
-    yield Finding("E101", "cluster", "no member answers", _how_to_reach(view.members), detail="; ".join(reasons))
+    yield Finding("E101", CLUSTER, "no member answers", _how_to_reach(view.members), detail="; ".join(reasons))
 
 
 def _how_to_reach(members: Iterable[MemberView]) -> str:
@@ -137,7 +95,7 @@ def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
     quorum = view.quorum
     yield Finding(
         "E102",
-        "cluster",
+        CLUSTER,
         f"quorum lost: {quorum}, {_needed(quorum)}",
         f"start {quorum.missing} of {_names(m for m in view.voters if not m.answered)},"
         " or: etcdops recover --from-snapshot FILE",
@@ -152,7 +110,7 @@ def _no_leader(view: ClusterView) -> Iterator[Finding]:
     if view.leader == NO_MEMBER:
         yield Finding(
             "E103",
-            "cluster",
+            CLUSTER,
             f"no leader in term {view.term}, though {view.quorum}",
             "check the network between the members (peer ports) and their clocks and disks",
             detail="An election normally ends within a few seconds. While there is no leader, nothing can be written.",
@@ -160,7 +118,7 @@ def _no_leader(view: ClusterView) -> Iterator[Finding]:
     elif view.serves_linearizable is False:
         yield Finding(
             "E103",
-            "cluster",
+            CLUSTER,
             "the members name a leader, but a read through the quorum failed",
             "look at the leader's log and the members' peer connections",
             detail="Serializable reads may still work; writes will most likely time out.",
@@ -173,7 +131,7 @@ def _several_leaders(view: ClusterView) -> Iterator[Finding]:
     names = ", ".join(f"{m.label} (term {m.status.raft_term})" for m in view.leaders if m.status)
     yield Finding(
         "E104",
-        "cluster",
+        CLUSTER,
         f"several members call themselves leader: {names}",
         "cut the one with the lower term off from clients and look at its network",
         detail="For a moment this is normal while a new leader takes over. If it stays, the members are divided or "
@@ -187,14 +145,14 @@ def _contradictions(view: ClusterView) -> Iterator[Finding]:
             continue  # E104 says it better
         yield Finding(
             "E105",
-            "cluster",
+            CLUSTER,
             problem,
             "compare `member list` on each member; check that all endpoints are of one cluster",
         )
 
 
 def _alarms(view: ClusterView) -> Iterator[Finding]:
-    unsafe = _unsafe_reason(view)
+    unsafe = unsafe_reason(view)
     for alarm in view.alarms:
         member = view.member(alarm.member)
         name = member.label if member else format_id(alarm.member)
@@ -224,11 +182,11 @@ def _hashes(view: ClusterView) -> Iterator[Finding]:
     if view.hashes_agree() is False:
         yield Finding(
             "E106",
-            "cluster",
+            CLUSTER,
             f"the members' hashes differ at revision {view.hashes_revision}",
             "find the member that differs from the majority and replace its data",
             detail="; ".join(f"{m.label}: {m.hash.hash}" for m in view.members if m.hash),
-            blocked=_unsafe_reason(view),
+            blocked=unsafe_reason(view),
         )
 
 
@@ -236,7 +194,7 @@ def _member_list_unknown(view: ClusterView) -> Iterator[Finding]:
     if view.answering and not view.members_known:
         yield Finding(
             "E108",
-            "cluster",
+            CLUSTER,
             "no member list could be read: members that nobody named are not shown here",
             "give all endpoints (--endpoints), or credentials that may read the member list",
         )
@@ -303,7 +261,7 @@ def _member_errors(view: ClusterView) -> Iterator[Finding]:
 
 
 def _quota(view: ClusterView) -> Iterator[Finding]:
-    unsafe = _unsafe_reason(view)
+    unsafe = unsafe_reason(view)
     for member in view.answering:
         status = member.status
         if status is None or status.db_quota_bytes <= 0:
@@ -326,7 +284,7 @@ def _quota(view: ClusterView) -> Iterator[Finding]:
 
 
 def _free_space(view: ClusterView) -> Iterator[Finding]:
-    unsafe = _unsafe_reason(view)
+    unsafe = unsafe_reason(view)
     for member in view.answering:
         status = member.status
         if status is None:
@@ -363,11 +321,11 @@ def _versions(view: ClusterView) -> Iterator[Finding]:
         )
         yield Finding(
             "W303",
-            "cluster",
+            CLUSTER,
             f"members run different versions: {', '.join(view.versions)}",
             "finish the upgrade: one member at a time, the leader last",
             detail=holders,
-            blocked=_unsafe_reason(view),
+            blocked=unsafe_reason(view),
         )
 
 
@@ -392,16 +350,16 @@ def _shape(view: ClusterView) -> Iterator[Finding]:
     if voters and voters % 2 == 0:
         yield Finding(
             "W205",
-            "cluster",
+            CLUSTER,
             f"{voters} voters tolerate no more failures than {voters - 1} would",
             "add one voter or remove one",
             detail="With an even number the quorum is larger while the tolerance is not: one more that can fail.",
-            blocked=_unsafe_reason(view),
+            blocked=unsafe_reason(view),
         )
     elif voters == 1:
         yield Finding(
             "I206",
-            "cluster",
+            CLUSTER,
             "a single voter: no failure is tolerated",
             "save snapshots often, or add two members",
         )
@@ -426,7 +384,7 @@ def _names(members: Iterator[MemberView]) -> str:
     return ", ".join(member.label for member in members)
 
 
-_CHECKS: tuple[Callable[[ClusterView], Iterator[Finding]], ...] = (
+VIEW_CHECKS: tuple[Callable[[ClusterView], Iterator[Finding]], ...] = (
     _nobody_answers,
     _quorum_lost,
     _no_leader,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etcdops.tui.model.metrics import (
+from etcdops.client.metrics import (
     COMMIT,
     PROPOSALS,
     QUOTA,

@@ -7,8 +7,10 @@ import dataclasses
 import pytest
 
 from etcdops.client.view import Alarm, ClusterView, HashKV, Silence
+from etcdops.diagnosis.finding import Severity
+from etcdops.doctor.checks.cluster import find, margin
+from etcdops.doctor.finding import Finding
 from etcdops.ids import Revision
-from etcdops.tui.model.findings import Finding, Severity, find, margin
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster, degraded, healthy, member, quorum_lost
 
 
@@ -26,10 +28,11 @@ def test_a_healthy_cluster_has_no_findings() -> None:
     assert find(healthy()) == ()
 
 
-def test_a_silent_voter_is_critical_when_no_other_may_fail() -> None:
+def test_a_silent_voter_is_urgent_when_no_other_may_fail() -> None:
     """Three voters, one silent: the quorum holds without margin."""
     finding = only(degraded(at=START + 18).remembering(healthy()), "E201")
-    assert finding.severity is Severity.CRITICAL
+    assert finding.severity is Severity.ERROR
+    assert finding.is_urgent
     assert finding.summary == "etcd-3 has not answered for 18 s; no further member may fail"
     assert "10.0.0.3:2379" in finding.next_step
 
@@ -129,7 +132,7 @@ def test_unknown_quotas_are_no_finding() -> None:
 def test_much_free_space_is_a_note() -> None:
     view = cluster(*(member(n, size=2.0 if n == 1 else 0.1, in_use=0.1) for n in (1, 2, 3)))
     finding = only(view, "I116")
-    assert finding.severity is Severity.NOTE
+    assert finding.severity is Severity.INFO
     assert finding.next_step.startswith("etcdctl defrag")
 
 
