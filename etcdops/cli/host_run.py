@@ -18,7 +18,7 @@ from etcdops.cli.options import Invocation
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.run_control import TypedAccess, printer_for, work_on
 from etcdops.cli.run_view import render_plan
-from etcdops.errors import ExitCode, NotConfirmed, UsageError
+from etcdops.errors import ExitCode, NotConfirmed
 
 if TYPE_CHECKING:
     from etcdops.inventory.model import Cluster, Inventory
@@ -83,7 +83,7 @@ def carry_out_on_hosts(invocation: Invocation, request: HostRunRequest, make: Ma
     from etcdops.playbooks.engine import StopRequest
     from etcdops.playbooks.journal import RunState, run_lock
     from etcdops.playbooks.procedures import carry_out
-    from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
+    from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts, unfinished_run
 
     hosts = named_hosts(request.given, request.cluster, os.environ)
     access = TypedAccess(invocation, accept_new=request.accept_new)
@@ -91,7 +91,7 @@ def carry_out_on_hosts(invocation: Invocation, request: HostRunRequest, make: Ma
     folder = runs_on_hosts(hosts.cluster.name)
     clock = SystemClock()
     with run_lock(folder):
-        _refuse_unfinished(folder)
+        unfinished_run(folder, "", hosts.cluster.name, clock)
         with invocation.waiting("looking at the hosts ..."):
             plan = invocation.run(hosts.reach(access, make))
         if plan is None:
@@ -119,17 +119,6 @@ def carry_out_on_hosts(invocation: Invocation, request: HostRunRequest, make: Ma
         write(f"{known.run} finished: {plan.procedure} of {plan.cluster}, {outcome.took_s:.1f} s")
         write(f"journal: {journal.path}")
     return int(ExitCode.OK)
-
-
-def _refuse_unfinished(folder: Path) -> None:
-    from etcdops.clock import SystemClock
-    from etcdops.playbooks.journal import open_runs
-
-    for _, state in open_runs(folder, SystemClock()) if folder.is_dir() else ():
-        raise UsageError(
-            f"another run of {state.plan.cluster} is unfinished: {state.run} ({state.plan.procedure})",
-            hint=f"go on with it: etcdops runs resume {state.run}; etcdops runs show {state.run} tells where it is",
-        )
 
 
 def _nothing_to_do(invocation: Invocation, cluster: str, request: HostRunRequest, schema: str) -> int:

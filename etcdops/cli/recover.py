@@ -185,7 +185,11 @@ def _recover(invocation: Invocation, request: RecoverRequest, asked: Asked) -> K
     prepared = invocation.run(prepare(request))
     as_json, events = invocation.format == "json", asked.events
     if not as_json and (asked.dry_run or events != "json"):
-        write(invocation.look.text(render_plan(prepared.plan, prepared.state, invocation.look)))
+        write(
+            invocation.look.text(
+                render_plan(prepared.plan, prepared.known.state if prepared.known else None, invocation.look)
+            )
+        )
     if asked.dry_run:
         if as_json:
             write(render_json(SCHEMA, _plan_json(prepared)))
@@ -318,7 +322,7 @@ def _plan_json(prepared: Prepared) -> dict[str, Json]:
     return {
         "plan": prepared.plan.to_json(),
         "plan_digest": prepared.plan.digest,
-        "resumes": str(prepared.journal.path) if prepared.journal else None,
+        "resumes": str(prepared.known.journal.path) if prepared.known else None,
     }
 
 

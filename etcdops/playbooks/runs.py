@@ -15,7 +15,7 @@ from pathlib import Path
 from etcdops.clock import Clock
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.files import make_folder
-from etcdops.playbooks.journal import SUFFIX, Journal, RunState, new_run_id
+from etcdops.playbooks.journal import SUFFIX, Journal, RunState, new_run_id, open_runs
 from etcdops.playbooks.plan import Plan
 from etcdops.state_folder import state_folder
 
@@ -80,6 +80,31 @@ def _reserve(folder: Path, name: str) -> bool:
     except OSError:
         pass  # listed nowhere but with its cluster, where the next command finds it
     return True
+
+
+def unfinished_run(
+    folder: Path, procedure: str, cluster: str, clock: Clock, *, give_up: bool = False
+) -> KnownRun | None:
+    """The run of `procedure` on a cluster that was begun and not ended; None: another one may begin.
+
+    Args: folder - of the cluster's journals, there or not; procedure - empty: none may be unfinished; give_up - those
+        that are found are given up instead, in their journals.
+    Raises: UsageError - a run of another procedure is unfinished, or the rollback of one.
+    """
+    for journal, state in open_runs(folder, clock) if folder.is_dir() else ():
+        if state.plan.procedure != procedure:
+            raise UsageError(
+                f"another run of {cluster} is unfinished: {state.run} ({state.plan.procedure})",
+                hint=f"go on with it: etcdops runs resume {state.run}; etcdops runs show {state.run} tells where it is",
+            )
+        if state.rolling_back:
+            raise UsageError(
+                f"the rollback of {state.run} is unfinished", hint=f"finish it: etcdops runs rollback {state.run}"
+            )
+        if not give_up:
+            return KnownRun(journal, state)
+        journal.abandoned()
+    return None
 
 
 def list_runs(clock: Clock) -> tuple[list[KnownRun], list[UnreadableRun]]:

@@ -367,8 +367,8 @@ def test_an_unfinished_recovery_is_not_mixed_with_another_snapshot(broken: Broke
     other.write_bytes(broken.snapshot.read_bytes())
     with pytest.raises(UsageError, match="begun and not finished"):
         asyncio.run(prepare(request_of(broken, snapshot=other)))
-    assert asyncio.run(prepare(request)).resumes
-    assert not asyncio.run(prepare(request_of(broken, snapshot=other, new_run=True))).resumes
+    assert asyncio.run(prepare(request)).known
+    assert not asyncio.run(prepare(request_of(broken, snapshot=other, new_run=True))).known
 
 
 @only_etcd_35

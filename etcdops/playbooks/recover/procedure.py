@@ -14,7 +14,7 @@ from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.playbooks.cluster_file import ClusterSpec, EngineKind
 from etcdops.playbooks.engine import StopRequest, execute
-from etcdops.playbooks.journal import Journal, RunState, open_runs
+from etcdops.playbooks.journal import RunState
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Plan, Result
 from etcdops.playbooks.recover.facts import RecoveryFacts, gather_facts
@@ -22,6 +22,7 @@ from etcdops.playbooks.recover.planning import Choices, make_plan
 from etcdops.playbooks.recover.run import PROCEDURE, read_plan
 from etcdops.playbooks.recover.steps import build_steps
 from etcdops.playbooks.recover.strangers import find_strangers, refuse_strangers
+from etcdops.playbooks.recover.unfinished import require_password, unfinished_recovery
 from etcdops.playbooks.run_event import Listener
 from etcdops.playbooks.runs import KnownRun, begin_run
 from etcdops.playbooks.step import Step
@@ -52,15 +53,10 @@ class Prepared:
     """A plan to confirm, or one that was confirmed before and was cut off."""
 
     plan: Plan
-    journal: Journal | None
-    """Of the unfinished run that will go on; None for a new one."""
-    state: RunState | None
+    known: KnownRun | None
+    """The unfinished run that will go on; None: a new one."""
     facts: RecoveryFacts | None
     """None when a run goes on: what was true then is in its plan."""
-
-    @property
-    def resumes(self) -> bool:
-        return self.journal is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +75,12 @@ async def prepare(request: RecoverRequest, *, clock: Clock | None = None) -> Pre
         snapshot does not fit, or a password is needed.
     """
     clock = clock or SystemClock()
-    for journal, state in open_runs(request.cluster.runs, clock):
-        if state.plan.procedure != PROCEDURE:
-            raise UsageError(f"another run is unfinished: {journal.path}", hint="finish it first")
-        if state.rolling_back:
-            raise UsageError(
-                f"the rollback of {state.run} is unfinished", hint=f"finish it: etcdops runs rollback {state.run}"
-            )
-        if request.new_run:
-            journal.abandoned()
-            continue
-        planned = Path(str(state.plan.inputs["snapshot"]))
-        if planned != request.snapshot.absolute():
-            raise UsageError(
-                f"a recovery from {planned} was begun and not finished ({journal.path})",
-                hint=f"go on with --from-snapshot {planned}, or give that run up with --new-run",
-            )
-        return Prepared(state.plan, journal, state, None)
+    cluster = request.cluster
+    known = unfinished_recovery(cluster.runs, PROCEDURE, cluster.name, request.snapshot, clock, give_up=request.new_run)
+    if known is not None:
+        return Prepared(known.state.plan, known, None)
     report = await asyncio.to_thread(inspect_snapshot, request.snapshot)
-    if report.facts.auth_enabled and not request.settings.username:
-        raise UsageError(
-            f"{request.snapshot} has authentication on: the recovered cluster wants the password of that time",
-            hint="add --user root (and --password-file) as they were when the snapshot was taken",
-        )
+    require_password(report, request.settings)
     facts = await gather_facts(
         request.cluster,
         request.settings,
@@ -114,7 +93,7 @@ async def prepare(request: RecoverRequest, *, clock: Clock | None = None) -> Pre
         tool=await asyncio.to_thread(_find_tool, request),
         force_unsafe=request.force_unsafe,
     )
-    return Prepared(make_plan(request.cluster, facts, report, choices), None, None, facts)
+    return Prepared(make_plan(request.cluster, facts, report, choices), None, facts)
 
 
 async def require_own_members(request: RecoverRequest) -> None:
@@ -124,8 +103,8 @@ async def require_own_members(request: RecoverRequest) -> None:
 
 def begin(request: RecoverRequest, prepared: Prepared, *, clock: Clock | None = None) -> KnownRun:
     """The run of a plan that was confirmed: a new one, or the one that goes on. Nothing of it is done yet."""
-    if prepared.journal is not None and prepared.state is not None:
-        return KnownRun(prepared.journal, prepared.state)
+    if prepared.known is not None:
+        return prepared.known
     clock = clock or SystemClock()
     journal = begin_run(request.cluster.runs, prepared.plan, clock)
     return KnownRun(journal, RunState(prepared.plan, clock.wall(), journal.run))
@@ -148,7 +127,7 @@ async def carry_out(
     await require_own_members(request)
     known = begin(request, prepared, clock=clock)
     journal, state = known.journal, known.state
-    if prepared.resumes:
+    if prepared.known is not None:
         journal.resumed()
     started = time.monotonic()
     steps = rebuild_steps(prepared.plan, request.settings, tethered=request.tethered)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from etcdops.clock import Clock, SystemClock
-from etcdops.errors import ClusterUnsafe, UsageError
+from etcdops.errors import ClusterUnsafe
 from etcdops.facts.host import HostFacts
 from etcdops.inventory.model import Cluster, Inventory
 from etcdops.playbooks.engine import StopRequest
-from etcdops.playbooks.journal import Journal, RunState, open_runs
+from etcdops.playbooks.journal import Journal, RunState
 from etcdops.playbooks.on_hosts import Access, RunHosts, reaching, source_of
 from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out
@@ -24,7 +24,7 @@ from etcdops.playbooks.rollout.standing import Standing, standing_of
 from etcdops.playbooks.rollout.steps import RolloutRun, build_steps, facts_of
 from etcdops.playbooks.rollout.survey import Survey, survey
 from etcdops.playbooks.run_event import Listener
-from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
+from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts, unfinished_run
 from etcdops.wording import counted
 
 NAME = PROCEDURE
@@ -84,7 +84,9 @@ async def prepare(request: RolloutRequest, access: Access, *, clock: Clock | Non
         another run is unfinished, or the engine's source is not what it should be.
     """
     clock = clock or SystemClock()
-    if (known := _unfinished(request, clock)) is not None:
+    folder = runs_on_hosts(request.cluster.name)
+    known = unfinished_run(folder, PROCEDURE, request.cluster.name, clock, give_up=request.new_run)
+    if known is not None:
         return Prepared(known.state.plan, known)
     source = source_of(request.paths, request.inventory, request.cluster)
     async with reaching(request.inventory, request.cluster, source, access, clock=clock) as hosts:
@@ -146,21 +148,6 @@ def _without_restart(found: Survey) -> Survey:
 def _missing_authorities(run: RolloutRun, members: Sequence[DesiredMember]) -> list[Signer]:
     wanted = dict.fromkeys(bundle.signer for member in members for bundle in member.bundles)
     return [signer for signer in wanted if not run.authorities.exists(signer)]
-
-
-def _unfinished(request: RolloutRequest, clock: Clock) -> KnownRun | None:
-    folder = runs_on_hosts(request.cluster.name)
-    for journal, state in open_runs(folder, clock) if folder.is_dir() else ():
-        if state.plan.procedure != PROCEDURE:
-            raise UsageError(
-                f"another run of {request.cluster.name} is unfinished: {state.run} ({state.plan.procedure})",
-                hint=f"finish it first: etcdops runs show {state.run}",
-            )
-        if request.new_run:
-            journal.abandoned()
-            continue
-        return KnownRun(journal, state)
-    return None
 
 
 async def apply(

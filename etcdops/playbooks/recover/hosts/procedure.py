@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etcdops.clock import Clock, SystemClock
-from etcdops.errors import UsageError
 from etcdops.inventory.find import find_cluster
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster
 from etcdops.playbooks.engine import StopRequest
-from etcdops.playbooks.journal import RunState, open_runs
+from etcdops.playbooks.journal import RunState
 from etcdops.playbooks.on_hosts import Access, reaching, source_of
 from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out, resume_run
@@ -22,6 +21,7 @@ from etcdops.playbooks.recover.hosts.facts import HostFacts, gather_facts
 from etcdops.playbooks.recover.hosts.planned import PROCEDURE, member_settings
 from etcdops.playbooks.recover.hosts.planning import Choices, make_plan, stamp_of
 from etcdops.playbooks.recover.hosts.steps import build_steps
+from etcdops.playbooks.recover.unfinished import require_password, unfinished_recovery
 from etcdops.playbooks.run_event import Listener
 from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
 from etcdops.snapshot.inspect import inspect_snapshot
@@ -73,10 +73,11 @@ async def prepare(request: HostRequest, *, clock: Clock | None = None) -> Prepar
     clock = clock or SystemClock()
     inventory = load_inventory(request.inventory)
     cluster = named_cluster(request)
-    if (known := _unfinished(request, cluster, clock)) is not None:
+    folder = runs_on_hosts(cluster.name)
+    known = unfinished_recovery(folder, PROCEDURE, cluster.name, request.snapshot, clock, give_up=request.new_run)
+    if known is not None:
         return PreparedOnHosts(known.state.plan, known, None)
     report = await asyncio.to_thread(inspect_snapshot, request.snapshot)
-    folder = runs_on_hosts(cluster.name)
     stamp = stamp_of(clock.wall())
     choices = Choices(
         token=f"{cluster.name}-{secrets.token_hex(8)}",
@@ -87,11 +88,7 @@ async def prepare(request: HostRequest, *, clock: Clock | None = None) -> Prepar
     source = source_of(request.inventory, inventory, cluster)
     async with reaching(inventory, cluster, source, request.access, clock=clock) as run:
         settings = await asyncio.to_thread(member_settings, run)
-        if report.facts.auth_enabled and not settings.username:
-            raise UsageError(
-                f"{request.snapshot} has authentication on: the recovered cluster wants the password of that time",
-                hint="add --user root (and --password-file) as they were when the snapshot was taken",
-            )
+        require_password(report, settings)
         facts = await gather_facts(
             run,
             cluster.model_copy(update={"token": choices.token}),
@@ -101,31 +98,6 @@ async def prepare(request: HostRequest, *, clock: Clock | None = None) -> Prepar
             last_known_revision=request.last_known_revision,
         )
     return PreparedOnHosts(make_plan(cluster, source, facts, report, choices), None, facts)
-
-
-def _unfinished(request: HostRequest, cluster: Cluster, clock: Clock) -> KnownRun | None:
-    folder = runs_on_hosts(cluster.name)
-    for journal, state in open_runs(folder, clock) if folder.is_dir() else ():
-        if state.plan.procedure != PROCEDURE:
-            raise UsageError(
-                f"another run on {cluster.name} is unfinished: {state.run}, {state.plan.procedure}",
-                hint=f"finish it first: etcdops runs resume {state.run}",
-            )
-        if state.rolling_back:
-            raise UsageError(
-                f"the rollback of {state.run} is unfinished", hint=f"finish it: etcdops runs rollback {state.run}"
-            )
-        if request.new_run:
-            journal.abandoned()
-            continue
-        planned = Path(str(state.plan.inputs["snapshot"]))
-        if planned != request.snapshot.absolute():
-            raise UsageError(
-                f"a recovery from {planned} was begun and not finished ({state.run})",
-                hint=f"go on: etcdops runs resume {state.run}, or give that run up with --new-run",
-            )
-        return KnownRun(journal, state)
-    return None
 
 
 def begin(prepared: PreparedOnHosts, *, clock: Clock | None = None) -> KnownRun:
