@@ -1,16 +1,22 @@
-"""`etcdops diagnose`: what is wrong, told by logs."""
+"""`etcdops diagnose`: what is wrong, told by logs that are given, or fetched from hosts."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs, hint_without_logs
 from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
 from etcdops.cli.options import DEFAULT_WIDTH, Invocation, current, general_options
 from etcdops.cli.output import write
 from etcdops.errors import DeadlinePassed, ExitCode, UsageError
@@ -18,6 +24,7 @@ from etcdops.errors import DeadlinePassed, ExitCode, UsageError
 if TYPE_CHECKING:
     from etcdops.diagnosis.diagnose import Progress, Window
     from etcdops.diagnosis.finding import Diagnosis
+    from etcdops.diagnosis.reading import Source
 
 SILENT_S, REDRAW_S = 0.5, 0.2
 """What is read sooner shows no progress; how often it is drawn."""
@@ -32,7 +39,9 @@ LANGUAGE_OPTION = click.option(
     cls=OpsCommand,
     examples=[
         ("what is wrong with this member?", "journalctl -u etcd | etcdops diagnose"),
-        ("a container, a pod, a compose project", "docker logs etcd 2>&1 | etcdops diagnose -"),
+        ("a cluster of the inventory: its logs are fetched", "etcdops diagnose --cluster prod"),
+        ("a host, by its name for ssh", "etcdops diagnose --host root@10.0.0.1 --since 2h"),
+        ("this machine's unit, or container", "etcdops diagnose --unit etcd"),
         ("all members at once: one picture, clocks put right", "etcdops diagnose m1.log m2.log.gz m3/"),
         ("for a ticket", "etcdops diagnose --markdown etcd.log"),
         ("for a script", "etcdops diagnose --json etcd.log | jq '.findings[0].slug'"),
@@ -40,7 +49,17 @@ LANGUAGE_OPTION = click.option(
     ],
 )
 @click.argument("logs", nargs=-1, metavar="[LOG]...")
-@click.option("--since", metavar="TIME", help="Only lines from then on: 2026-01-31T08:00:00Z, 2h.")
+@cluster_option
+@inventory_option
+@click.option(
+    "--host", "hosts", metavar="HOST[,HOST]", default="", help="Only these; outside an inventory, as for ssh."
+)
+@click.option("--unit", metavar="NAME", default="", help="A unit of systemd, here or on --host.")
+@click.option("--container", metavar="NAME", default="", help="A container, here or on --host.")
+@accept_new_option
+@click.option(
+    "--since", metavar="TIME", help="Only lines from then on: 2026-01-31T08:00:00Z, 2h. Of logs that are fetched: 24h."
+)
 @click.option("--until", metavar="TIME", help="Only lines up to then.")
 @click.option("--json", "as_json", is_flag=True, help="As -w json: a stable document.")
 @click.option("--markdown", is_flag=True, help="For a ticket.")
@@ -50,6 +69,12 @@ LANGUAGE_OPTION = click.option(
 @general_options
 def command(
     logs: tuple[str, ...],
+    name: str,
+    given: tuple[Path, ...],
+    hosts: str,
+    unit: str,
+    container: str,
+    accept_new: bool,
     since: str | None,
     until: str | None,
     as_json: bool,
@@ -61,20 +86,17 @@ def command(
     """Say what is wrong, prove it by lines, and give the next command.
 
     LOG is a file (.gz .xz .bz2 .zst too), a folder of them, or - for standard input. etcd 2.0 to 3.7, text or JSON,
-    behind any prefix of journald, docker, Kubernetes or compose. Exit 0: nothing to do; 5: there are findings.
+    behind any prefix of journald, docker, Kubernetes or compose. Instead of LOG, a cluster, hosts, a unit or a
+    container: their logs are fetched. Exit 0: nothing to do; 5: there are findings.
     """
     from etcdops.cli.diagnose_view import diagnosis_json, render_markdown, render_report, render_timeline
     from etcdops.diagnosis.diagnose import diagnose
-    from etcdops.diagnosis.reading import STDIN, find_sources
 
     invocation = current()
-    names = list(logs)
-    if not names:
-        if sys.stdin.isatty():
-            raise UsageError("no log was given", hint="etcdops diagnose FILE, or journalctl -u etcd | etcdops diagnose")
-        names = [STDIN]
+    asked = Asked(given, name, tuple(filter(None, hosts.split(","))), unit, container, accept_new)
     language = lang or terminal_language()
-    diagnosis = diagnose(find_sources(names), _window(since, until), _progress(invocation))
+    with _sources(invocation, logs, asked, since, until) as (sources, window):
+        diagnosis = diagnose(sources, window, _progress(invocation))
     _require_etcds(diagnosis)
     if as_json or invocation.format == "json":
         write(diagnosis_json(diagnosis, language))
@@ -90,6 +112,31 @@ def command(
     elif (since or until) and all(source.first is None for source in diagnosis.sources):
         note("warning: no line lies between --since and --until")
     return int(ExitCode.OK if diagnosis.healthy else ExitCode.UNHEALTHY)
+
+
+@contextlib.contextmanager
+def _sources(
+    invocation: Invocation, logs: tuple[str, ...], asked: Asked, since: str | None, until: str | None
+) -> Iterator[tuple[list[Source], Window | None]]:
+    """What is to be read, and which part of it counts."""
+    from etcdops.diagnosis.reading import STDIN, find_sources
+
+    if asked and logs:
+        raise UsageError("logs were given and are to be fetched as well", hint="leave out the files, or the options")
+    if asked:
+        from etcdops.doctor.gather.log_files import Span
+
+        span = Span(_moment(since, "--since") or time.time() - SINCE_DEFAULT_S, _moment(until, "--until"))
+        with fetched_logs(invocation, asked, span) as fetched:
+            # The hosts have cut them to the span, or taken the last lines before it.
+            yield [log.source for log in fetched.logs], None
+        return
+    names = list(logs)
+    if not names:
+        if sys.stdin.isatty():
+            raise UsageError("no log was given", hint=hint_without_logs())
+        names = [STDIN]
+    yield find_sources(names), _window(since, until)
 
 
 def _require_etcds(diagnosis: Diagnosis) -> None:
@@ -123,8 +170,6 @@ def _moment(text: str | None, option: str) -> float | None:
     """A clock reading, or how long ago (2h, 30m)."""
     if text is None:
         return None
-    import time
-
     from etcdops.diagnosis.times import parse_clock, parse_duration
 
     reading = text if len(text) > 10 else f"{text}T00:00:00"
@@ -141,8 +186,6 @@ def _moment(text: str | None, option: str) -> float | None:
 
 def _progress(invocation: Invocation) -> Progress | None:
     """Keeps --timeout, and shows on a terminal how far the reading is. None when neither is wanted."""
-    import time
-
     limit_s, shows = invocation.timeout_s, _shows_progress(invocation)
     if limit_s is None and not shows:
         return None
