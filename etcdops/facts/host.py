@@ -115,20 +115,27 @@ async def gather_facts(
     names: Sequence[str] = (),
     programs: Sequence[str] = (),
     probe: bool = True,
+    found: Sequence[Found] | None = None,
 ) -> HostFacts:
-    """Everything about a host that a rollout wants to know.
+    """Everything about a host that a rollout or a doctor wants to know.
 
     Args: directories - of members, there or not yet; names - of hosts, to be resolved there; programs - that it must
-        have, `svc|sv`: one of them; probe - also measure how long the disk takes to sync.
+        have, `svc|sv`: one of them; probe - also measure how long the disk takes to sync, which writes a file that is
+        gone again; found - the members on it, by who has looked for them already.
     Raises: AccessDenied - we may not become root there; what else the session raises.
     """
     writes = str(_PROBE_WRITES if probe else 0)
     arguments = (writes, str(_PROBE_TIMEOUT_S), " ".join(names), " ".join(programs), *directories)
     offset_s, error_s = await _clock(session)
-    asked, found = await asyncio.gather(
-        session.run(script(FACTS, *arguments, user=ROOT), timeout_s=_TIMEOUT_S), discover(session)
+    asked, seen = await asyncio.gather(
+        session.run(script(FACTS, *arguments, user=ROOT), timeout_s=_TIMEOUT_S),
+        discover(session) if found is None else _known(found),
     )
-    return parse_facts(session.host, asked.text, found=tuple(found), clock_offset_s=offset_s, clock_error_s=error_s)
+    return parse_facts(session.host, asked.text, found=tuple(seen), clock_offset_s=offset_s, clock_error_s=error_s)
+
+
+async def _known(found: Sequence[Found]) -> Sequence[Found]:
+    return found
 
 
 async def _clock(session: Session) -> tuple[float | None, float]:
@@ -158,7 +165,7 @@ def parse_facts(
     clock_error_s: float = 0.0,
 ) -> HostFacts:
     """What the script printed. What it could not find out is left at "not known"."""
-    parts = _sections(text)
+    parts = sections(text)
     release = dict(line.split("=", 1) for line in parts.get("os", ()) if "=" in line)
     memory = {line.split(":")[0]: line.split()[1] for line in parts.get("memory", ()) if ":" in line}
     return HostFacts(
@@ -186,7 +193,8 @@ def parse_facts(
     )
 
 
-def _sections(text: str) -> Mapping[str, list[str]]:
+def sections(text: str) -> Mapping[str, list[str]]:
+    """What a script printed below each `@@name`, without empty lines."""
     parts: dict[str, list[str]] = {}
     current: list[str] = []
     for line in text.splitlines():
@@ -214,6 +222,17 @@ def _version(text: str) -> tuple[int, int, int] | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match is not None else None
 
 
+def kernel_listeners(lines: Sequence[str]) -> tuple[Listener, ...]:
+    """Who listens by lines of /proc/net/tcp and tcp6; other states are left out."""
+    found: dict[tuple[str, int], Listener] = {}
+    for line in lines:
+        words = line.split()
+        if len(words) > 3 and ":" in words[1] and int(words[3], 16) == _LISTEN:
+            address, _, port = words[1].rpartition(":")
+            found[address, int(port, 16)] = Listener(_kernel_address(address), int(port, 16))
+    return tuple(found.values())
+
+
 def _listeners(parts: Mapping[str, list[str]]) -> tuple[Listener, ...]:
     """By `ss`, which knows programs; else by the kernel's own tables."""
     found: dict[tuple[str, int], Listener] = {}
@@ -225,13 +244,7 @@ def _listeners(parts: Mapping[str, list[str]]) -> tuple[Listener, ...]:
         program = re.search(r'\(\("([^"]*)"', line)
         if port.isdigit():
             found[address, int(port)] = Listener(address.strip("[]"), int(port), program[1] if program else "")
-    if not found:
-        for line in parts.get("tcp", ()):
-            words = line.split()
-            if len(words) > 3 and ":" in words[1] and int(words[3], 16) == _LISTEN:
-                address, _, port = words[1].rpartition(":")
-                found[address, int(port, 16)] = Listener(_kernel_address(address), int(port, 16))
-    return tuple(found.values())
+    return tuple(found.values()) or kernel_listeners(parts.get("tcp", ()))
 
 
 def _kernel_address(text: str) -> str:

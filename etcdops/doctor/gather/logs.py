@@ -227,7 +227,7 @@ async def following(
     since: float | None = None,
     lines: int = FIRST_LINES,
     again_after_s: float = _AGAIN_AFTER_S,
-) -> AsyncIterator[AsyncIterator[LogLine | LogTrouble]]:
+) -> AsyncIterator[AsyncGenerator[LogLine | LogTrouble, None]]:
     """All members' logs as one: each member's last lines, then what comes, in the order in which it arrives.
 
         async with following(sessions.open, logged_members(cluster)) as events:
@@ -239,7 +239,7 @@ async def following(
     """
     queue: asyncio.Queue[LogLine | LogTrouble] = asyncio.Queue(_AHEAD_MAX)
 
-    async def events() -> AsyncIterator[LogLine | LogTrouble]:
+    async def events() -> AsyncGenerator[LogLine | LogTrouble, None]:
         while True:
             yield await queue.get()
 
