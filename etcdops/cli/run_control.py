@@ -16,7 +16,7 @@ from etcdops.cli.diagnostics import note
 from etcdops.cli.options import Invocation
 from etcdops.cli.output import write
 from etcdops.cli.run_view import RunPrinter
-from etcdops.errors import EtcdopsError, ExitCode, UsageError
+from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.client.settings import ConnectionSettings
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from etcdops.playbooks.run_event import Listener, RunEvent
     from etcdops.playbooks.runs import KnownRun
     from etcdops.remote.pool import Open
-    from etcdops.remote.session import Session
 
 T = TypeVar("T")
 
@@ -155,7 +154,7 @@ class TypedAccess:
     @contextlib.contextmanager
     def connecting(self, inventory: Inventory) -> Iterator[Open]:
         from etcdops.cli.host_key_question import HostKeyQuestion, host_key_policy
-        from etcdops.inventory.reach import connect
+        from etcdops.inventory.reach import opening
         from etcdops.remote.ssh import Connector
         from etcdops.remote.ssh_config import SSHConfig
 
@@ -165,18 +164,11 @@ class TypedAccess:
         assert ways is not None
         question = HostKeyQuestion()
         connector = Connector(host_key_policy(question, accept_new=self.accept_new), SSHConfig())
-
-        async def open_host(name: str) -> Session:
-            way = ways[name]
-            if isinstance(way, EtcdopsError):
-                raise way
-            return await connect(inventory.hosts[name], way, connector)
-
         try:
-            yield open_host
+            with opening(inventory, ways, connector) as open_host:
+                yield open_host
         finally:
             question.withdraw()
-            connector.close()
 
     def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
         self.invocation.connection["endpoints"] = ",".join(endpoints)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from etcdops.errors import AccessDenied, EtcdopsError
@@ -10,7 +11,7 @@ from etcdops.inventory.model import Cluster, EngineKind, Host, Inventory, Manage
 from etcdops.inventory.targets import Secrets, target
 from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.local import LocalSession
-from etcdops.remote.pool import Outcome, on_all
+from etcdops.remote.pool import Open, Outcome, on_all
 from etcdops.remote.session import Session
 from etcdops.remote.shell_session import ShellSession
 from etcdops.remote.ssh import Connector
@@ -106,6 +107,25 @@ def needs(inventory: Inventory, host: Host) -> tuple[str, ...]:
 def _needs_of(cluster: Cluster) -> tuple[str, ...]:
     python = ("python3",) if cluster.engine.kind is EngineKind.NODE and not cluster.service.image else ()
     return (*_MANAGER_NEEDS[cluster.service.manager], *python)
+
+
+@contextlib.contextmanager
+def opening(inventory: Inventory, ways: Ways, connector: Connector) -> Iterator[Open]:
+    """How to open its hosts by name, one session each; at the end the connector is closed.
+
+    Opening raises: what `ways` has for the host; as `connect`.
+    """
+
+    async def open_host(name: str) -> Session:
+        way = ways[name]
+        if isinstance(way, EtcdopsError):
+            raise way
+        return await connect(inventory.hosts[name], way, connector)
+
+    try:
+        yield open_host
+    finally:
+        connector.close()
 
 
 async def connect(host: Host, way: Target, connector: Connector) -> ShellSession:

@@ -6,8 +6,7 @@ import asyncio
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +17,16 @@ from etcdops.client.client import Client
 from etcdops.client.settings import ConnectionSettings
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster, EngineKind, Inventory
-from etcdops.inventory.reach import connect
-from etcdops.inventory.targets import Secrets, target
 from etcdops.playbooks.rollout.desired import desired
 from etcdops.playbooks.rollout.engine_pack import pack
 from etcdops.playbooks.snapshot_save import save_snapshot
-from etcdops.remote.host_keys import HostKeyPolicy
 from etcdops.remote.pool import Open
 from etcdops.remote.session import Session
-from etcdops.remote.ssh import Connector
-from etcdops.remote.ssh_config import SSHConfig
 from etcdops.services.managers import service_for
 from tests.hosts.host import Host
 from tests.hosts.hosts import Hosts
 from tests.playbooks.clusters import KEYS, LATER_WRITES, fill
+from tests.playbooks.rollout.on_hosts import HostsAccess
 from tests.support.real_etcd import find_etcd
 
 if TYPE_CHECKING:
@@ -42,30 +37,6 @@ NAME = "prod"
 _START_TIMEOUT_S = 60.0
 _USER = "getent passwd etcd >/dev/null || useradd --system --home-dir /var/lib/etcd --shell /usr/sbin/nologin etcd"
 _TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class HostAccess:
-    """`on_hosts.Access` for the test hosts: their own known hosts, nothing of this machine's user."""
-
-    hosts: Hosts
-
-    def settings(self, endpoints: Sequence[str], cluster: str) -> ConnectionSettings:
-        return ConnectionSettings(tuple(endpoints))
-
-    @contextmanager
-    def connecting(self, inventory: Inventory) -> Iterator[Open]:
-        connector = Connector(HostKeyPolicy((self.hosts.known_hosts,)), SSHConfig(Path("/dev/null")))
-        secrets = Secrets()
-
-        async def open_host(name: str) -> Session:
-            host = inventory.hosts[name]
-            return await connect(host, target(inventory, host, secrets), connector)
-
-        try:
-            yield open_host
-        finally:
-            connector.close()
 
 
 @dataclass
@@ -89,8 +60,8 @@ class HostCluster:
         return self.folder / "backup.db"
 
     @property
-    def access(self) -> HostAccess:
-        return HostAccess(self.hosts)
+    def access(self) -> HostsAccess:
+        return HostsAccess(self.hosts)
 
     @property
     def inventory(self) -> Inventory:

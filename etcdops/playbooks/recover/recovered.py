@@ -9,6 +9,12 @@ from typing import Protocol
 from etcdops.client.settings import ConnectionSettings
 from etcdops.ids import ClusterID, MemberID, cluster_id, member_id
 
+SAFE_NOW = (
+    "reading logs and copying files; old data is kept, beside the data directories. Do not start members by hand: some"
+    " may hold the old state and others the new"
+)
+"""While a recovery is half way."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecoveredMember:

@@ -17,6 +17,7 @@ from etcdops.playbooks.local_cluster import START_TIMEOUT_S, LocalCluster
 from etcdops.playbooks.occupants import occupants_of
 from etcdops.playbooks.plan import Danger, Plan, Result, StepSpec
 from etcdops.playbooks.recover import verifying
+from etcdops.playbooks.recover.recovered import SAFE_NOW
 from etcdops.playbooks.recover.run import PROCEDURE, RecoveryRun
 from etcdops.playbooks.recover.strangers import Stranger, refuse_strangers
 from etcdops.playbooks.step import Step, StepKinds, UndoableStep
@@ -80,10 +81,7 @@ class _RecoveryStep(Step):
         self.run = run
 
     def safe_now(self) -> str:
-        return (
-            "reading logs and copying files; old data is kept, beside the data directories. Do not start members by"
-            " hand: some may hold the old state and others the new"
-        )
+        return SAFE_NOW
 
 
 class _MemberStep(_RecoveryStep):

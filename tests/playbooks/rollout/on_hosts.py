@@ -13,10 +13,9 @@ from pathlib import Path
 import yaml
 
 from etcdops.client.settings import ConnectionSettings
-from etcdops.errors import EtcdopsError
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Inventory
-from etcdops.inventory.reach import connect, ways_in
+from etcdops.inventory.reach import opening, ways_in
 from etcdops.playbooks.on_hosts import find_cluster
 from etcdops.playbooks.procedures import RunOutcome
 from etcdops.playbooks.rollout.procedure import Prepared, RolloutRequest, apply, prepare
@@ -24,7 +23,6 @@ from etcdops.playbooks.run_event import RunEvent
 from etcdops.playbooks.runs import KnownRun
 from etcdops.remote.host_keys import HostKeyPolicy
 from etcdops.remote.pool import Open
-from etcdops.remote.session import Session
 from etcdops.remote.ssh import Connector
 from etcdops.remote.ssh_config import SSHConfig
 from tests.hosts.hosts import Hosts
@@ -45,18 +43,8 @@ class HostsAccess:
     @contextmanager
     def connecting(self, inventory: Inventory) -> Iterator[Open]:
         connector = Connector(HostKeyPolicy((self.hosts.known_hosts,)), SSHConfig(Path("/dev/null")))
-        ways = ways_in(inventory)
-
-        async def open_host(name: str) -> Session:
-            way = ways[name]
-            if isinstance(way, EtcdopsError):
-                raise way
-            return await connect(inventory.hosts[name], way, connector)
-
-        try:
+        with opening(inventory, ways_in(inventory), connector) as open_host:
             yield open_host
-        finally:
-            connector.close()
 
 
 @dataclass

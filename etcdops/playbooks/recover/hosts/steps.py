@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import posixpath
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import cast
 
 from etcdops.client.client import Client
 from etcdops.client.quorum import Quorum
 from etcdops.client.view import observe
-from etcdops.errors import ClusterUnsafe, EtcdopsError, SnapshotCorrupt, VerificationFailed
-from etcdops.files import sync_folder
+from etcdops.errors import ClusterUnsafe, EtcdopsError, VerificationFailed
 from etcdops.playbooks import safety
 from etcdops.playbooks.on_hosts import RunHosts
-from etcdops.playbooks.plan import Json, Plan, Result, StepSpec
+from etcdops.playbooks.plan import Json, Plan, Result
 from etcdops.playbooks.recover import verifying
-from etcdops.playbooks.recover.hosts.facts import FACTS_TIMEOUT_S, tool_command
+from etcdops.playbooks.recover.hosts.base import COPY_TIMEOUT_S, OnAll, OnHost
+from etcdops.playbooks.recover.hosts.facts import FACTS_TIMEOUT_S
 from etcdops.playbooks.recover.hosts.planned import PROCEDURE, HostRecovery, read_plan
+from etcdops.playbooks.recover.hosts.preparing import CheckSnapshot, PrepareMember, RaiseRevision, ReadyHost
 from etcdops.playbooks.rollout.desired import desired
 from etcdops.playbooks.step import Step, StepKinds, UndoableStep
-from etcdops.remote.command import ROOT, script
+from etcdops.remote.command import ROOT
 from etcdops.remote.session import Ownership, Session
 from etcdops.rendering.files import RenderedFile
 from etcdops.services.host_files import HostFiles
@@ -32,27 +30,10 @@ from etcdops.services.managers import service_for
 from etcdops.services.member_process import find_members, running_config
 from etcdops.services.port import START_TIMEOUT_S, Service, State
 from etcdops.services.waiting import last_lines
-from etcdops.snapshot import etcd_tools
-from etcdops.snapshot.checksum import database_size, verify_checksum
-from etcdops.snapshot.etcd_rewrite import rewrite_bumped
-from etcdops.snapshot.sqlite_restore import InitialMember, restore_node
 
-_COPY_TIMEOUT_S = 3 * 3600.0
 _STOPPED = (State.STOPPED, State.FAILED, State.ABSENT)
 _LOG_LINES = 5
-_LOG_FILES = ("wal.db", "wal.db-wal")
-"""Of a node: what goes into `--wal-dir`."""
-
-_MAKE = 'umask 077; exec mkdir -p -- "$@"'
-_PARENTS = 'umask 022; exec mkdir -p -- "$(dirname -- "$1")"'
-_REMOVE = 'exec rm -rf -- "$@"'
-_THERE = '[ -e "$1" ]'
-_DIGEST = 'head -c "$2" -- "$1" | sha256sum'
-_FREE = """
-near=$1
-while [ ! -e "$near" ]; do near=$(dirname -- "$near"); done
-df -Pk -- "$near" | awk 'NR == 2 { print $4 }'
-"""
+_STARTED_AGAIN_S = 5.0
 
 
 def build_steps(plan: Plan, hosts: RunHosts) -> list[Step]:
@@ -60,229 +41,7 @@ def build_steps(plan: Plan, hosts: RunHosts) -> list[Step]:
     return KINDS.build(plan, read_plan(plan, hosts))
 
 
-class _OnAll(Step):
-    """What all steps of a recovery know."""
-
-    def __init__(self, spec: StepSpec, run: HostRecovery) -> None:
-        super().__init__(spec)
-        self.run = run
-
-    def safe_now(self) -> str:
-        return (
-            "reading logs and copying files; old data is kept, beside the data directories. Do not start members by"
-            " hand: some may hold the old state and others the new"
-        )
-
-
-class _OnHost(_OnAll):
-    """A step about one member on its host."""
-
-    def __init__(self, spec: StepSpec, run: HostRecovery) -> None:
-        super().__init__(spec, run)
-        self.member = run.members[str(spec.inputs["member"])]
-        self.host = self.member.host
-
-    async def session(self) -> Session:
-        return await self.run.hosts.session(self.host)
-
-    async def service(self) -> Service:
-        return service_for(await self.session(), self.run.cluster.service)
-
-    async def is_there(self, path: str) -> bool:
-        found = await (await self.session()).run(script(_THERE, path, user=ROOT), check=False)
-        return found.ok
-
-
-class CheckSnapshot(_OnAll):
-    """What was confirmed is what is restored."""
-
-    async def check(self) -> bool:
-        return True
-
-    async def verify(self) -> Result:
-        await asyncio.to_thread(_require_same_snapshot, self.run)
-        return {"sha256": self.run.sha256}
-
-
-def _require_same_snapshot(run: HostRecovery) -> None:
-    path = run.recovered.snapshot
-    try:
-        digest, _ = verify_checksum(path)
-    except OSError as error:
-        raise EtcdopsError(
-            f"{path} cannot be read: {error.strerror}", hint="put the planned file back there, then go on"
-        ) from error
-    if digest.hex() != run.sha256:
-        raise SnapshotCorrupt(
-            f"{path} changed since the plan was made",
-            cause=f"its sha256 is {digest.hex()}, the plan says {run.sha256}",
-            hint="put the planned file back, or make a new plan with --new-run",
-        )
-
-
-class ReadyHost(_OnHost):
-    """Old data stays, so the new data needs room of its own. Known before anything is changed."""
-
-    async def check(self) -> bool:
-        return True
-
-    async def verify(self) -> Result:
-        if await self.is_there(self.member.data.work):
-            return {}  # its room is taken already, by an earlier attempt
-        session = await self.session()
-        said = await session.run(script(_FREE, self.member.data.path, user=ROOT))
-        free = int(said.text) * 1024
-        if free < self.member.need_bytes:
-            raise EtcdopsError(
-                f"{self.host}: not enough room beside {self.member.data.path}: {self.member.need_bytes >> 20} MiB are"
-                f" needed, {free >> 20} are free",
-                hint="old data is kept, not overwritten: free some space there",
-            )
-        return {"free_bytes": free}
-
-
-class RaiseRevision(_OnAll, UndoableStep):
-    """For restore tools that cannot raise the revision themselves: written here, once, the same for all."""
-
-    async def check(self) -> bool:
-        return self._raised.exists()
-
-    async def act(self) -> None:
-        await asyncio.to_thread(_require_same_snapshot, self.run)
-        part = self._raised.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        recovered = self.run.recovered
-        await asyncio.to_thread(rewrite_bumped, recovered.snapshot, part, revision=recovered.revision)
-        part.replace(self._raised)
-        sync_folder(self._raised.parent)
-
-    async def verify(self) -> Result:
-        digest, _ = await asyncio.to_thread(verify_checksum, self._raised)
-        return {"sha256": digest.hex()}
-
-    async def undo(self, result: Result) -> None:
-        self._raised.unlink(missing_ok=True)
-
-    @property
-    def _raised(self) -> Path:
-        assert self.run.raised is not None
-        return self.run.raised
-
-    def safe_now(self) -> str:
-        return _UNTOUCHED
-
-
-_UNTOUCHED = "everything: the members are as they were, only copies were made beside their data"
-
-
-class PrepareMember(_OnHost, UndoableStep):
-    """The data as it will be, whole, beside the data that is there. Nothing is stopped for it."""
-
-    async def check(self) -> bool:
-        there = [await self.is_there(tree.new) for tree in self.member.trees]
-        return all(there)
-
-    async def act(self) -> None:
-        await asyncio.to_thread(_require_same_snapshot, self.run)
-        session = await self.session()
-        for tree in self.member.trees:
-            await session.run(script(_PARENTS, tree.path, user=ROOT))
-            await session.run(script(_MAKE, tree.work, user=ROOT))
-            await session.run(script(_REMOVE, tree.unfinished, tree.new, user=ROOT), timeout_s=_COPY_TIMEOUT_S)
-        if self.run.is_node:
-            await self._bring_node(session)
-        else:
-            await self._restore_etcd(session)
-        for tree in reversed(self.member.trees):
-            await session.run(tree.finish(self.run.owner), timeout_s=_COPY_TIMEOUT_S)
-
-    async def _restore_etcd(self, session: Session) -> None:
-        run, member = self.run, self.member
-        source = run.raised or run.recovered.snapshot
-        await session.upload(
-            source, member.snapshot, Ownership(0o600, "root", "root"), user=ROOT, timeout_s=_COPY_TIMEOUT_S
-        )
-        if run.raised is None:
-            await self._require_same(session, database_size(source))
-        placed = run.placed(member.name)
-        target = etcd_tools.RestoreTarget(
-            placed.name,
-            Path(member.data.unfinished),
-            placed.initial_advertise_peer_urls,
-            run.initial_cluster,
-            run.recovered.token,
-            Path(member.wal.unfinished) if member.wal is not None else None,
-        )
-        bump = 0 if run.raised is not None else run.recovered.revision - run.recovered.snapshot_revision
-        arguments = etcd_tools.restore_arguments(
-            member.snapshot, target, has_checksum=run.has_checksum or run.raised is not None, bump=bump
-        )
-        volumes = tuple(tree.work for tree in member.trees)
-        await session.run(
-            tool_command(run.cluster, member.tool[0], tuple(arguments), volumes=volumes), timeout_s=_COPY_TIMEOUT_S
-        )
-
-    async def _require_same(self, session: Session, size: int) -> None:
-        """Every host restores the same bytes: those that were confirmed."""
-        said = await session.run(script(_DIGEST, self.member.snapshot, str(size), user=ROOT), timeout_s=_COPY_TIMEOUT_S)
-        if said.text.split()[:1] != [self.run.sha256]:
-            raise SnapshotCorrupt(
-                f"{self.run.recovered.snapshot} changed while it was copied to {self.host}",
-                hint="put the planned file back, then go on",
-            )
-
-    async def _bring_node(self, session: Session) -> None:
-        """Made here and copied: a host needs nothing but its member for it."""
-        with tempfile.TemporaryDirectory(prefix="etcdops-restore-") as folder:
-            made = Path(folder) / "data"
-            await asyncio.to_thread(self._restore_node, made)
-            for file in sorted(made.rglob("*")):
-                if not file.is_file():
-                    continue
-                tree, inside = self._node_place(file, made)
-                target = posixpath.join(tree, inside)
-                await session.run(script(_MAKE, posixpath.dirname(target), user=ROOT))
-                await session.upload(
-                    file, target, Ownership(0o600, "root", "root"), user=ROOT, timeout_s=_COPY_TIMEOUT_S
-                )
-
-    def _node_place(self, file: Path, made: Path) -> tuple[str, str]:
-        if self.member.wal is not None and file.name in _LOG_FILES:
-            return self.member.wal.unfinished, file.name
-        return self.member.data.unfinished, str(file.relative_to(made))
-
-    def _restore_node(self, folder: Path) -> None:
-        recovered = self.run.recovered
-        restore_node(
-            recovered.snapshot,
-            folder,
-            name=self.member.name,
-            members=[InitialMember(member.name, member.peer_urls) for member in recovered.members],
-            token=recovered.token,
-            revision=recovered.revision,
-        )
-
-    async def verify(self) -> Result:
-        if not await self.is_there(posixpath.join(self.member.data.new, "member")):
-            raise VerificationFailed(
-                f"{self.host}: nothing was restored into {self.member.data.new}", hint="look at it there, then go on"
-            )
-        return {"restored_into": self.member.data.new}
-
-    async def undo(self, result: Result) -> None:
-        await _remove_work(self)
-
-    def safe_now(self) -> str:
-        return _UNTOUCHED
-
-
-async def _remove_work(step: _OnHost) -> None:
-    session = await step.session()
-    trees = [tree.work for tree in step.member.trees]
-    await session.run(script(_REMOVE, *trees, user=ROOT), timeout_s=_COPY_TIMEOUT_S)
-
-
-class StopMember(_OnHost, UndoableStep):
+class StopMember(OnHost, UndoableStep):
     """An old member left running splits the cluster."""
 
     async def check(self) -> bool:
@@ -315,10 +74,7 @@ class StopMember(_OnHost, UndoableStep):
                 raise
 
 
-_STARTED_AGAIN_S = 5.0
-
-
-async def require_stopped(step: _OnHost) -> None:
+async def require_stopped(step: OnHost) -> None:
     """No process of the service, and no other one that is this member. Raises: ClusterUnsafe, EtcdopsError."""
     session, service = await step.session(), await step.service()
     status = await service.status()
@@ -342,7 +98,7 @@ async def require_stopped(step: _OnHost) -> None:
             )
 
 
-class ConfigureMember(_OnHost, UndoableStep):
+class ConfigureMember(OnHost, UndoableStep):
     """The new token, and a state that never forms a cluster: with its data gone again a member waits for the others."""
 
     async def check(self) -> bool:
@@ -405,7 +161,7 @@ def _kept_file(path: str, said: Mapping[str, Json]) -> RenderedFile:
     return RenderedFile(path, base64.b64decode(str(said["content"])), ownership, secret=True)
 
 
-class MoveAside(_OnHost, UndoableStep):
+class MoveAside(OnHost, UndoableStep):
     """Old data is moved, never deleted."""
 
     async def act(self) -> None:
@@ -414,7 +170,7 @@ class MoveAside(_OnHost, UndoableStep):
         await (await self.service()).stop()
         await require_stopped(self)
         for tree in self.member.trees:
-            await session.run(tree.move_aside(), timeout_s=_COPY_TIMEOUT_S)
+            await session.run(tree.move_aside(), timeout_s=COPY_TIMEOUT_S)
 
     async def verify(self) -> Result:
         moved: list[Json] = [tree.aside for tree in self.member.trees if await self.is_there(tree.aside)]
@@ -423,10 +179,10 @@ class MoveAside(_OnHost, UndoableStep):
     async def undo(self, result: Result) -> None:
         session = await self.session()
         for tree in reversed(self.member.trees):
-            await session.run(tree.move_back(), timeout_s=_COPY_TIMEOUT_S)
+            await session.run(tree.move_back(), timeout_s=COPY_TIMEOUT_S)
 
 
-class PlaceData(_OnHost, UndoableStep):
+class PlaceData(OnHost, UndoableStep):
     """A directory gets its name when it is complete; the data directory last."""
 
     async def act(self) -> None:
@@ -434,7 +190,7 @@ class PlaceData(_OnHost, UndoableStep):
         if await self.is_there(self.member.data.new):
             await (await self.service()).stop()
         for tree in reversed(self.member.trees):
-            await session.run(tree.place(), timeout_s=_COPY_TIMEOUT_S)
+            await session.run(tree.place(), timeout_s=COPY_TIMEOUT_S)
 
     async def verify(self) -> Result:
         if not await self.is_there(posixpath.join(self.member.data.path, "member")):
@@ -448,10 +204,10 @@ class PlaceData(_OnHost, UndoableStep):
         session = await self.session()
         await (await self.service()).stop()
         for tree in self.member.trees:
-            await session.run(tree.take_out(), timeout_s=_COPY_TIMEOUT_S)
+            await session.run(tree.take_out(), timeout_s=COPY_TIMEOUT_S)
 
 
-class StartMember(_OnHost, UndoableStep):
+class StartMember(OnHost, UndoableStep):
     """All at once: each waits for the others."""
 
     lasting = False
@@ -485,7 +241,7 @@ class _Services:
         return "\n".join(lines[-_LOG_LINES:]), f"that of {service.name} on {self._run.members[name].host}"
 
 
-class WaitServing(_OnAll):
+class WaitServing(OnAll):
     """All members know a leader and answer a read through the quorum."""
 
     lasting = False
@@ -494,7 +250,7 @@ class WaitServing(_OnAll):
         await verifying.wait_serving(self.run.recovered, _Services(self.run), START_TIMEOUT_S)
 
 
-class Verify(_OnAll):
+class Verify(OnAll):
     """One of `verifying.CHECKS`."""
 
     lasting = False
@@ -507,14 +263,14 @@ class Verify(_OnAll):
         return await checks[str(self.spec.inputs["check"])](self.run.recovered)
 
 
-class CleanUp(_OnHost):
+class CleanUp(OnHost):
     """The copies go; old data stays until somebody removes it. All is proved by now, and there is no way back."""
 
     async def check(self) -> bool:
         return not any([await self.is_there(tree.work) for tree in self.member.trees])
 
     async def act(self) -> None:
-        await _remove_work(self)
+        await self.remove_work()
         if self.run.raised is not None:
             self.run.raised.unlink(missing_ok=True)
 
