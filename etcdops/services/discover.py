@@ -41,17 +41,19 @@ _UNIT_FOLDERS = (
 _HOLDS_ETCD = """
 for folder; do
     cd -- "$folder" 2>/dev/null || continue
-    for file in *.service; do
-        [ -L "$file" ] || { grep -q etcd -- "./$file" && printf "%s/%s\\n" "$folder" "$file"; } 2>/dev/null
+    grep -ls etcd -- ./*.service | while IFS= read -r file; do
+        [ -L "$file" ] || printf "%s/%s\\n" "$folder" "${file#./}"
     done
 done
 :
 """
 _MATCHING = """
-folder=$1 pattern=$2
-cd -- "$folder" 2>/dev/null || exit 0
 IFS=
-for file in $pattern; do [ -f "$file" ] && printf "%s/%s\\n" "$folder" "$file"; done
+while [ "$#" -gt 0 ]; do
+    folder=$1 pattern=$2; shift 2
+    cd -- "$folder" 2>/dev/null || continue
+    for file in $pattern; do [ -f "$file" ] && printf "%s/%s\\n" "$folder" "$file"; done
+done
 :
 """
 _ENGINES = (Manager.DOCKER, Manager.PODMAN)
@@ -221,10 +223,8 @@ def _items(node: yaml.Node | None) -> Sequence[yaml.Node]:
 
 
 async def _files(session: Session, patterns: Sequence[tuple[str, str]]) -> list[str]:
-    listed = await asyncio.gather(
-        *(session.run(script(_MATCHING, folder, pattern, user=ROOT)) for folder, pattern in patterns)
-    )
-    return [path for result in listed for path in result.text.splitlines()]
+    words = [word for pair in patterns for word in pair]
+    return (await session.run(script(_MATCHING, *words, user=ROOT))).text.splitlines()
 
 
 def _starts_member(start: Start) -> bool:

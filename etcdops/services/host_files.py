@@ -17,8 +17,10 @@ from etcdops.rendering.files import RenderedFile, difference
 
 KEPT = "/var/lib/etcdops/services"
 
-_MAKE_FOLDERS = 'umask 022; exec mkdir -p -- "$@"'
-_KEEP = """
+_PREPARE = """
+count=$1; shift
+umask 022
+while [ "$count" -gt 0 ]; do mkdir -p -- "$1" || exit 1; shift; count=$(( count - 1 )); done
 umask 077
 while [ "$#" -gt 0 ]; do
     if [ -e "$1" ] && [ ! -e "$2" ]; then
@@ -63,19 +65,17 @@ class HostFiles:
         wanted = [file for file in files if file.path in diffs]
         if diffs or set(ours) != {file.path for file in files}:
             folders = sorted({posixpath.dirname(file.path) for file in files} | {self._folder})
-            await self._session.run(script(_MAKE_FOLDERS, *folders, user=self._user))
             kept = [word for file in wanted if file.path not in ours for word in (file.path, self._saved(file.path))]
-            if kept:
-                await self._session.run(script(_KEEP, *kept, user=self._user))
-            # Before the files: whatever is cut off in between is known to be ours.
-            await self._remember({*ours, *(file.path for file in files)})
-        await self._session.write_files(
-            [FileToWrite(file.path, file.content, file.ownership) for file in wanted], user=self._user
-        )
+            await self._session.run(script(_PREPARE, str(len(folders)), *folders, *kept, user=self._user))
+        # The list comes before the files: whatever is cut off in between is known to be ours.
+        known = {*ours, *(file.path for file in files)}
+        listed = [self._list_of(known)] if known != set(ours) else []
+        contents = [FileToWrite(file.path, file.content, file.ownership) for file in wanted]
+        await self._session.write_files([*listed, *contents], user=self._user)
         gone = _gone(files, ours)
         await self._bring_back(gone)
         if gone:
-            await self._remember(file.path for file in files)
+            await self._session.write_files([self._list_of(file.path for file in files)], user=self._user)
         return diffs
 
     async def remove(self) -> dict[str, str]:
@@ -117,9 +117,9 @@ class HostFiles:
         for path in paths:
             await self._session.run(script(_BRING_BACK, path, self._saved(path), user=self._user))
 
-    async def _remember(self, paths: Iterable[str]) -> None:
+    def _list_of(self, paths: Iterable[str]) -> FileToWrite:
         content = json.dumps({"files": sorted(set(paths))}, indent=2).encode() + b"\n"
-        await self._session.write_file(self._list, content, Ownership(0o600), user=self._user)
+        return FileToWrite(self._list, content, Ownership(0o600))
 
     def _saved(self, path: str) -> str:
         return f"{self._folder}/before{path}"

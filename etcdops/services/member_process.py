@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import posixpath
 import re
 from collections.abc import Sequence
@@ -18,7 +19,12 @@ TICKS_PER_S = 100
 """Linux's USER_HZ, on every architecture: the unit of times in /proc."""
 _OURS = re.compile(r"etcdops([-_.][\w.+-]*)?\Z")
 _MEMBERS = r"(^|/)(etcd|etcdops[A-Za-z0-9_.+-]*)$"
-_FIND = 'grep -lazE "$1" /proc/[0-9]*/cmdline 2>/dev/null || :'
+_FIND = """
+grep -lazE "$1" /proc/[0-9]*/cmdline 2>/dev/null | while IFS= read -r path; do
+    printf "%s " "$path"; base64 < "$path" 2>/dev/null | tr -d "\\n"; echo
+done
+:
+"""
 _START_TIME = 'cat "/proc/$1/stat" && grep "^btime" /proc/stat'
 _CHILDREN = 'grep -l "^PPid:[[:space:]]$1\\$" /proc/[0-9]*/status 2>/dev/null || :'
 _DEPTH_MAX = 4
@@ -42,9 +48,12 @@ def member_words(argv: Sequence[str]) -> int | None:
 async def find_members(session: Session) -> list[int]:
     """Process IDs of all members on the host, in containers too, in no order that means anything."""
     found = await session.run(script(_FIND, _MEMBERS, user=ROOT))
-    pids = [int(path.split("/")[2]) for path in found.text.split()]
-    lines = await asyncio.gather(*(command_line(session, pid) for pid in pids))
-    return [pid for pid, argv in zip(pids, lines, strict=True) if member_words(argv) is not None]
+    pids: list[int] = []
+    for line in found.text.splitlines():
+        path, _, content = line.partition(" ")
+        if member_words(_nul_separated(base64.b64decode(content))) is not None:
+            pids.append(int(path.split("/")[2]))
+    return pids
 
 
 async def command_line(session: Session, pid: int) -> list[str]:

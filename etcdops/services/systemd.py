@@ -11,6 +11,7 @@ from etcdops.errors import EtcdopsError
 from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.session import Session
 from etcdops.rendering.files import RenderedFile
+from etcdops.rendering.places import UNITS
 from etcdops.rendering.places import unit as unit_path
 from etcdops.services.etcd_settings import Start
 from etcdops.services.failures import ServiceFailed
@@ -66,11 +67,16 @@ class SystemdService:
     async def install(self, files: Sequence[RenderedFile]) -> Changes:
         diffs = await self._files.write(files)
         shown = await self._show()
+        actions = self._enabling(shown, files)
+        enabled = bool(actions) and shown["LoadState"] in _USABLE
+        if enabled:
+            # By itself it would make systemd read all units again, which the next command does once for both.
+            await self._systemctl("--no-reload", "enable", self._unit)
         # Not only when something was written now: an install that was cut off before it is repeated.
-        if diffs or shown["NeedDaemonReload"] == "yes":
+        if enabled or any(map(_is_unit_file, diffs)) or shown["NeedDaemonReload"] == "yes":
             await self._systemctl("daemon-reload")
             shown = await self._show()
-        if shown["LoadState"] not in ("loaded", "not-found"):
+        if shown["LoadState"] not in _USABLE:
             raise ServiceFailed(
                 self.host,
                 self._unit,
@@ -78,8 +84,7 @@ class SystemdService:
                 reason=shown["LoadError"],
                 hint=_LOAD_HINTS.get(shown["LoadState"], f"see `systemd-analyze verify {self._unit}` on the host"),
             )
-        actions = self._enabling(shown, files)
-        if actions:
+        if actions and not enabled:
             await self._systemctl("enable", self._unit)
         return Changes(diffs, actions)
 
@@ -210,7 +215,13 @@ class SystemdService:
         )
 
 
+_USABLE = ("loaded", "not-found")
 _LOAD_HINTS = {"masked": "somebody forbade it on purpose; `systemctl unmask` allows it again"}
+
+
+def _is_unit_file(path: str) -> bool:
+    """Whether systemd keeps what is in it; an environment file is read at each start."""
+    return path.startswith(UNITS + "/")
 
 
 def _time(text: str) -> float | None:

@@ -14,6 +14,8 @@ from etcdops.playbooks.rollout.survey import Survey
 
 PROCEDURE = "rollout"
 _ENGINE_TIMEOUT_S = 1800.0
+_HOST = "host"
+"""Of steps that need nothing of each other: while programs travel, users and directories are made."""
 START_TIMEOUT_S = 240.0
 """Of a member's start; and of the wait for all of them to be healthy."""
 
@@ -57,8 +59,8 @@ def _new_cluster(wanted: Wanted) -> list[StepSpec]:
     steps += _authorities(wanted)
     if cluster.service.manager not in (Manager.DOCKER, Manager.PODMAN):
         what = f"install {describe(cluster.engine)}"
-        steps += _each(members, "engine", what, "engine", timeout_s=_ENGINE_TIMEOUT_S)
-    steps += _each(members, "account", "make user and directories", "account")
+        steps += _each(members, "engine", what, "engine", timeout_s=_ENGINE_TIMEOUT_S, together=_HOST)
+    steps += _each(members, "account", "make user and directories", "account", together=_HOST)
     if cluster.tls is not None:
         steps += _each(members, "certificates", "write certificates", "certificates")
     if cluster.firewall is not None:
@@ -122,8 +124,9 @@ def _each(
     *,
     inputs: Mapping[str, Json] | None = None,
     timeout_s: float = 120.0,
+    together: str = "",
 ) -> list[StepSpec]:
-    """The same on several hosts, all at once."""
+    """The same on several hosts, all at once. Args: together - with what else; empty: with nothing."""
     return [
         StepSpec(
             id=f"{what}:{member.name}",
@@ -132,7 +135,7 @@ def _each(
             host=member.host,
             inputs={"member": member.name, **(inputs or {})},
             danger=Danger.MILD,
-            together=what,
+            together=together or what,
             timeout_s=timeout_s,
         )
         for member in members

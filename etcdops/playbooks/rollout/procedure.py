@@ -96,7 +96,8 @@ async def prepare(request: RolloutRequest, access: Access, *, clock: Clock | Non
 async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
     run = RolloutRun(hosts)
     members = run.members()
-    facts = await facts_of(hosts, members, probe=True)
+    # Packing takes as long as the hosts' answers, and needs none of them.
+    facts, _ = await asyncio.gather(facts_of(hosts, members, probe=True), run.pack())
     standings = {member.name: standing_of(member, facts[member.host]) for member in members}
     is_new = Standing.OURS not in standings.values()
     setting = Setting(request.cluster, members, facts, PythonOf.here())
