@@ -135,9 +135,18 @@ class _Seen:
         """A directory of its settings, as the host sees it; empty: none, or nobody can tell."""
         shown = (self.config.running or self.config.next_start) if self.config is not None else self.found.config
         path = (shown.value(flag) or "") if shown is not None else ""
-        if not path.startswith("/") or self.found.keeper not in _CONTAINED:
-            return path if path.startswith("/") else ""
-        return f"/proc/{self.pid}/root{path}" if self.pid is not None else ""
+        if not path.startswith("/") or (self.found.keeper in _CONTAINED and self.pid is None):
+            return ""
+        return _prefix(self.found, self.pid) + path
+
+
+def folder_prefix(member: MemberOnHost) -> str:
+    """What makes a path of a member one of its host: the root of its container, or nothing."""
+    return _prefix(member.found, member.process.pid if member.process is not None else None)
+
+
+def _prefix(found: Found, pid: int | None) -> str:
+    return f"/proc/{pid}/root" if found.keeper in _CONTAINED and pid is not None else ""
 
 
 async def _service(session: Session, found: Found) -> _Seen:
