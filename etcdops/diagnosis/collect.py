@@ -26,9 +26,11 @@ EVENTS_KEPT = 4000
 PEERS_KEPT = 64
 """Peers told apart for each sign; more than that is no cluster, but a log that made them up."""
 
-_EVENTS = frozenset(
+EVENTS = frozenset(
     {facts.START, facts.READY, facts.SIGNAL, facts.STOPPING, facts.CAMPAIGN, facts.ELECTED, facts.LOST, facts.PANIC}
 )
+VERSIONS_KEPT = 8
+
 _BY_PEER = frozenset(
     {
         facts.PEER_BACK,
@@ -56,6 +58,10 @@ class Event:
     leader: str = ""
     entry: Entry | None = None
 
+    def moved(self, lines: int) -> Event:
+        """The same, that many lines further down."""
+        return replace(self, number=self.number + lines, entry=self.entry and moved(self.entry, lines))
+
 
 @dataclass(slots=True)
 class SourceLog:
@@ -74,6 +80,7 @@ class SourceLog:
     data_dir: str = ""
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
+    peers_max: int = PEERS_KEPT
     is_etcds: bool = False
     """A line of it is etcd's, or means something to a rule; else it may be the log of anything."""
 
@@ -84,12 +91,43 @@ class SourceLog:
     def count(self, sign: str) -> int:
         return sum(tally.count for tally in self.of(sign))
 
+    def key(self, sign: str, peer: str) -> tuple[str, str]:
+        """Where a line about `peer` is counted: past the peers kept, with all the rest."""
+        if not peer or (sign, peer) in self.tallies:
+            return sign, peer
+        return (sign, peer) if sum(name == sign for name, _ in self.tallies) < self.peers_max else (sign, "")
+
+    def see(self, time: float | None) -> None:
+        """Note that a line was written then."""
+        if time is not None:
+            self.first = time if self.first is None else min(self.first, time)
+            self.last = time if self.last is None else max(self.last, time)
+
+    def absorb(self, later: SourceLog) -> None:
+        """Take in the part of the same log that follows; its lines are numbered from 1."""
+        self.member, self.host = self.member or later.member, self.host or later.host
+        self.data_dir = self.data_dir or later.data_dir
+        self.zoned, self.is_etcds = self.zoned or later.zoned, self.is_etcds or later.is_etcds
+        self.versions += [version for version in later.versions if version not in self.versions]
+        del self.versions[VERSIONS_KEPT:]
+        self.see(later.first)
+        self.see(later.last)
+        self.recent = self.recent if later.recent is None else later.recent
+        self.events += [event.moved(self.lines) for event in later.events[: EVENTS_KEPT - len(self.events)]]
+        if later.last_deadly is not None:
+            self.last_deadly = moved(later.last_deadly, self.lines)
+        for tally in later.tallies.values():
+            key = self.key(tally.sign, tally.peer)
+            mine = self.tallies.setdefault(key, Tally(tally.sign, self.name, peer=key[1]))
+            mine.absorb(tally.moved(self.lines))
+        self.lines += later.lines
+
 
 class Collector:
     """Takes in the entries of one source after another."""
 
     def __init__(self, matcher: Matcher | None = None) -> None:
-        self._matcher = matcher or Matcher()
+        self.matcher = matcher or Matcher()
         self.sources: dict[str, SourceLog] = {}
 
     def source(self, name: str) -> SourceLog:
@@ -99,38 +137,38 @@ class Collector:
         for entry in entries:
             self.add(entry)
 
-    def add(self, entry: Entry, count: int = 1) -> tuple[Rule, ...]:
-        """Take in one line, which stands for `count` like it. Returns: the rules it matched."""
+    def add(self, entry: Entry, count: int = 1, worst: float = 0.0) -> tuple[Rule, ...]:
+        """Take in one line, which stands for `count` like it, the worst of them `worst` seconds.
+
+        Returns: the rules it matched.
+        """
         log = self.source(entry.source)
         if entry.time is None:
             entry = replace(entry, time=log.recent)  # a panic carries no time; that of the line before is close
         else:
             log.recent = entry.time
-            log.first = entry.time if log.first is None else min(log.first, entry.time)
-            log.last = entry.time if log.last is None else max(log.last, entry.time)
+            log.see(entry.time)
             log.zoned = log.zoned or entry.zoned
-        rules = self._matcher.match(entry)
+        rules = self.matcher.match(entry)
         self._identify(log, entry)
         log.is_etcds = log.is_etcds or bool(rules) or is_etcds(entry)
-        if entry.deadly or entry.message.startswith(("panic: ", "fatal error: ")):
+        if is_last_word(entry) and (log.last_deadly is None or log.last_deadly.number < entry.number):
             log.last_deadly = entry
         for rule in rules:
-            self._count(log, entry, rule, count)
+            self._count(log, entry, rule, count, worst)
         return rules
 
-    def _count(self, log: SourceLog, entry: Entry, rule: Rule, count: int) -> None:
-        peer = peer_of(entry) if rule.sign in _BY_PEER or rule.sign.startswith(_BY_PEER_PREFIXES) else ""
-        key = (rule.sign, peer)
+    def _count(self, log: SourceLog, entry: Entry, rule: Rule, count: int, worst: float) -> None:
+        key = log.key(rule.sign, peer_of(entry) if is_about_peer(rule) else "")
         tally = log.tallies.get(key)
         if tally is None:
-            if peer and sum(1 for name, _ in log.tallies if name == rule.sign) >= PEERS_KEPT:
-                key = (rule.sign, "")
-            tally = log.tallies.setdefault(key, Tally(rule.sign, log.name, peer=key[1]))
+            tally = log.tallies[key] = Tally(rule.sign, log.name, peer=key[1])
         confidence = rule.confidence
         if rule.group == "reach" and rule.sign.startswith(("peer-", "dns-lookup")) and not is_peer_talk(entry):
             confidence = min(confidence, 0.6)
-        tally.add(entry, confidence, entry.deadly or rule.deadly, measured(rule, entry), count)
-        if rule.sign in _EVENTS and len(log.events) < EVENTS_KEPT:
+        seconds = max(measured(rule, entry), worst if rule.measure else 0.0)
+        tally.add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
+        if rule.sign in EVENTS and len(log.events) < EVENTS_KEPT:
             log.events.append(_event(rule.sign, entry))
 
     def _identify(self, log: SourceLog, entry: Entry) -> None:
@@ -141,13 +179,29 @@ class Collector:
         if not log.data_dir:
             log.data_dir = data_dir_of(entry)
         if "etcd-version" in entry.fields and entry.fields["etcd-version"] not in log.versions:
-            log.versions.append(entry.fields["etcd-version"])
+            if len(log.versions) < VERSIONS_KEPT:
+                log.versions.append(entry.fields["etcd-version"])
         elif "etcd Version: " in entry.text:
             version = entry.text.partition("etcd Version: ")[2].split()[:1]
-            if version and version[0] not in log.versions and len(log.versions) < 8:
+            if version and version[0] not in log.versions and len(log.versions) < VERSIONS_KEPT:
                 log.versions.append(version[0])
 
 
 def _event(kind: str, entry: Entry) -> Event:
     term, leader = term_and_leader(entry.text)
     return Event(kind, entry.number, entry.time, term, leader, entry)
+
+
+def moved(entry: Entry, lines: int) -> Entry:
+    """The same line, that many lines further down."""
+    return replace(entry, number=entry.number + lines)
+
+
+def is_about_peer(rule: Rule) -> bool:
+    """Whether its lines are told apart by the peer they are about."""
+    return rule.sign in _BY_PEER or rule.sign.startswith(_BY_PEER_PREFIXES)
+
+
+def is_last_word(entry: Entry) -> bool:
+    """Whether the process says why it ends."""
+    return entry.deadly or entry.message.startswith(("panic: ", "fatal error: "))

@@ -9,10 +9,8 @@ from etcdops.diagnosis.causes import severities
 from etcdops.diagnosis.clocks import offsets
 from etcdops.diagnosis.collect import Collector, SourceLog
 from etcdops.diagnosis.duplicates import duplicates
-from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
 from etcdops.diagnosis.frame import parse_line
-from etcdops.diagnosis.identify import is_etcds
 from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.rank import rank
 from etcdops.diagnosis.reading import Source, blocks, opened
@@ -29,6 +27,10 @@ class Window:
 
     since: float | None = None
     until: float | None = None
+
+    @property
+    def limited(self) -> bool:
+        return self.since is not None or self.until is not None
 
     def holds(self, moment: float | None) -> bool:
         if moment is None:
@@ -59,7 +61,7 @@ def conclude(collector: Collector) -> Diagnosis:
     logs = collector.sources
     clock = offsets(logs)
     tallies = [tally for log in logs.values() for tally in judge(log)]
-    tallies += duplicates(logs)
+    tallies += duplicates(logs, clock)
     summaries = tuple(
         SourceSummary(
             log.name,
@@ -90,24 +92,11 @@ def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iter
 
 def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:
     log = collector.source(source.name)
-    inside = True
-
-    def take(entry: Entry, count: int) -> str:
-        nonlocal inside
-        if entry.time is not None:
-            inside = window.holds(entry.time)
-        if not inside:
-            log.is_etcds = log.is_etcds or is_etcds(entry)
-            return "outside"
-        rules = collector.add(entry, count)
-        if any(rule.sign.startswith("+") for rule in rules):
-            return "ordered"
-        return "counted" if rules else ""
-
-    sieve = Sieve(source.name, take)
+    sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
         for block in blocks(stream, source.name):
             sieve.block(block)
             if progress is not None:
                 progress(source.name, beneath.tell() if source.size else 0, source.size)
+    sieve.finish()
     log.lines = sieve.lines

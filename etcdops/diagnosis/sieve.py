@@ -1,170 +1,417 @@
 """Which lines of a log are worth understanding. Most are not, and a gigabyte of them must pass in seconds.
 
-Understanding a line costs some ten microseconds, skipping it a tenth of one. So lines are told apart by their *shape*:
-the bytes without digits and hexadecimal letters, for zap's JSON the first bytes of the message and of the error. Lines
-of a shape that matched nothing so often are skipped; of a shape that matched alike often enough, only the last in each
-block is understood, and stands for the others. Lines of shapes never seen are always understood. Counts stay exact.
+Understanding a line costs tens of microseconds, so it is done for few lines of one *shape*: the bytes of a line without
+its numbers and without what clients wrote into it. Lines of one shape match the same rules (match.py: a shape of bytes
+is never wider than one of text), so all but the first few and the last two of them are only counted, with the seconds
+they tell and the peer they are about. What is found is what understanding each line would have found.
+
+Lines that zap wrote at info level from one place of etcd's code, and that never meant anything, are not even looked at:
+they are known by the bytes round `"caller"`, for which Python needs no step of its own for each line.
 """
 
 from __future__ import annotations
 
-import itertools
-import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from operator import itemgetter
+from typing import NamedTuple
 
+from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, Collector, is_about_peer, is_last_word
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.identify import is_etcds, measured, peer_of
+from etcdops.diagnosis.rules.rule import Rule
+from etcdops.diagnosis.times import parse_duration
 
-_DIGITS = b"0123456789abcdef"
-_MESSAGE = b'"msg":"'
-_ERROR = b'"error":"'
-_KEY_LENGTH = 32
-_MISSES_MAX = 50
-"""Lines of one shape that matched nothing before the shape is taken for noise."""
-_ALIKE_MAX = 200
-"""Lines of one shape that are understood one by one before blocks of them are."""
-_ORDERED_MAX = 5_000
-"""The same for lines whose order matters: elections, starts, stops."""
-_SHAPES_MAX = 50_000
+_DIGITS = b"0123456789"
+_LETTERS = bytes(ord("a") if byte in b"bcdef" else byte for byte in range(256))
+"""With `_DIGITS` left out, the bytes' form of `match.SHAPE`."""
+_SHAPES_MAX = 20_000
+_SHAPE_LENGTH_MAX = 500
 _LINE_MAX = 16_384
 """What of a line is understood. Longer ones carry stack traces or requests."""
-_HEAD, _TAIL = 160, 60
+_FIRST_LINES = 3
+"""Lines of each shape understood at once, so that a tally has its first lines in order."""
+_CALLER = 52
+"""Bytes from `"caller"` on that tell from where in etcd's code a line came: its place, and the start of its message."""
+_QUIET_AFTER = 200
+_QUIET_SHAPES_MAX = 8
+"""Lines of one place that meant nothing, and the shapes they had, before it is not looked at any more. One that writes
+ever new shapes may write one that matters."""
+_PLACES_MAX = 20_000
+_CLOCK_STEPS_MAX = 200
+"""How far back the time of a line without one is looked for."""
+_SEEN_AT = 8
+"""Lines of a block that are looked at to know what it is: of which time, and where call sites stand."""
 
 
+class _Cut(NamedTuple):
+    """Where in lines of a shape something stands: after `lead`, up to `end`."""
+
+    lead: bytes
+    end: bytes
+
+    def of(self, line: bytes) -> bytes | None:
+        """None where the line is of another build after all."""
+        at = line.find(self.lead)
+        if at < 0:
+            return None
+        at += len(self.lead)
+        end = line.find(self.end, at)
+        return line[at:end] if end >= 0 else None
+
+
+@dataclass(slots=True)
+class _Run:
+    """Lines of one shape about one peer: how many wait to be counted, and the last two of them."""
+
+    understood: int = 0
+    waiting: int = 0
+    worst: float = 0.0
+    last: tuple[int, bytes] = (0, b"")
+    before: tuple[int, bytes] = (0, b"")
+
+
+@dataclass(slots=True)
 class _Shape:
-    """What is known of lines of one shape, and those of this block that were not understood yet."""
+    """What is known of lines of one shape."""
 
-    __slots__ = ("hits", "limit", "misses", "noise", "pending", "waiting")
+    rules: tuple[Rule, ...] = ()
+    noise: bool = False
+    alone: bool = False
+    """Its lines are understood one by one: too much depends on each."""
+    event: bool = False
+    doubts: tuple[bytes, ...] = ()
+    sure: dict[bytes, _Shape] = field(default_factory=dict)
+    """With doubts: the shapes of lines with and without those words."""
+    peer: _Cut | None = None
+    took: _Cut | None = None
+    runs: dict[bytes, _Run] = field(default_factory=dict)
+
+
+class _Place:
+    """Where in etcd's code lines come from."""
+
+    __slots__ = ("lines", "shapes")
 
     def __init__(self) -> None:
-        self.hits = 0
-        self.misses = 0
-        self.limit = _ALIKE_MAX
-        self.noise = False
-        self.pending = 0
-        self.waiting = 0  # where in the block the last pending line is: its piece, or its place among the lines
+        self.lines = 0
+        self.shapes: set[bytes] = set()
+
+
+Holds = Callable[[float | None], bool]
 
 
 class Sieve:
-    """Sifts the blocks of one source; `take` gets what is worth it, in order within each block and shape.
+    """Sifts the blocks of one source into a collector. `finish` after the last one."""
 
-    `take` gets an entry and how many lines it stands for, and answers what the entry was: "" nothing of interest,
-    "ordered" interesting line by line, anything else interesting.
-    """
-
-    def __init__(self, source: str, take: Callable[[Entry, int], str]) -> None:
+    def __init__(self, source: str, collector: Collector, holds: Holds | None = None) -> None:
+        """`holds`: whether a time counts; None when all do."""
         self._source = source
-        self._take = take
+        self._collector = collector
+        self._log = collector.source(source)
+        self._holds = holds
         self._shapes: dict[bytes, _Shape] = {}
+        self._places: dict[bytes, _Place] = {}
         self._quiet: set[bytes] = set()
-        self._touched: list[_Shape] = []
+        self._block: list[bytes] = []
+        self._clock: tuple[int, float | None] = (0, None)
         self.lines = 0
 
     def block(self, block: bytes) -> None:
         """Take in whole lines, separated by newlines, without the last one's newline."""
-        if not block:
-            self.lines += 1
-            return
-        lines = block.count(b"\n") + 1
-        pieces = block.split(_MESSAGE)
-        # As many messages as lines, and none on a line with another: the usual case, and the fast one.
-        if len(pieces) == lines + 1 and b"\n" not in pieces[0] and _all_end_lines(pieces[1:-1]):
-            self._messages(pieces)
-            self._flush(lambda at: _whole_line(pieces, at))
+        lines = self._block = block.split(b"\n")
+        if self._holds is None:
+            self._bounds(lines)
+            self._sift(lines)
         else:
-            each = block.split(b"\n")
-            self._lines(each)
-            self._flush(lambda at: each[at - 1])
-        self.lines += lines
+            self._sift_window(lines, self._holds)
+        if self._clock[0] <= self.lines:
+            self._clock = (self.lines + len(lines), self._time_before(len(lines)))
+        self.lines += len(lines)
 
-    def _messages(self, pieces: list[bytes]) -> None:
-        """Lines that all have one zap message: the piece after each `"msg":"` begins with it."""
-        shapes, quiet = self._shapes, self._quiet
-        for at, piece in enumerate(pieces[1:], 1):
-            name = piece[:_KEY_LENGTH]
-            # Traced requests carry a number in front, so each is a shape of its own; they say nothing others do not.
-            if name in quiet or piece.startswith(b"trace["):
-                continue
-            error = piece.find(_ERROR)
-            if error >= 0:
-                name += piece[error + 9 : error + 129].translate(None, _DIGITS)
-            shape = shapes.get(name) or self._new_shape(name)
-            if shape.noise:
-                if len(name) <= _KEY_LENGTH:
-                    quiet.add(name)
-                continue
-            if shape.hits < shape.limit:
-                self._understand(shape, self.lines + at, _whole_line(pieces, at), 1)
-                continue
-            if not shape.pending:
-                self._touched.append(shape)
-            shape.pending += 1
-            shape.waiting = at
+    def finish(self) -> None:
+        """Count what waits; afterwards the collector has everything."""
+        ends: list[tuple[int, bytes, int, float]] = []
+        for shape in self._shapes.values():
+            for each in (shape, *shape.sure.values()):
+                for run in each.runs.values():
+                    if run.waiting > 1:
+                        ends.append((*run.before, run.waiting - 1, 0.0))
+                    if run.waiting:
+                        ends.append((*run.last, 1, run.worst))
+                    run.waiting = 0
+        for number, line, count, worst in sorted(ends):
+            self._collector.add(self._parsed(number, line), count, worst)
 
-    def _lines(self, lines: list[bytes]) -> None:
-        """Any lines: plain, framed, or JSON of another kind."""
-        for at, line in enumerate(lines, 1):
-            if not line:
-                continue
-            name = _shape_of(line)
-            shape = self._shapes.get(name) or self._new_shape(name)
-            if shape.noise:
-                continue
-            if shape.hits < shape.limit:
-                self._understand(shape, self.lines + at, line, 1)
-                continue
-            if not shape.pending:
-                self._touched.append(shape)
-            shape.pending += 1
-            shape.waiting = at
+    def forget(self) -> None:
+        """Begin a new part: what lines mean is still known, none is counted. The collector has a new log."""
+        self._log = self._collector.source(self._source)
+        for shape in self._shapes.values():
+            for each in (shape, *shape.sure.values()):
+                each.runs.clear()
+        self._clock = (0, None)
+        self.lines = 0
 
-    def _new_shape(self, name: bytes) -> _Shape:
+    def _sift(self, lines: Sequence[bytes]) -> None:
+        at = max(map(_caller_at, lines[:_SEEN_AT]))
+        if at < 0:
+            for number, line in enumerate(lines, self.lines + 1):
+                if line:
+                    self._line(number, line)
+            return
+        quiet, places = self._quiet, list(map(itemgetter(slice(at, at + _CALLER)), lines))
+        first = self.lines + 1
+        for index in [index for index, place in enumerate(places) if place not in quiet]:
+            if lines[index]:
+                name = self._line(first + index, lines[index])
+                if name is not None:
+                    self._still(places[index], name)
+
+    def _line(self, number: int, line: bytes) -> bytes | None:
+        """Take in one line. Returns: its shape, when it is of info level and means nothing."""
+        name = _shape_of(line)
+        shape = self._shapes.get(name)
+        if shape is None:
+            shape = self._learn(name, number, line)
+        elif shape.noise:
+            pass
+        else:
+            if shape.doubts:
+                shape = self._sure(shape, number, line)
+            if shape is not None:
+                self._count(shape, number, line)
+            return None
+        return name if shape.noise and b'"level":"info"' in line[:400] else None
+
+    def _count(self, shape: _Shape, number: int, line: bytes) -> None:
+        """Take in one more line of a shape that means something."""
+        if shape.noise:
+            return
+        if shape.alone or (shape.event and len(self._log.events) < EVENTS_KEPT):
+            self._understand(number, line)
+            return
+        about = shape.peer.of(line) if shape.peer else b""
+        run = None if about is None else shape.runs.get(about) or self._run(shape, about)
+        if run is None:
+            self._understand(number, line)
+        elif run.understood < _FIRST_LINES:
+            run.understood += 1
+            self._understand(number, line)
+        else:
+            run.waiting += 1
+            run.before = run.last
+            run.last = (number, line)
+            if shape.took:
+                run.worst = max(run.worst, _seconds(shape.took.of(line)))
+
+    def _run(self, shape: _Shape, about: bytes) -> _Run | None:
+        """That of a peer. All peers past those that are told apart have one together; None: it cannot be known."""
+        if about == b"0":
+            return None
+        peer = about.decode("utf-8", "replace")
+        keys = {self._log.key(rule.sign, peer)[1] for rule in shape.rules if is_about_peer(rule)}
+        if keys == {""}:
+            return shape.runs.setdefault(b"", _Run())
+        if len(shape.runs) > 4 * self._log.peers_max:
+            return None
+        return shape.runs.setdefault(about, _Run())
+
+    def _learn(self, name: bytes, number: int, line: bytes) -> _Shape:
+        """The first line of a shape."""
         if len(self._shapes) >= _SHAPES_MAX:
+            self.finish()
             self._shapes.clear()
-            self._quiet.clear()
-        shape = self._shapes[name] = _Shape()
+        entry, rules = self._understand(number, line)
+        doubts = self._collector.matcher.doubts(entry) if entry.level != "debug" else ()
+        if doubts:
+            shape = _Shape(doubts=tuple(form for word in doubts for form in _forms(word)))
+            shape.sure[_answers(shape.doubts, line)] = self._shape(entry, rules, line)
+        else:
+            shape = self._shape(entry, rules, line)
+        self._shapes[name] = shape
         return shape
 
-    def _understand(self, shape: _Shape, number: int, line: bytes, count: int) -> None:
-        entry = parse_line(line[:_LINE_MAX].decode("utf-8", "replace"), self._source, number)
-        verdict = self._take(entry, count)
-        if not verdict:
-            shape.misses += 1
-            shape.noise = shape.misses >= _MISSES_MAX and not shape.hits
-            return
-        shape.hits += 1
-        if verdict == "ordered":
-            shape.limit = _ORDERED_MAX
+    def _sure(self, shape: _Shape, number: int, line: bytes) -> _Shape | None:
+        """The shape a line has when its doubts are answered; None when it was understood for that."""
+        answers = _answers(shape.doubts, line)
+        found = shape.sure.get(answers)
+        if found is None:
+            entry, rules = self._understand(number, line)
+            shape.sure[answers] = self._shape(entry, rules, line)
+        return found
 
-    def _flush(self, line_at: Callable[[int], bytes]) -> None:
-        """Understand the last line of each shape that was only counted in this block."""
-        for shape in sorted(self._touched, key=lambda shape: shape.waiting):
-            count, shape.pending = shape.pending, 0
-            self._understand(shape, self.lines + shape.waiting, line_at(shape.waiting), count)
-        self._touched.clear()
+    def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> _Shape:
+        """What the first line of a shape, which was understood, tells of those to come."""
+        timeless = not entry.raw or parse_line(entry.raw).time is None
+        if is_last_word(entry) or (rules and (timeless or len(line) > _LINE_MAX)):
+            return _Shape(rules, alone=True)
+        if not rules:
+            return _Shape(noise=True)
+        shape = _Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
+        peer = peer_of(entry) if any(map(is_about_peer, rules)) else ""
+        seconds = max(measured(rule, entry) for rule in rules)
+        shape.peer = _cut(line, peer.encode()) if peer else None
+        shape.took = _duration_cut(line, seconds) if seconds else None
+        shape.alone = bool(peer and not shape.peer) or bool(seconds and not shape.took)
+        if not shape.alone and not shape.event:
+            # This line was the first of its run.
+            about = shape.peer.of(line) if shape.peer else b""
+            run = self._run(shape, about) if about is not None else None
+            if run is not None:
+                run.understood = 1
+        return shape
+
+    def _still(self, place: bytes, name: bytes) -> None:
+        """One more line of this place said nothing."""
+        if b'"msg":"trace[' in place:
+            # Traced requests carry their number and what clients asked for; nothing of it is looked at by rules.
+            self._quiet.add(place)
+            return
+        if len(self._places) >= _PLACES_MAX:
+            self._places.clear()
+        found = self._places.get(place)
+        if found is None:
+            found = self._places[place] = _Place()
+        found.lines += 1
+        if len(found.shapes) <= _QUIET_SHAPES_MAX:
+            found.shapes.add(name)
+            if found.lines >= _QUIET_AFTER and len(found.shapes) <= _QUIET_SHAPES_MAX and b'"msg":"' in place:
+                self._quiet.add(place)
+
+    def _parsed(self, number: int, line: bytes) -> Entry:
+        return parse_line(line[:_LINE_MAX].decode("utf-8", "replace"), self._source, number)
+
+    def _understand(self, number: int, line: bytes) -> tuple[Entry, tuple[Rule, ...]]:
+        entry = self._parsed(number, line)
+        if entry.time is None:
+            entry = replace(entry, time=self._time_before(number - self.lines - 1))
+        return entry, self._collector.add(entry)
+
+    def _time_before(self, index: int) -> float | None:
+        """The time of the last line that has one, before the line at `index` of this block."""
+        known, time = self._clock
+        for back in range(index - 1, max(-1, index - _CLOCK_STEPS_MAX, known - self.lines - 1), -1):
+            found = self._parsed(0, self._block[back]).time
+            if found is not None:
+                time = found
+                break
+        self._clock = (self.lines + index, time)
+        return time
+
+    def _bounds(self, lines: Sequence[bytes]) -> None:
+        """Note the times of the first and the last line that have one."""
+        for some in (lines[:_SEEN_AT], lines[: -_SEEN_AT - 1 : -1]):
+            for line in some:
+                time = self._parsed(0, line).time
+                if time is not None:
+                    self._log.see(time)
+                    break
+
+    def _sift_window(self, lines: Sequence[bytes], holds: Holds) -> None:
+        """The lines of a block whose time counts. Whether it lies inside or outside as a whole, a few lines tell."""
+        step = max(1, len(lines) // _SEEN_AT)
+        seen = [self._parsed(0, line).time for line in (*lines[::step], lines[-1])]
+        held = {holds(time) for time in seen if time is not None}
+        if held == {True} and seen[0] is not None and seen[-1] is not None:
+            self._bounds(lines)
+            self._sift(lines)
+            return
+        if held == {False} and seen[0] is not None and seen[-1] is not None:
+            if not self._log.is_etcds:
+                self._log.is_etcds = is_etcds(self._parsed(0, lines[0]))
+            return
+        inside = holds(self._time_before(0)) if self._clock[1] is not None else True
+        for number, line in enumerate(lines, self.lines + 1):
+            time = self._parsed(number, line).time
+            inside = inside if time is None else holds(time)
+            if inside and line:
+                self._line(number, line)
+            if inside:
+                self._log.see(time)
+
+
+def _caller_at(line: bytes) -> int:
+    """Where zap's call site begins; -1 in a line without."""
+    at = line.find(b'","caller":"', 0, 400)
+    logger = line.find(b'","logger":"', 0, 400)
+    return at if logger < 0 or at < 0 else min(at, logger)
 
 
 def _shape_of(line: bytes) -> bytes:
-    """The line without what differs among its like; of a long one its start, its end and the start of its error."""
-    request = line.find(b' request "')
-    if request >= 0:
-        return (line[:request] + line[-_TAIL:]).translate(None, _DIGITS)
-    if len(line) <= _HEAD + _TAIL:
-        return line.translate(None, _DIGITS)
-    parts = [line[:_HEAD], line[-_TAIL:]]
-    for word in (b"msg", b"error"):
-        at = line.find(word, _HEAD)
+    """The line without numbers and requests: lines of equal shape match equal rules."""
+    if len(line) > _LINE_MAX:
+        line = line[:_LINE_MAX]
+    at = line.find(b'"request')
+    if at >= 0:
+        line = _without_request(line, at)
+    else:
+        at = line.find(b' request "')
         if at >= 0:
-            parts.append(line[at : at + 120])
-    return b" ".join(parts).translate(None, _DIGITS)
+            end = line.rfind(b'" with re')
+            if end > at:
+                line = line[: at + 9] + line[end:]
+    name = line.translate(_LETTERS, _DIGITS)
+    return name if len(name) <= _SHAPE_LENGTH_MAX else blake2b(name, digest_size=16).digest()
 
 
-def _all_end_lines(pieces: list[bytes]) -> bool:
-    """Whether each piece holds a line's end, without a step of Python for each."""
-    return all(map(operator.contains, pieces, itertools.repeat(b"\n")))
+def _without_request(line: bytes, at: int) -> bytes:
+    """A line of zap's JSON without the request and what was answered, in which any words may stand."""
+    if line.startswith(b'"request":"', at):
+        begin = at
+    else:
+        begin = line.find(b'"request content":"', at)
+        if begin < 0:
+            return line
+    error = line.find(b'","error":"', begin)
+    return line[:begin] + line[error:] if error >= 0 else line[:begin]
 
 
-def _whole_line(pieces: list[bytes], at: int) -> bytes:
-    before, after = pieces[at - 1], pieces[at]
-    end = after.find(b"\n")
-    return before[before.rfind(b"\n") + 1 :] + _MESSAGE + (after if end < 0 else after[:end])
+def _cut(line: bytes, text: bytes) -> _Cut | None:
+    """How to find in lines like this one what is `text` here; None when that is not sure."""
+    at = line.find(text)
+    if at < 2:
+        return None
+    lead = line[max(0, at - 14) : at]
+    lead = lead[max((index + 1 for index, byte in enumerate(lead) if byte in _DIGITS), default=0) :]
+    end = line[at + len(text) : at + len(text) + 1]
+    found = _Cut(lead, end)
+    good = len(lead) > 1 and end and end not in text and not end.isalnum() and found.of(line) == text
+    return found if good else None
+
+
+_DURATION = re.compile(rb"(?:\d+(?:\.\d+)?(?:h|ms|us|\xc2\xb5s|\xce\xbcs|ns|m|s))+")
+
+
+def _duration_cut(line: bytes, seconds: float) -> _Cut | None:
+    """The same for the duration that is `seconds` here."""
+    for found in _DURATION.finditer(line):
+        if parse_duration(found[0].decode()) == seconds:
+            return _cut(line, found[0])
+    return None
+
+
+_MS = b"ms"
+
+
+def _seconds(text: bytes | None) -> float:
+    if text is None:
+        return 0.0
+    try:
+        if text.endswith(_MS):
+            return float(text[:-2]) * 1e-3
+        return float(text[:-1])
+    except ValueError:
+        return parse_duration(text.decode("utf-8", "replace")) or 0.0
+
+
+def _forms(word: str) -> tuple[bytes, ...]:
+    """A word as text has it, and as JSON has it where that differs."""
+    plain, quoted = word.encode(), word.replace("\\", "\\\\").replace('"', '\\"').encode()
+    return (plain,) if plain == quoted else (plain, quoted)
+
+
+def _answers(doubts: Sequence[bytes], line: bytes) -> bytes:
+    return bytes(word in line for word in doubts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etcdops.diagnosis.entry import Entry
 
@@ -35,20 +35,53 @@ class Tally:
     last_lines: list[Entry] = field(default_factory=list)
 
     def add(self, entry: Entry, confidence: float, deadly: bool, measured: float, count: int = 1) -> None:
-        """Take in one line (`count` > 1: it stands for that many)."""
+        """Take in one line (`count` > 1: it stands for that many). Lines may come out of order."""
         self.count += count
         self.confidence = max(self.confidence, confidence)
         self.deadly = self.deadly or deadly
         self.worst = max(self.worst, measured)
-        self.first_number = self.first_number or entry.number
-        self.last_number = entry.number
-        if entry.time is not None:
-            self.first = entry.time if self.first is None else min(self.first, entry.time)
-            self.last = entry.time if self.last is None else max(self.last, entry.time)
+        self._span(entry.time, entry.time)
+        self.first_number = min(self.first_number or entry.number, entry.number)
+        self.last_number = max(self.last_number, entry.number)
+        self._keep([entry])
+
+    def absorb(self, later: Tally) -> None:
+        """Take in what a later part of the same log had."""
+        self.count += later.count
+        self.confidence = max(self.confidence, later.confidence)
+        self.deadly = self.deadly or later.deadly
+        self.worst = max(self.worst, later.worst)
+        self._span(later.first, later.last)
+        self.first_number = self.first_number or later.first_number
+        self.last_number = later.last_number
+        self._keep([*later.first_lines, *later.last_lines])
+
+    def moved(self, lines: int) -> Tally:
+        """The same, that many lines further down the log."""
+        return replace(
+            self,
+            first_number=self.first_number + lines,
+            last_number=self.last_number + lines,
+            first_lines=[replace(line, number=line.number + lines) for line in self.first_lines],
+            last_lines=[replace(line, number=line.number + lines) for line in self.last_lines],
+        )
+
+    def _span(self, first: float | None, last: float | None) -> None:
+        if first is not None:
+            self.first = first if self.first is None else min(self.first, first)
+        if last is not None:
+            self.last = last if self.last is None else max(self.last, last)
+
+    def _keep(self, entries: list[Entry]) -> None:
+        """The lines of lowest and highest number, in order."""
         if len(self.first_lines) < FIRST_KEPT:
-            self.first_lines.append(entry)
-        else:
+            taken = FIRST_KEPT - len(self.first_lines)
+            self.first_lines += entries[:taken]
+            entries = entries[taken:]
+        for entry in entries:
             self.last_lines.append(entry)
+            if len(self.last_lines) > 1 and entry.number < self.last_lines[-2].number:
+                self.last_lines.sort(key=lambda line: line.number)
             del self.last_lines[:-LAST_KEPT]
 
     def lines(self) -> Iterator[Entry]:
