@@ -6,10 +6,15 @@ server/etcdserver/metrics.go, server/etcdserver/api/rafthttp/metrics.go, server/
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from prometheus_client.parser import text_string_to_metric_families
+
+from etcdops.client.view import ClusterView, MemberView
+from etcdops.ids import MemberID
 
 COMMIT = "etcd_disk_backend_commit_duration_seconds"
 FSYNC = "etcd_disk_wal_fsync_duration_seconds"
@@ -24,6 +29,16 @@ WATCHERS = "etcd_debugging_mvcc_watcher_total"
 KEYS = "etcd_debugging_mvcc_keys_total"
 RESIDENT = "process_resident_memory_bytes"
 OPEN_FILES = "process_open_fds"
+OPEN_FILES_MAX = "process_max_fds"
+STARTED = "process_start_time_seconds"
+SLOW_WATCHERS = "etcd_debugging_mvcc_slow_watcher_total"
+SLOW_READ_INDEXES = "etcd_server_slow_read_indexes_total"
+READ_INDEXES_FAILED = "etcd_server_read_indexes_failed_total"
+HEARTBEATS_LATE = "etcd_server_heartbeat_send_failures_total"
+LEASES_GRANTED = "etcd_debugging_lease_granted_total"
+LEASES_REVOKED = "etcd_debugging_lease_revoked_total"
+GO_VERSION = "etcd_server_go_version"
+"""Only etcd's own binaries have it."""
 
 _HISTOGRAMS = frozenset({COMMIT, FSYNC, PEER_RTT})
 _NUMBERS = frozenset(
@@ -38,6 +53,15 @@ _NUMBERS = frozenset(
         KEYS,
         RESIDENT,
         OPEN_FILES,
+        OPEN_FILES_MAX,
+        STARTED,
+        SLOW_WATCHERS,
+        SLOW_READ_INDEXES,
+        READ_INDEXES_FAILED,
+        HEARTBEATS_LATE,
+        LEASES_GRANTED,
+        LEASES_REVOKED,
+        GO_VERSION,
     }
 )
 _WANTED = tuple(sorted(_HISTOGRAMS | _NUMBERS))
@@ -75,6 +99,7 @@ class Histogram:
 
 
 NO_SAMPLES = Histogram()
+_NONE_KNOWN: Mapping[MemberID | None, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +189,27 @@ def keep_window(readings: Iterable[MemberMetrics], now_s: float) -> tuple[Member
     kept = sorted(readings, key=lambda reading: reading.taken_at_s)
     older = [reading for reading in kept if reading.taken_at_s <= now_s - RATE_WINDOW_S]
     return (*older[-1:], *kept[len(older) :])
+
+
+def with_quotas(
+    view: ClusterView,
+    metrics: Mapping[str, MemberMetrics | NoMetrics],
+    known: Mapping[MemberID | None, int] = _NONE_KNOWN,
+) -> ClusterView:
+    """The view with the quotas of members before 3.6, which tell them at `/metrics` only; `metrics` by member's label.
+
+    `known`: from before, for members whose metrics cannot be read now; a quota changes only by a restart.
+    """
+
+    def filled(member: MemberView) -> MemberView:
+        if member.status is None or member.status.db_quota_bytes:
+            return member
+        reading = metrics.get(member.label)
+        told = int(reading.numbers.get(QUOTA, 0)) if isinstance(reading, MemberMetrics) else 0
+        status = dataclasses.replace(member.status, db_quota_bytes=told or known.get(member.id, 0))
+        return dataclasses.replace(member, status=status, last_status=status)
+
+    return dataclasses.replace(view, members=tuple(filled(member) for member in view.members))
 
 
 def _histogram(pairs: list[tuple[float, float]]) -> Histogram:

@@ -1,0 +1,274 @@
+"""Whether members keep up, by their own metrics.
+
+Where an earlier reading is at hand, what counts is what happened since; else, since the member started.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from etcdops.client.metrics import (
+    COMMIT,
+    FSYNC,
+    HEARTBEATS_LATE,
+    LEADER_CHANGES,
+    LEASES_GRANTED,
+    LEASES_REVOKED,
+    NO_SAMPLES,
+    OPEN_FILES,
+    OPEN_FILES_MAX,
+    PROPOSALS,
+    PROPOSALS_PENDING,
+    READ_INDEXES_FAILED,
+    SLOW_APPLIES,
+    SLOW_READ_INDEXES,
+    SLOW_WATCHERS,
+    STARTED,
+    WATCHERS,
+    Histogram,
+    MemberMetrics,
+)
+from etcdops.doctor.checks.cluster import unsafe_reason
+from etcdops.doctor.finding import CLUSTER, Finding
+from etcdops.doctor.observation import Observation
+from etcdops.ids import MemberID
+from etcdops.numbers import show_count, show_duration
+
+FSYNC_SLOW_S = 0.010
+COMMIT_SLOW_S = 0.025
+"""Source: etcd's FAQ, "What does the etcd warning 'failed to send out heartbeat on time' mean?": the 99th percentile of
+wal_fsync_duration_seconds should be less than 10 ms, that of backend_commit_duration_seconds less than 25 ms."""
+SAMPLES_MIN = 100
+"""Fewer say nothing about a 99th percentile."""
+PEER_RTT_SLOW_S = 0.100
+"""Source: etcd's default heartbeat interval; the tuning guide wants it round the round-trip time between members."""
+PEER_SAMPLES_MIN = 20
+LEADER_CHANGES_MIN = 4
+"""Source: etcd's monitoring mixin, alert etcdHighNumberOfLeaderChanges: four and more."""
+LEADER_CHANGE_EVERY_S = 3600.0
+"""... and more often than once an hour on average: a rolling upgrade alone makes a handful."""
+PENDING_MANY = 500
+"""A tenth of what etcd lets wait before it refuses. Source: v3_server.go, maxGapBetweenApplyAndCommitIndex."""
+SLOW_SHARE = 0.01
+COUNT_MIN = 10
+OPEN_FILES_SHARE = 0.80
+"""Source: server/etcdserver/metrics.go, monitorFileDescriptor: it warns at 80 %."""
+LEASES_MANY = 100_000
+"""Ours: etcd revokes a thousand a second (lessor.go, defaultLeaseRevokeRate), so these take minutes to end at once."""
+WATCHERS_MANY = 1_000_000
+SLOW_WATCHERS_MANY = 10_000
+"""Ours: a member catches up 512 slow watchers at a time (watchable_store.go, maxWatchersPerSync)."""
+
+
+def _since(observation: Observation, label: str, now: MemberMetrics, name: str) -> float:
+    """How much a counter grew; what it shows, when the member restarted in between."""
+    value = now.numbers.get(name, 0.0)
+    earlier = observation.earlier_metrics.get(label)
+    before = earlier.numbers.get(name, 0.0) if earlier is not None else 0.0
+    return value - before if value >= before else value
+
+
+def _samples(observation: Observation, label: str, now: MemberMetrics, name: str) -> Histogram:
+    earlier = observation.earlier_metrics.get(label)
+    return now.histogram(name).since(earlier.histogram(name) if earlier is not None else NO_SAMPLES)
+
+
+def slow_disk(observation: Observation) -> Iterator[Finding]:
+    """What etcd's raft log and database wait for."""
+    for member, now in observation.readings:
+        for code, name, limit_s, what in (
+            ("W305", FSYNC, FSYNC_SLOW_S, "log syncs"),
+            ("W306", COMMIT, COMMIT_SLOW_S, "database commits"),
+        ):
+            samples = _samples(observation, member.label, now, name)
+            p99 = samples.quantile(0.99)
+            if p99 is None or samples.counts[-1] < SAMPLES_MIN or p99 <= limit_s:
+                continue
+            yield Finding(
+                code,
+                member.label,
+                f"1 % of {member.label}'s {what} take longer than {show_duration(p99)}"
+                f" ({show_duration(limit_s)} is the limit for a healthy disk)",
+                "give it a dedicated SSD, and stop what else writes to its disk: iostat -x 1 5 on its host",
+                detail=f"Of {show_count(samples.counts[-1])} {what}. A slow disk of the leader slows every write, and"
+                " one slower than the election timeout costs the leadership.",
+                evidence=(f"{member.label}: {name} p99 {show_duration(p99)}",),
+            )
+
+
+def slow_applies(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        slow = _since(observation, member.label, now, SLOW_APPLIES)
+        done = _since(observation, member.label, now, PROPOSALS)
+        if slow >= COUNT_MIN and done > 0 and slow / done >= SLOW_SHARE:
+            yield Finding(
+                "W307",
+                member.label,
+                f"{member.label} took over 100 ms for {show_count(slow)} of {show_count(done)} requests it applied",
+                "look at its disk and CPU, and for huge ranges and transactions: journalctl -u etcd | etcdops diagnose",
+                evidence=(f"{member.label}: {SLOW_APPLIES} {slow:.0f}",),
+            )
+
+
+def slow_reads(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        slow = _since(observation, member.label, now, SLOW_READ_INDEXES)
+        failed = _since(observation, member.label, now, READ_INDEXES_FAILED)
+        if slow + failed >= COUNT_MIN:
+            yield Finding(
+                "W308",
+                member.label,
+                f"{show_count(slow + failed)} linearizable reads of {member.label} waited too long for the leader",
+                "look at the leader's disk and at the links between members",
+                evidence=(f"{member.label}: {SLOW_READ_INDEXES} {slow:.0f}, {READ_INDEXES_FAILED} {failed:.0f}",),
+            )
+
+
+def pending_proposals(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        pending = now.numbers.get(PROPOSALS_PENDING, 0.0)
+        if pending >= PENDING_MANY:
+            yield Finding(
+                "W309",
+                member.label,
+                f"{show_count(pending)} writes wait in {member.label}",
+                "slow the writers down, and look at the leader's disk: writes come faster than they are committed",
+                evidence=(f"{member.label}: {PROPOSALS_PENDING} {pending:.0f}",),
+            )
+
+
+def late_heartbeats(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        late = _since(observation, member.label, now, HEARTBEATS_LATE)
+        if late >= COUNT_MIN:
+            yield Finding(
+                "W310",
+                member.label,
+                f"{member.label} sent {show_count(late)} heartbeats late while it led",
+                "look at its disk and CPU first; on slow links raise --heartbeat-interval and --election-timeout",
+                evidence=(f"{member.label}: {HEARTBEATS_LATE} {late:.0f}",),
+            )
+
+
+def leader_flapping(observation: Observation) -> Iterator[Finding]:
+    """By the member that saw most changes in the least time."""
+    worst: tuple[float, float, str] | None = None
+    for member, now in observation.readings:
+        seen = _since(observation, member.label, now, LEADER_CHANGES)
+        earlier = observation.earlier_metrics.get(member.label)
+        started = now.numbers.get(STARTED)
+        if earlier is not None:
+            span_s = now.taken_at_s - earlier.taken_at_s
+        elif started:
+            span_s = observation.taken_at - started
+        else:
+            continue
+        if seen >= LEADER_CHANGES_MIN and span_s > 0 and span_s / seen < LEADER_CHANGE_EVERY_S:
+            worst = max(worst or (0.0, 0.0, ""), (seen / span_s, span_s, member.label))
+    if worst is not None:
+        rate, span_s, label = worst
+        yield Finding(
+            "W109",
+            CLUSTER,
+            f"{rate * span_s:.0f} changes of leader in {show_duration(span_s)}",
+            "find what stalls the leader: its disk (fsync), its CPU, or the links between members",
+            evidence=(f"{label}: {LEADER_CHANGES} grew by {rate * span_s:.0f}",),
+        )
+
+
+def slow_links(observation: Observation) -> Iterator[Finding]:
+    """Round trips between members, as each measures them every few seconds."""
+    view = observation.view
+    for member, now in observation.readings:
+        for peer, samples in sorted(now.peer_rtt.items()):
+            p99 = samples.quantile(0.99)
+            if p99 is None or samples.counts[-1] < PEER_SAMPLES_MIN or p99 <= PEER_RTT_SLOW_S:
+                continue
+            try:
+                other = view.member(MemberID(int(peer, 16))) if view is not None else None
+            except ValueError:
+                other = None
+            name = other.label if other is not None else peer
+            yield Finding(
+                "W314",
+                member.label,
+                f"round trips from {member.label} to {name} take up to {show_duration(p99)}",
+                "look at the link and at the load of both hosts; on long links raise --heartbeat-interval to the round"
+                " trip and --election-timeout to ten times that, on all members",
+                evidence=(f"{member.label}: etcd_network_peer_round_trip_time_seconds p99 to {peer}: {p99:.3f} s",),
+            )
+
+
+def open_files(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        used, most = now.numbers.get(OPEN_FILES, 0.0), now.numbers.get(OPEN_FILES_MAX, 0.0)
+        if most > 0 and used / most >= OPEN_FILES_SHARE:
+            yield Finding(
+                "W311",
+                member.label,
+                f"{member.label} has {show_count(used)} of {show_count(most)} files open that it may have",
+                "raise LimitNOFILE= of its unit and restart it; look for clients that leak connections",
+                evidence=(f"{member.label}: {OPEN_FILES} {used:.0f}, {OPEN_FILES_MAX} {most:.0f}",),
+                blocked=unsafe_reason(observation.view) if observation.view is not None else "",
+            )
+
+
+def many_leases(observation: Observation) -> Iterator[Finding]:
+    count, source = observation.leases, "leases"
+    if count is None:
+        alive = [
+            now.numbers[LEASES_GRANTED] - now.numbers.get(LEASES_REVOKED, 0.0)
+            for _, now in observation.readings
+            if LEASES_GRANTED in now.numbers
+        ]
+        count, source = (int(max(alive)), LEASES_GRANTED) if alive else (0, "")
+    if count >= LEASES_MANY:
+        yield Finding(
+            "W312",
+            CLUSTER,
+            f"{show_count(count)} leases: etcd revokes a thousand a second at most",
+            "have each client keep one lease for all its keys, and longer TTLs",
+            evidence=(f"{source}: {count}",),
+        )
+
+
+def many_watchers(observation: Observation) -> Iterator[Finding]:
+    for member, now in observation.readings:
+        watchers, slow = now.numbers.get(WATCHERS, 0.0), now.numbers.get(SLOW_WATCHERS, 0.0)
+        if slow >= SLOW_WATCHERS_MANY or watchers >= WATCHERS_MANY:
+            what = f"{show_count(slow)} that lag behind" if slow >= SLOW_WATCHERS_MANY else "each costs memory"
+            yield Finding(
+                "W313",
+                member.label,
+                f"{member.label} serves {show_count(watchers)} watchers, {what}",
+                "find the client that opens them; spread clients over all members",
+                evidence=(f"{member.label}: {WATCHERS} {watchers:.0f}, {SLOW_WATCHERS} {slow:.0f}",),
+            )
+
+
+def unhealthy(observation: Observation) -> Iterator[Finding]:
+    """What load balancers and probes see."""
+    for label, reason in sorted(observation.health.items()):
+        if reason:
+            yield Finding(
+                "E315",
+                label,
+                f"{label} calls itself unhealthy: {reason}",
+                f"load balancers leave it out now; read its log: journalctl -u etcd on the host of {label}",
+                evidence=(f"{label}: /health: {reason}",),
+            )
+
+
+CHECKS = (
+    slow_disk,
+    slow_applies,
+    slow_reads,
+    pending_proposals,
+    late_heartbeats,
+    leader_flapping,
+    slow_links,
+    open_files,
+    many_leases,
+    many_watchers,
+    unhealthy,
+)
