@@ -135,7 +135,13 @@ class _Seen:
         """A directory of its settings, as the host sees it; empty: none, or nobody can tell."""
         shown = (self.config.running or self.config.next_start) if self.config is not None else self.found.config
         path = (shown.value(flag) or "") if shown is not None else ""
-        if not path.startswith("/") or (self.found.keeper in _CONTAINED and self.pid is None):
+        if shown is not None and not path and flag == "data-dir":
+            path = (
+                f"{shown.value('name') or 'default'}.etcd"  # Source: etcd server/etcdmain/config.go, configFromCmdLine
+            )
+        if path and not path.startswith("/"):
+            return f"/proc/{self.pid}/cwd/{path}" if self.pid is not None else ""
+        if not path or (self.found.keeper in _CONTAINED and self.pid is None):
             return ""
         return _prefix(self.found, self.pid) + path
 
