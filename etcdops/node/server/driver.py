@@ -125,6 +125,8 @@ class Driver:
         self._soft_state = SoftState(core.leader, core.role)
         self._stable_index = memory.last_index()
         """The last index known to be on this member's disk."""
+        self._stable_commit = memory.initial_state()[0].commit
+        """The commit index there."""
         self._turn_scheduled = False
         self._stopped = False
 
@@ -241,10 +243,12 @@ class Driver:
         if ready.snapshot is not None:
             hard_state = ready.hard_state or self._memory.initial_state()[0]
             self._writer.install(ready.snapshot, hard_state, lambda: self._guard(self._installed, ready))
-        elif ready.must_sync:
+        elif ready.must_sync or self._reconfigures(ready.committed_entries):
             # The commit index rides along, also one that moved in a Ready before: without it a member would not know,
-            # after a loss of power, which configuration is in force, and could wait for members that were removed.
+            # after a loss of power, which configuration is in force, and could wait for members that were removed. That
+            # is worth a write of its own when the configuration changes: the next entries may be far.
             hard_state = ready.hard_state or self._memory.initial_state()[0]
+            self._stable_commit = hard_state.commit
             self._writer.append(hard_state, ready.entries, lambda: self._guard(self._saved, ready))
             # Entries saved earlier are applied while the disk is busy. Not those being saved in the place of others
             # that the disk still has: with their effects in the store, a crash would leave it ahead of its log.
@@ -254,6 +258,10 @@ class Driver:
         else:
             # Only the commit index moved: losing it costs a question to the leader, so it waits for the next write.
             self._saved(ready)
+
+    def _reconfigures(self, committed: Sequence[Entry]) -> bool:
+        """Whether one of them changes the members, and the disk does not know that it is committed."""
+        return any(entry.type is not EntryType.NORMAL and entry.index > self._stable_commit for entry in committed)
 
     def _installed(self, ready: Ready) -> None:
         assert ready.snapshot is not None

@@ -5,9 +5,8 @@ a transaction that was cut off by a crash. For the raft log both would lose ackn
 
 - the `-wal` file is made together with the database and never removed: without it, or without a valid header, the
   log's end is lost;
-- frames are written one transaction at a time, and one with entries, a term or a vote is on disk before the next one.
-  So behind a bad frame there may be the rest of one such transaction, and nothing after it. (A transaction that only
-  moves the commit index is not synced; it is known by the one page it writes.)
+- frames are written one transaction at a time, and each is on disk before the next one. So behind a bad frame there may
+  be the rest of one transaction, and nothing after it.
 
 What no file can tell by itself is that its end is missing, be it one transaction or kilobytes: it looks like the end
 of a write that a crash interrupted, and is taken for one, as in etcd, which reads a record that the end of the last
@@ -48,11 +47,10 @@ def header_problem(log: Path) -> str:
     return ""
 
 
-def tail_problem(log: Path, valid_frames: int, unsynced_page: int) -> str:
+def tail_problem(log: Path, valid_frames: int) -> str:
     """Whether acknowledged transactions lie behind the frames that SQLite accepts.
 
-    Args: valid_frames as SQLite counts them after it opened the database; unsynced_page is the page that transactions
-        without an fsync write.
+    Args: valid_frames as SQLite counts them after it opened the database.
     """
     with log.open("rb") as file:
         fields = _HEADER.unpack(file.read(_HEADER.size))
@@ -65,14 +63,14 @@ def tail_problem(log: Path, valid_frames: int, unsynced_page: int) -> str:
             raw = file.read(_FRAME.size)
             if len(raw) < _FRAME.size:
                 return ""
-            page, commit, *salts = _FRAME.unpack(raw)[:4]
+            _, commit, *salts = _FRAME.unpack(raw)[:4]
             if tuple(salts) == fields[4:6]:
                 if synced_at >= 0:
                     frame = _HEADER.size + valid_frames * size
                     return (
                         f"{log} is damaged at byte {frame}: what was written and synced up to byte {at} is unreadable"
                     )
-                if commit and page != unsynced_page:
+                if commit:
                     synced_at = at
             at += size
 

@@ -58,7 +58,7 @@ class LoadedLog:
     """What a log holds, checked."""
 
     hard_state: HardState
-    """`commit` may be behind what was committed, and behind the state's consistent index: it is not synced alone."""
+    """`commit` may be behind what was committed, and behind the state's consistent index: it waits for other writes."""
 
     snapshot: SnapshotMetadata
     entries: list[Entry]
@@ -188,7 +188,7 @@ class RaftLog:
     def append(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool) -> None:
         """Add entries, replacing whatever is at the first one's index and after it; and save the hard state.
 
-        One transaction and one fsync. No fsync when only the commit index moved: losing that loses nothing.
+        One transaction and one fsync, none when nothing is new.
         Entries that were dropped already are skipped.
         Args: entries are dense and begin at most at last_index + 1; sync False = `--unsafe-no-fsync`.
         Raises: NoSpace - nothing was written, it may be tried again. StorageFailed - nothing may be written or
@@ -200,14 +200,10 @@ class RaftLog:
         if not kept and hard_state is None:
             return
         assert not kept or kept[0].index <= self._last[0] + 1, f"entry {kept[0].index} leaves a gap: {self._last[0]}"
-        alone = not kept and hard_state is not None and hard_state[:2] == self._hard_state[:2]
         last = self._last
-        with self._transaction("appending", sync=sync and not alone):
+        with self._transaction("appending", sync=sync):
             if kept:
                 last = self._write_entries(kept)
-            elif not alone:
-                # A term or a vote by itself: a second page tells it from a transaction that may get lost (log_damage).
-                self._write_base(self._base)
             if hard_state is not None:
                 self._write_hard_state(hard_state)
         self._last = last
@@ -341,10 +337,7 @@ class RaftLog:
         if rows != [("ok",)]:
             raise _damaged(self.path, f"{self.path}: {rows[0][0] if rows else 'no answer from the check'}")
         (frames, _) = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        unsynced: list[tuple[int]] = list(
-            self._connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'hard_state'")
-        )
-        problem = tail_problem(log_of(self.path), frames, unsynced[0][0])
+        problem = tail_problem(log_of(self.path), frames)
         if problem:
             raise _damaged(self.path, problem, "acknowledged writes may be in the unreadable part")
 

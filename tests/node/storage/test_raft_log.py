@@ -107,18 +107,20 @@ def test_a_new_log_has_its_name_only_once_the_name_of_its_wal_is_safe(
 
 
 def test_one_append_is_one_fsync(path: Path, disk: Disk) -> None:
-    """And none when only the commit index moved."""
+    """And none when there is nothing new."""
     log = create(path)
     log.append(STATE, entries(1, 100), sync=True)
     disk.syncs = 0
     log.append(STATE._replace(commit=LogIndex(9)), entries(101, 200), sync=True)
     assert disk.syncs == 1
-    log.append(STATE._replace(commit=LogIndex(10)), [], sync=True)
+    log.append(STATE._replace(commit=LogIndex(9)), [], sync=True)
     assert disk.syncs == 1
+    log.append(STATE._replace(commit=LogIndex(10)), [], sync=True)
+    assert disk.syncs == 2
     log.append(STATE._replace(term=Term(9)), [], sync=True)
-    assert disk.syncs == 2
+    assert disk.syncs == 3
     log.append(None, entries(201, 300), sync=False)
-    assert disk.syncs == 2
+    assert disk.syncs == 3
     log.close()
 
 
