@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import permutations
 
-from etcdops.diagnosis.collect import SourceLog
+from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.entry import Entry
+from etcdops.diagnosis.identify import member_of
+from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import LIKELY
 from etcdops.diagnosis.tally import Tally
 
-
-def duplicates(logs: Mapping[str, SourceLog]) -> Iterator[Tally]:
-    """Logs of different hosts whose writer has the same member ID while their times overlap."""
-    by_member: dict[str, list[SourceLog]] = {}
-    for log in logs.values():
-        if log.member and log.host:
-            by_member.setdefault(log.member, []).append(log)
-    for member, group in by_member.items():
-        for log in group:
-            if any(other.host != log.host and _overlap(log, other) for other in group):
-                proof = next(iter(log.tallies.values()), None)
-                if proof is not None:
-                    yield replace(
-                        proof, sign="duplicate-cloned-member", member=member, confidence=LIKELY, deadly=False, worst=0.0
-                    )
+OVERLAP_S = 1.0
+"""How long both must have run at the same time: a disk that moves to another host is one member, and clocks differ."""
 
 
-def _overlap(one: SourceLog, other: SourceLog) -> bool:
-    if one.first is None or one.last is None or other.first is None or other.last is None:
-        return False
-    return one.first <= other.last and other.first <= one.last
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A time through which the writer of a log had one member ID, on one clock for all logs."""
+
+    log: SourceLog
+    member: str
+    first: float
+    last: float
+    entry: Entry | None
+    """The line that shows the ID; none where the log tells it in another."""
+
+
+def duplicates(logs: Mapping[str, SourceLog], clock: Mapping[str, float]) -> Iterator[Tally]:
+    """Logs of different hosts whose writers had the same member ID at the same time. `clock`: offset of each log."""
+    runs = [run for log in logs.values() if log.host for run in _runs(log, clock[log.name])]
+    pairs = [
+        (one, other, together)
+        for one, other in permutations(runs, 2)
+        if one.member == other.member
+        and one.log.host != other.log.host
+        and (together := min(one.last, other.last) - max(one.first, other.first)) > 0
+    ]
+    lasted: dict[tuple[str, str], list[float]] = {}
+    for one, _, together in pairs:
+        lasted.setdefault((one.member, one.log.name), []).append(together)
+    for (member, name), times in lasted.items():
+        # A copy that falls over at once, and is started again, is there for a moment only, but more than once.
+        if sum(times) >= OVERLAP_S or len(times) > 1:
+            run = next(one for one, _, _ in pairs if (one.member, one.log.name) == (member, name))
+            entry = run.entry
+            if entry is None:
+                proof = next(iter(run.log.tallies.values()), None)
+                entry = next(proof.lines(), None) if proof is not None else None
+            if entry is not None:
+                tally = Tally("duplicate-cloned-member", run.log.name, member=run.member)
+                tally.add(entry, LIKELY, False, 0.0)
+                yield tally
+
+
+def _runs(log: SourceLog, offset: float) -> Iterator[Run]:
+    """Told by starts, stops and elections; a log without them is one run of whoever wrote it."""
+    open_run: Run | None = None
+    if log.member and log.first is not None:
+        open_run = Run(log, log.member, log.first - offset, log.first - offset, None)
+    for event in log.events:
+        if event.time is None:
+            continue
+        member = _member(event)
+        if event.kind in (facts.SIGNAL, facts.STOPPING):
+            if open_run is not None:
+                yield replace(open_run, last=event.time - offset)
+            open_run = None
+        elif open_run is not None and member in ("", open_run.member):
+            open_run = replace(
+                open_run, last=event.time - offset, entry=open_run.entry or (member and event.entry) or None
+            )
+        else:
+            if open_run is not None:
+                yield open_run  # nobody saw its end: what is known ends with its last event
+            open_run = Run(log, member, event.time - offset, event.time - offset, event.entry) if member else None
+    if open_run is not None and log.last is not None:
+        yield replace(open_run, last=log.last - offset)
+
+
+def _member(event: Event) -> str:
+    return member_of(event.entry) if event.entry is not None else ""

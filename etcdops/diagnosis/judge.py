@@ -118,6 +118,13 @@ def _srv(log: SourceLog, tally: Tally) -> Tally | None:
     return None if tally.confidence < LIKELY and log.count(facts.SRV_FOUND) else _until_ready(log, tally)
 
 
+def _join(log: SourceLog, tally: Tally) -> Tally | None:
+    """Members ask the others while they start; only who ends with it could not join."""
+    kept = _until_ready(log, tally)
+    tried = any(other.sign.startswith(("peer-", "tls-", "dns-")) for other in log.tallies.values())
+    return None if kept is not None and not kept.deadly and tried else kept
+
+
 def _forced(log: SourceLog, tally: Tally) -> Tally | None:
     return tally if tally.count > 1 else _trusted(tally, POSSIBLE)
 
@@ -134,7 +141,7 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "read-index-timeout": _until_elected,
     "no-leader": _until_elected,
     "dns-srv-failure": _srv,
-    "join-cluster-unreachable": _until_ready,
+    "join-cluster-unreachable": _join,
     "force-new-cluster-left-on": _forced,
     "version-incompatible": _until_ready,
     "member-not-found": _reach,

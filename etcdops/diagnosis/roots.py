@@ -15,7 +15,6 @@ UNREACHED = (
     "peer-unreachable",
     "network-overloaded",
     "snapshot-send-failed",
-    "join-cluster-unreachable",
     "client-disconnect-noise",
 )
 ENDED = ("systemd-unit-failure", "terminated-by-signal", "liveness-restart-loop")
@@ -143,6 +142,19 @@ def _edges() -> Mapping[str, frozenset[str]]:
     chain("network-unreachable", "dns-lookup-failed", "peer-no-route", "peer-io-timeout")
     explain(["network-unreachable", "dns-lookup-failed"], "discovery-unreachable")
     explain(REACH, *QUORUM, *WAITS, *UNREACHED, *SLOW, "reconfig-unhealthy", "liveness-restart-loop")
+    # Who died of it says what was to be done; who only could not dial says why. A reason of its own is the cause.
+    explain(
+        [*TLS, *IDENTITY, *BROKEN_DISK, "network-unreachable", "dns-lookup-failed", "version-incompatible"],
+        "join-cluster-unreachable",
+    )
+    explain(
+        ["join-cluster-unreachable"],
+        "peer-no-route",
+        "peer-io-timeout",
+        "peer-connection-refused",
+        "peer-unreachable",
+        *ENDED,
+    )
     explain(["version-incompatible"], *QUORUM, *WAITS, *UNREACHED)
     explain(["quota-exceeded"], "liveness-restart-loop", *WAITS, "disk-slow")
     explain(
@@ -152,7 +164,6 @@ def _edges() -> Mapping[str, frozenset[str]]:
         "network-overloaded",
         *SLOW,
         "reconfig-unhealthy",
-        "join-cluster-unreachable",
         "snapshot-send-failed",
     )
     explain(["disk-slow"], *_BY_LOAD)

@@ -85,6 +85,47 @@ def test_two_hosts_with_one_identity_are_found() -> None:
     assert "duplicate-cloned-member" not in slugs(diagnosed(**hosts))
 
 
+def lived(host: str, member: str, second: int, *events: str) -> list[str]:
+    """A process of etcd 3.5 on a host: its start, and events as seconds and messages."""
+    frame = '2024-05-02T10:00:%02d+0000 {0} etcd[1]: {{"level":"info","ts":"2024-05-02T10:00:%02d.000Z","msg":"%s"}}'
+    frame = frame.format(host)
+    started = (frame % (second, second, "starting etcd server")).replace("}", f',"local-member-id":"{member}"}}')
+    return [started, *(frame % (int(at), int(at), text) for at, text in (event.split(" ", 1) for event in events))]
+
+
+def test_a_copy_that_falls_over_again_and_again_is_found_beside_the_original() -> None:
+    """Each of its lives is too short to prove much. Source: a cloned data directory on the test hosts."""
+    lost = "%d raft.node: " + f"{M1} lost leader {M2} at term 2"
+    stays = lived("a", M1, 0, f"40 raft.node: {M1} elected leader {M2} at term 3")
+    copy = [line for second in (10, 12, 14) for line in lived("b", M1, second, lost % (second + 1))]
+    assert slugs(diagnosed(a=stays, b=copy)).count("duplicate-cloned-member") == 1
+
+
+def test_a_disk_that_moved_to_another_host_is_no_copy() -> None:
+    """The old host stopped first, and has another member by now."""
+    moved = [
+        *lived("a", M1, 0, "9 received signal; shutting down"),
+        *lived("a", M2, 20, f"40 {M2} elected leader {M3} at term 3"),
+    ]
+    assert "duplicate-cloned-member" not in slugs(
+        diagnosed(a=moved, b=lived("b", M1, 15, f"40 {M1} elected leader {M3} at term 3"))
+    )
+    stayed = lived("a", M1, 0, f"40 {M1} elected leader {M3} at term 3")
+    assert "duplicate-cloned-member" in slugs(
+        diagnosed(a=stayed, b=lived("b", M1, 15, f"40 {M1} elected leader {M3} at term 3"))
+    )
+
+
+def test_a_stream_that_meant_another_member_is_a_mismatch() -> None:
+    """What the one who dials is told. Source: rafthttp/stream.go, its answer to `412 Precondition Failed`."""
+    line = (
+        '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","msg":"peer became inactive (message send to peer failed)",'
+        f'"peer-id":"{M1}","error":"failed to dial {M1} on stream MsgApp v2 '
+        '(unhandled error \\"to field mismatch\\\\n\\" when precondition failed)"}'
+    )
+    assert slugs(diagnose_lines([line])) == ["member-id-mismatch"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_sources_changes_nothing(seed: int, tmp_path: Path) -> None:
     """Five logs in any order: the same findings in the same order."""

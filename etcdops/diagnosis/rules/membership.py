@@ -72,6 +72,8 @@ RULES = (
             "rejected Raft message to mismatch member",
             "rejected message to mismatch member",
             "member ID mismatch",
+            "to field mismatch",
+            "cannot process message to mismatch member",
         ),
         group="identity",
     ),
