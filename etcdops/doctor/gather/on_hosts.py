@@ -1,0 +1,81 @@
+"""An observation of a cluster, and what its hosts add to it: they themselves, the ways between them, certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from cryptography import x509
+
+from etcdops.doctor.gather.certificates import gather_certificates
+from etcdops.doctor.gather.hosts import observe_hosts
+from etcdops.doctor.gather.paths import try_paths, ways_to
+from etcdops.doctor.observation import HostObservation, Observation, Unseen
+from etcdops.ids import ClusterID
+from etcdops.inventory.model import Cluster, Inventory, place
+from etcdops.remote.pool import Open
+
+
+async def with_hosts(
+    observation: Observation,
+    connect: Open,
+    inventory: Inventory,
+    cluster: Cluster,
+    *,
+    probe: bool = False,
+    clients_trust: Sequence[x509.Certificate] | None = None,
+) -> Observation:
+    """The same, with the hosts of the cluster, and those of the inventory that keep no member of any.
+
+    A host that once kept a member may still run it. One host that fails hides no other: it is among `unseen`.
+    Args: connect - shares its sessions; probe - measure disks by writing a file for a moment; clients_trust - whose
+        certificates clients take, if known.
+    """
+    placed = tuple(place(inventory, cluster, member) for member in cluster.members)
+    own = tuple(dict.fromkeys(member.host for member in cluster.members))
+    seen = await observe_hosts(connect, (*own, *spare_hosts(inventory)), placed, probe=probe)
+    hosts = {name: host for name, host in seen.items() if name in own or not host.error}
+    cluster_id = observation.view.cluster_id if observation.view is not None else None
+    paths, certificates = await asyncio.gather(
+        try_paths(
+            connect,
+            {name: hosts[name] for name in own},
+            ways_to(observation.view, placed),
+            cluster_id=cluster_id or most_common_cluster(hosts),
+        ),
+        gather_certificates(connect, hosts, observation.view, clients_trust=clients_trust),
+    )
+    return dataclasses.replace(
+        observation,
+        cluster=cluster,
+        placed=placed,
+        hosts=hosts,
+        paths=paths,
+        certificates=certificates,
+        unseen=(*observation.unseen, *unseen_hosts(hosts)),
+    )
+
+
+def spare_hosts(inventory: Inventory) -> tuple[str, ...]:
+    """Those that keep no member of any cluster."""
+    used = {member.host for cluster in inventory.clusters.values() for member in cluster.members}
+    return tuple(name for name in inventory.hosts if name not in used)
+
+
+def unseen_hosts(hosts: Mapping[str, HostObservation]) -> tuple[Unseen, ...]:
+    return tuple(
+        Unseen(f"the host {name}", host.error, f"ssh to {name}, become root there; etcdops inventory check --connect")
+        for name, host in hosts.items()
+        if host.error
+    )
+
+
+def most_common_cluster(hosts: Mapping[str, HostObservation]) -> ClusterID | None:
+    """Whose data most members on the hosts have. None: nobody's could be read, or two are as common."""
+    known = [member.data.cluster_id for host in hosts.values() for member in host.members if member.data is not None]
+    ranked = Counter(one for one in known if one is not None).most_common(2)
+    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
+        return None
+    return ranked[0][0]
