@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -81,6 +82,8 @@ class SourceLog:
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
     peers_max: int = PEERS_KEPT
+    peers: Counter[str] = field(default_factory=Counter)
+    """How many peers each sign has tallies for."""
     is_etcds: bool = False
     """A line of it is etcd's, or means something to a rule; else it may be the log of anything."""
 
@@ -95,7 +98,15 @@ class SourceLog:
         """Where a line about `peer` is counted: past the peers kept, with all the rest."""
         if not peer or (sign, peer) in self.tallies:
             return sign, peer
-        return (sign, peer) if sum(name == sign for name, _ in self.tallies) < self.peers_max else (sign, "")
+        return (sign, peer) if self.peers[sign] < self.peers_max else (sign, "")
+
+    def tally(self, key: tuple[str, str]) -> Tally:
+        """That of a key, which is there from now on."""
+        found = self.tallies.get(key)
+        if found is None:
+            found = self.tallies[key] = Tally(key[0], self.name, peer=key[1])
+            self.peers[key[0]] += 1
+        return found
 
     def see(self, time: float | None) -> None:
         """Note that a line was written then."""
@@ -117,9 +128,7 @@ class SourceLog:
         if later.last_deadly is not None:
             self.last_deadly = moved(later.last_deadly, self.lines)
         for tally in later.tallies.values():
-            key = self.key(tally.sign, tally.peer)
-            mine = self.tallies.setdefault(key, Tally(tally.sign, self.name, peer=key[1]))
-            mine.absorb(tally.moved(self.lines))
+            self.tally(self.key(tally.sign, tally.peer)).absorb(tally.moved(self.lines))
         self.lines += later.lines
 
 
@@ -160,14 +169,11 @@ class Collector:
 
     def _count(self, log: SourceLog, entry: Entry, rule: Rule, count: int, worst: float) -> None:
         key = log.key(rule.sign, peer_of(entry) if is_about_peer(rule) else "")
-        tally = log.tallies.get(key)
-        if tally is None:
-            tally = log.tallies[key] = Tally(rule.sign, log.name, peer=key[1])
         confidence = rule.confidence
         if rule.group == "reach" and rule.sign.startswith(("peer-", "dns-lookup")) and not is_peer_talk(entry):
             confidence = min(confidence, 0.6)
         seconds = max(measured(rule, entry), worst if rule.measure else 0.0)
-        tally.add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
+        log.tally(key).add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
         if rule.sign in EVENTS and len(log.events) < EVENTS_KEPT:
             log.events.append(_event(rule.sign, entry))
 

@@ -47,31 +47,43 @@ _SEEN_AT = 8
 """Lines of a block that are looked at to know what it is: of which time, and where call sites stand."""
 
 
+_LEADS = (14, 30, 60)
+"""How many bytes before something tell where it is; more, where fewer stand elsewhere in the line too."""
+
+
 class _Cut(NamedTuple):
     """Where in lines of a shape something stands: after `lead`, up to `end`."""
 
     lead: bytes
     end: bytes
 
-    def of(self, line: bytes) -> bytes | None:
-        """None where the line is of another build after all."""
-        at = line.find(self.lead)
-        if at < 0:
-            return None
-        at += len(self.lead)
-        end = line.find(self.end, at)
-        return line[at:end] if end >= 0 else None
+    def of(self, line: bytes) -> bytes:
+        at = line.find(self.lead) + len(self.lead)
+        return line[at : line.find(self.end, at)]
 
 
 @dataclass(slots=True)
 class _Run:
     """Lines of one shape about one peer: how many wait to be counted, and the last two of them."""
 
+    took: _Cut | None
     understood: int = 0
+    hits: list[int] = field(default_factory=list)
+    """Where in this block they are."""
     waiting: int = 0
     worst: float = 0.0
     last: tuple[int, bytes] = (0, b"")
     before: tuple[int, bytes] = (0, b"")
+
+    def settle(self, first: int, lines: Sequence[bytes]) -> None:
+        """At the end of a block, whose first line has the number `first`."""
+        hits = self.hits
+        self.waiting += len(hits)
+        self.before = (first + hits[-2], lines[hits[-2]]) if len(hits) > 1 else self.last
+        self.last = (first + hits[-1], lines[hits[-1]])
+        if self.took is not None:
+            self.worst = max(self.worst, _longest([self.took.of(lines[at]) for at in hits]))
+        hits.clear()
 
 
 @dataclass(slots=True)
@@ -116,6 +128,10 @@ class Sieve:
         self._shapes: dict[bytes, _Shape] = {}
         self._places: dict[bytes, _Place] = {}
         self._quiet: set[bytes] = set()
+        self._fast: dict[bytes, _Run] = {}
+        """Runs of shapes that have one only, once their lines need no understanding."""
+        self._touched: list[_Run] = []
+        """Runs with lines in this block."""
         self._block: list[bytes] = []
         self._clock: tuple[int, float | None] = (0, None)
         self.lines = 0
@@ -128,6 +144,9 @@ class Sieve:
             self._sift(lines)
         else:
             self._sift_window(lines, self._holds)
+        for run in self._touched:
+            run.settle(self.lines + 1, lines)
+        self._touched.clear()
         if self._clock[0] <= self.lines:
             self._clock = (self.lines + len(lines), self._time_before(len(lines)))
         self.lines += len(lines)
@@ -152,79 +171,78 @@ class Sieve:
         for shape in self._shapes.values():
             for each in (shape, *shape.sure.values()):
                 each.runs.clear()
+        self._fast.clear()
         self._clock = (0, None)
         self.lines = 0
 
     def _sift(self, lines: Sequence[bytes]) -> None:
         at = max(map(_caller_at, lines[:_SEEN_AT]))
         if at < 0:
-            for number, line in enumerate(lines, self.lines + 1):
+            for index, line in enumerate(lines):
                 if line:
-                    self._line(number, line)
+                    self._line(index, line, _shape_of(line))
             return
-        quiet, places = self._quiet, list(map(itemgetter(slice(at, at + _CALLER)), lines))
-        first = self.lines + 1
+        quiet, fast, touched = self._quiet, self._fast, self._touched
+        places = list(map(itemgetter(slice(at, at + _CALLER)), lines))
         for index in [index for index, place in enumerate(places) if place not in quiet]:
-            if lines[index]:
-                name = self._line(first + index, lines[index])
-                if name is not None:
-                    self._still(places[index], name)
+            line = lines[index]
+            name = _shape_of(line)
+            run = fast.get(name)
+            if run is not None:
+                if not run.hits:
+                    touched.append(run)
+                run.hits.append(index)
+            elif line and self._line(index, line, name):
+                self._still(places[index], name)
 
-    def _line(self, number: int, line: bytes) -> bytes | None:
-        """Take in one line. Returns: its shape, when it is of info level and means nothing."""
-        name = _shape_of(line)
-        shape = self._shapes.get(name)
+    def _line(self, index: int, line: bytes, name: bytes) -> bool:
+        """Take in the line at `index` of this block. Returns: whether it is of info level and means nothing."""
+        shape: _Shape | None = self._shapes.get(name)
         if shape is None:
-            shape = self._learn(name, number, line)
-        elif shape.noise:
-            pass
-        else:
+            shape = self._learn(name, index, line)
+        elif not shape.noise:
             if shape.doubts:
-                shape = self._sure(shape, number, line)
-            if shape is not None:
-                self._count(shape, number, line)
-            return None
-        return name if shape.noise and b'"level":"info"' in line[:400] else None
+                shape = self._sure(shape, index, line)
+            if shape is not None and not shape.noise:
+                self._count(shape, index, line, name)
+            return False
+        return shape.noise and b'"level":"info"' in line[:400]
 
-    def _count(self, shape: _Shape, number: int, line: bytes) -> None:
+    def _count(self, shape: _Shape, index: int, line: bytes, name: bytes) -> None:
         """Take in one more line of a shape that means something."""
-        if shape.noise:
-            return
         if shape.alone or (shape.event and len(self._log.events) < EVENTS_KEPT):
-            self._understand(number, line)
+            self._understand(index, line)
             return
         about = shape.peer.of(line) if shape.peer else b""
-        run = None if about is None else shape.runs.get(about) or self._run(shape, about)
+        run = shape.runs.get(about) or self._run(shape, about)
         if run is None:
-            self._understand(number, line)
+            self._understand(index, line)
         elif run.understood < _FIRST_LINES:
             run.understood += 1
-            self._understand(number, line)
+            self._understand(index, line)
         else:
-            run.waiting += 1
-            run.before = run.last
-            run.last = (number, line)
-            if shape.took:
-                run.worst = max(run.worst, _seconds(shape.took.of(line)))
+            if not run.hits:
+                self._touched.append(run)
+            run.hits.append(index)
+            if self._shapes[name] is shape and not shape.peer:
+                self._fast[name] = run
 
     def _run(self, shape: _Shape, about: bytes) -> _Run | None:
         """That of a peer. All peers past those that are told apart have one together; None: it cannot be known."""
         if about == b"0":
             return None
         peer = about.decode("utf-8", "replace")
-        keys = {self._log.key(rule.sign, peer)[1] for rule in shape.rules if is_about_peer(rule)}
-        if keys == {""}:
-            return shape.runs.setdefault(b"", _Run())
-        if len(shape.runs) > 4 * self._log.peers_max:
+        if all(self._log.key(rule.sign, peer)[1] == "" for rule in shape.rules if is_about_peer(rule)):
+            about = b""
+        elif len(shape.runs) > 4 * self._log.peers_max:
             return None
-        return shape.runs.setdefault(about, _Run())
+        return shape.runs.setdefault(about, _Run(shape.took))
 
-    def _learn(self, name: bytes, number: int, line: bytes) -> _Shape:
+    def _learn(self, name: bytes, index: int, line: bytes) -> _Shape:
         """The first line of a shape."""
         if len(self._shapes) >= _SHAPES_MAX:
-            self.finish()
-            self._shapes.clear()
-        entry, rules = self._understand(number, line)
+            self._settle_all()
+        entry, rules = self._understand(index, line)
         doubts = self._collector.matcher.doubts(entry) if entry.level != "debug" else ()
         if doubts:
             shape = _Shape(doubts=tuple(form for word in doubts for form in _forms(word)))
@@ -234,18 +252,27 @@ class Sieve:
         self._shapes[name] = shape
         return shape
 
-    def _sure(self, shape: _Shape, number: int, line: bytes) -> _Shape | None:
+    def _sure(self, shape: _Shape, index: int, line: bytes) -> _Shape | None:
         """The shape a line has when its doubts are answered; None when it was understood for that."""
         answers = _answers(shape.doubts, line)
         found = shape.sure.get(answers)
         if found is None:
-            entry, rules = self._understand(number, line)
+            entry, rules = self._understand(index, line)
             shape.sure[answers] = self._shape(entry, rules, line)
         return found
 
+    def _settle_all(self) -> None:
+        """Too many shapes: count what waits, and begin anew."""
+        for run in self._touched:
+            run.settle(self.lines + 1, self._block)
+        self._touched.clear()
+        self.finish()
+        self._shapes.clear()
+        self._fast.clear()
+
     def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> _Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
-        timeless = not entry.raw or parse_line(entry.raw).time is None
+        timeless = bool(rules) and parse_line(entry.raw).time is None
         if is_last_word(entry) or (rules and (timeless or len(line) > _LINE_MAX)):
             return _Shape(rules, alone=True)
         if not rules:
@@ -257,11 +284,9 @@ class Sieve:
         shape.took = _duration_cut(line, seconds) if seconds else None
         shape.alone = bool(peer and not shape.peer) or bool(seconds and not shape.took)
         if not shape.alone and not shape.event:
-            # This line was the first of its run.
-            about = shape.peer.of(line) if shape.peer else b""
-            run = self._run(shape, about) if about is not None else None
+            run = self._run(shape, shape.peer.of(line) if shape.peer else b"")
             if run is not None:
-                run.understood = 1
+                run.understood += 1  # by this line
         return shape
 
     def _still(self, place: bytes, name: bytes) -> None:
@@ -284,10 +309,10 @@ class Sieve:
     def _parsed(self, number: int, line: bytes) -> Entry:
         return parse_line(line[:_LINE_MAX].decode("utf-8", "replace"), self._source, number)
 
-    def _understand(self, number: int, line: bytes) -> tuple[Entry, tuple[Rule, ...]]:
-        entry = self._parsed(number, line)
+    def _understand(self, index: int, line: bytes) -> tuple[Entry, tuple[Rule, ...]]:
+        entry = self._parsed(self.lines + 1 + index, line)
         if entry.time is None:
-            entry = replace(entry, time=self._time_before(number - self.lines - 1))
+            entry = replace(entry, time=self._time_before(index))
         return entry, self._collector.add(entry)
 
     def _time_before(self, index: int) -> float | None:
@@ -324,11 +349,11 @@ class Sieve:
                 self._log.is_etcds = is_etcds(self._parsed(0, lines[0]))
             return
         inside = holds(self._time_before(0)) if self._clock[1] is not None else True
-        for number, line in enumerate(lines, self.lines + 1):
-            time = self._parsed(number, line).time
+        for index, line in enumerate(lines):
+            time = self._parsed(0, line).time
             inside = inside if time is None else holds(time)
             if inside and line:
-                self._line(number, line)
+                self._line(index, line, _shape_of(line))
             if inside:
                 self._log.see(time)
 
@@ -372,14 +397,16 @@ def _without_request(line: bytes, at: int) -> bytes:
 def _cut(line: bytes, text: bytes) -> _Cut | None:
     """How to find in lines like this one what is `text` here; None when that is not sure."""
     at = line.find(text)
-    if at < 2:
-        return None
-    lead = line[max(0, at - 14) : at]
-    lead = lead[max((index + 1 for index, byte in enumerate(lead) if byte in _DIGITS), default=0) :]
     end = line[at + len(text) : at + len(text) + 1]
-    found = _Cut(lead, end)
-    good = len(lead) > 1 and end and end not in text and not end.isalnum() and found.of(line) == text
-    return found if good else None
+    if at < 0 or not end or end in text or end.isalnum():
+        return None
+    for length in _LEADS:
+        lead = line[max(0, at - length) : at]
+        lead = lead[max((index + 1 for index, byte in enumerate(lead) if byte in _DIGITS), default=0) :]
+        found = _Cut(lead, end)
+        if len(lead) > 1 and found.of(line) == text:
+            return found
+    return None
 
 
 _DURATION = re.compile(rb"(?:\d+(?:\.\d+)?(?:h|ms|us|\xc2\xb5s|\xce\xbcs|ns|m|s))+")
@@ -393,18 +420,14 @@ def _duration_cut(line: bytes, seconds: float) -> _Cut | None:
     return None
 
 
-_MS = b"ms"
-
-
-def _seconds(text: bytes | None) -> float:
-    if text is None:
-        return 0.0
+def _longest(texts: Sequence[bytes]) -> float:
+    """Seconds of the longest of durations that have one unit."""
     try:
-        if text.endswith(_MS):
-            return float(text[:-2]) * 1e-3
-        return float(text[:-1])
+        if texts[0].endswith(b"ms"):
+            return max(map(float, [text[:-2] for text in texts])) * 1e-3
+        return max(map(float, [text[:-1] for text in texts]))
     except ValueError:
-        return parse_duration(text.decode("utf-8", "replace")) or 0.0
+        return max(parse_duration(text.decode("utf-8", "replace")) or 0.0 for text in texts)
 
 
 def _forms(word: str) -> tuple[bytes, ...]:
