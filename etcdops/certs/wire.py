@@ -41,19 +41,27 @@ class Presented:
 
 
 async def dial(
-    host: str, port: int, *, shown: Issued | None = None, tls: bool = True, timeout_s: float = DIAL_TIMEOUT_S
+    host: str,
+    port: int,
+    *,
+    shown: Issued | None = None,
+    tls: bool = True,
+    route: str = "",
+    timeout_s: float = DIAL_TIMEOUT_S,
 ) -> Presented:
     """Connect, look at the certificate, ask for `/version`.
 
-    Args: shown - our own certificate; None: none.
+    Args: shown - our own certificate; None: none; route - a socket file that leads there, such as a tunnel's.
     Raises: Unreachable - no connection, or no TLS handshake at all.
     """
     context = _context(shown) if tls else None
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(
-                host, port, ssl=context, server_hostname=host if tls else None
-            )
+            name = host if tls else None
+            if route:
+                reader, writer = await asyncio.open_unix_connection(route, ssl=context, server_hostname=name)
+            else:
+                reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
             try:
                 return await _ask(reader, writer)
             finally:
