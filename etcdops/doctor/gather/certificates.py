@@ -72,12 +72,10 @@ async def gather_certificates(
     connect: Open,
     hosts: Mapping[str, HostObservation],
     view: ClusterView | None = None,
-    *,
-    clients_trust: Sequence[x509.Certificate] | None = None,
 ) -> tuple[SeenCertificate, ...]:
     """Of all members found on hosts that could be looked at; a host that breaks off now hides no other.
 
-    Args: view - which URLs members are dialled by; clients_trust - the authorities that clients verify with, if known.
+    Whom clients trust is not asked here. Args: view - which URLs members are dialled by.
     """
 
     async def one(name: str) -> list[_Certified]:
@@ -91,7 +89,7 @@ async def gather_certificates(
 
     seen_on = [name for name, host in hosts.items() if not host.error and host.members]
     found = [one for outcome in await on_all(seen_on, one) for one in outcome.value or ()]
-    seen = [certificate for one in found for certificate in _leaves(one, _trust(one, found, clients_trust))]
+    seen = [certificate for one in found for certificate in _leaves(one, _trust(one, found))]
     return (*seen, *_authorities(found))
 
 
@@ -150,12 +148,10 @@ async def _shown(session: Session, member: MemberOnHost, kind: _Kind) -> tuple[x
         return None, parts.port  # why it does not answer, the ways between hosts tell
 
 
-def _trust(
-    one: _Certified, found: Iterable[_Certified], clients_trust: Sequence[x509.Certificate] | None
-) -> Sequence[Sequence[x509.Certificate]] | None:
-    """Whom those trust that dial it: each of the other members, or clients. None: not known."""
+def _trust(one: _Certified, found: Iterable[_Certified]) -> Sequence[Sequence[x509.Certificate]] | None:
+    """Whom each of the other members trusts that this one talks to. None: not known."""
     if one.kind.use is Use.SERVER:
-        return None if clients_trust is None else [clients_trust]
+        return None
     others = [other.trusted for other in found if other.kind is one.kind and other is not one and other.trusted]
     return others or None
 

@@ -7,12 +7,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from cryptography import x509
-
 from etcdops.doctor.gather.certificates import gather_certificates
 from etcdops.doctor.gather.hosts import observe_hosts
 from etcdops.doctor.gather.paths import try_paths, ways_to
-from etcdops.doctor.observation import HostObservation, Observation, Unseen
+from etcdops.doctor.observation import HostObservation, Observation, SeenCertificate, Unseen
 from etcdops.ids import ClusterID
 from etcdops.inventory.model import Cluster, Inventory, place
 from etcdops.remote.pool import Open
@@ -25,13 +23,11 @@ async def with_hosts(
     cluster: Cluster,
     *,
     probe: bool = False,
-    clients_trust: Sequence[x509.Certificate] | None = None,
 ) -> Observation:
     """The same, with the hosts of the cluster, and those of the inventory that keep no member of any.
 
     A host that once kept a member may still run it. One host that fails hides no other: it is among `unseen`.
-    Args: connect - shares its sessions; probe - measure disks by writing a file for a moment; clients_trust - whose
-        certificates clients take, if known.
+    Args: connect - shares its sessions; probe - measure disks by writing a file for a moment.
     """
     placed = tuple(place(inventory, cluster, member) for member in cluster.members)
     own = tuple(dict.fromkeys(member.host for member in cluster.members))
@@ -45,7 +41,7 @@ async def with_hosts(
             ways_to(observation.view, placed),
             cluster_id=cluster_id or most_common_cluster(hosts),
         ),
-        gather_certificates(connect, hosts, observation.view, clients_trust=clients_trust),
+        gather_certificates(connect, hosts, observation.view),
     )
     return dataclasses.replace(
         observation,
@@ -53,9 +49,31 @@ async def with_hosts(
         placed=placed,
         hosts=hosts,
         paths=paths,
-        certificates=certificates,
+        certificates=merged(certificates, observation.certificates or ()),
         unseen=(*observation.unseen, *unseen_hosts(hosts)),
     )
+
+
+def merged(on_hosts: Sequence[SeenCertificate], on_endpoints: Sequence[SeenCertificate]) -> tuple[SeenCertificate, ...]:
+    """Each certificate of a member once: what clients think of the one on its port is said where its file is."""
+    left = list(on_endpoints)
+    found = []
+    for seen in on_hosts:
+        same = next((one for one in left if _is_same(one, seen)), None)
+        if same is not None:
+            left.remove(same)
+            hosts = tuple(dict.fromkeys((*seen.hosts, *same.hosts)))
+            seen = dataclasses.replace(
+                seen, hosts=hosts, trusted=same.trusted if seen.trusted is None else seen.trusted
+            )
+        found.append(seen)
+    return (*found, *left)
+
+
+def _is_same(one: SeenCertificate, other: SeenCertificate) -> bool:
+    if one.facts is None or other.facts is None:
+        return False
+    return (one.member, one.use, one.facts.fingerprint) == (other.member, other.use, other.facts.fingerprint)
 
 
 def spare_hosts(inventory: Inventory) -> tuple[str, ...]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from cryptography import x509
+
+from etcdops.certs.facts import describe
 from etcdops.doctor.gather import on_hosts
-from etcdops.doctor.gather.on_hosts import most_common_cluster, spare_hosts, with_hosts
-from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
+from etcdops.doctor.gather.on_hosts import merged, most_common_cluster, spare_hosts, with_hosts
+from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, SeenCertificate
 from etcdops.errors import Unreachable
 from etcdops.facts.host import DataDir
 from etcdops.ids import ClusterID
@@ -14,6 +18,7 @@ from etcdops.inventory.model import Cluster, Host, Inventory
 from etcdops.remote.session import Session
 from etcdops.services.discover import Found
 from etcdops.services.port import State
+from tests.support.certificates import Authority
 
 CLUSTER = Cluster.model_validate({"name": "prod", "members": [{"host": "h1"}, {"host": "h2"}]})
 OTHER = Cluster.model_validate({"name": "other", "members": [{"host": "h3"}]})
@@ -53,6 +58,22 @@ def test_the_cluster_of_most_data_directories_is_meant(ids: tuple[int | None, ..
     hosts = {str(n): _host(ClusterID(one) if one is not None else None) for n, one in enumerate(ids)}
     assert most_common_cluster(hosts) == expected
     assert on_hosts.unseen_hosts(hosts) == ()
+
+
+def test_a_certificate_that_is_seen_twice_is_one(tmp_path: Path) -> None:
+    """In its file on the host, and by a client on its port: what the client thinks of it is kept."""
+    facts = [describe(load(Authority(tmp_path / name).issue("m1").cert)) for name in ("old", "new")]
+    file = SeenCertificate("h1:/pki/server.crt", "m1", "server", facts[0], ("a",))
+    port = SeenCertificate("m1 on port 2379", "m1", "server", facts[0], ("b",), trusted=False)
+    other = SeenCertificate("m2 on port 2379", "m2", "server", facts[1])
+    broken = SeenCertificate("h1:/pki/peer.crt", "m1", "peer", error="there is no such file")
+    first, second, third = merged([file, broken], [other, port])
+    assert (first.where, first.hosts, first.trusted) == ("h1:/pki/server.crt", ("a", "b"), False)
+    assert (second, third) == (broken, other)
+
+
+def load(path: Path) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(path.read_bytes())
 
 
 def _host(cluster: ClusterID | None) -> HostObservation:
