@@ -3,12 +3,16 @@
 #
 #     rollout_loop.sh SSH-CONFIG USER FOLDER-WITH-ETCD WORK-FOLDER NAME=ADDRESS...
 #
-# It is what the time of a rollout is compared with: no fewer steps, none made slower than they have to be.
+# It is what the time of a rollout is compared with: no fewer steps, none made slower than they have to be. With
+# SHARED=1 the commands of a host share one connection (OpenSSH's ControlMaster) instead of logging in for each.
 set -eu
 config=$1 user=$2 programs=$3 work=$4
 shift 4
-on() { host=$1; shift; ssh -n -F "$config" "$user@$host" "$@"; }
-to() { scp -q -F "$config" "$2" "$user@$1:$3"; }
+shared=${SHARED:+-o ControlMaster=auto -o ControlPath=$work/%C -o ControlPersist=60}
+# shellcheck disable=SC2086  # several options, or none
+on() { host=$1; shift; ssh -n $shared -F "$config" "$user@$host" "$@"; }
+# shellcheck disable=SC2086
+to() { scp -q $shared -F "$config" "$2" "$user@$1:$3"; }
 
 mkdir -p "$work"
 cd "$work"
@@ -95,6 +99,7 @@ done
 
 deadline=$(($(date +%s) + 120))
 for one; do
+    [ -z "$shared" ] || ssh -O exit $shared -F "$config" "$user@${one%%=*}" 2>/dev/null
     until curl -sf --max-time 3 --cacert ca.crt --cert operator.crt --key operator.key "https://${one#*=}:2379/health" >/dev/null; do
         [ "$(date +%s)" -lt "$deadline" ] || { echo "${one%%=*} is not healthy" >&2; exit 1; }
         sleep 0.1

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 
-from tests.bench import members
+from tests.bench import members, rollout
 from tests.bench.figures import Better
 from tests.bench.put_load import VALUE_BYTES, put
 from tests.bench.read_load import read
 from tests.bench.run import FEW_KEYS, GIGABYTE, TIMEOUT_S, USUAL, Bench, Pair, Plan, in_turn, pick
 from tests.bench.stream_load import LEASE_TTL_S, keep_alive, watch
+from tests.hosts.requirement import why_not
 from tests.support.real_etcd import RealCluster
 
-SECTIONS = ("1", "3", "watch", "lease", "growth")
-TITLES = ("1 member", "3 members", "watch", "lease", "growth")
+SECTIONS = ("1", "3", "watch", "lease", "growth", "rollout")
+ROLLOUT = "rollout (ssh loop, etcdops)"
+"""Its columns are no engines: what makes the cluster is compared."""
+TITLES = ("1 member", "3 members", "watch", "lease", "growth", ROLLOUT)
 """What they are called in the table, in its order, whichever is measured first."""
 
 CLIENTS = ((1, 1), (10, 10), (50, 10))
@@ -233,9 +237,24 @@ def _starts(bench: Bench, pair: Pair, title: str) -> None:
     bench.add(title, "resident memory, after a start", "MB", memory, better=Better.LOWER, target=target)
 
 
+def rollouts(bench: Bench) -> None:
+    """From three bare hosts to a healthy cluster over TLS, by a shell loop and by `etcdops rollout apply`."""
+    if reason := why_not():
+        print(f"  {ROLLOUT}: not measured: {reason}", file=sys.stderr)
+        return
+    *_, times = rollout.measure(bench.plan.rounds)
+    took = min(times.rollout)
+    for what, loop, target in (
+        ("a login for each command", times.loop, rollout.TARGET),
+        ("one connection for each host", times.shared, None),
+    ):
+        found = {"etcd": min(loop), "node": took}
+        bench.add(ROLLOUT, f"three hosts over TLS; {what}", "s", found, better=Better.LOWER, target=target)
+
+
 def run(bench: Bench, section: str) -> None:
     """Measure one of `SECTIONS`."""
     if section in ("1", "3"):
         requests(bench, int(section))
     else:
-        {"watch": watches, "lease": leases, "growth": growth}[section](bench)
+        {"watch": watches, "lease": leases, "growth": growth, "rollout": rollouts}[section](bench)

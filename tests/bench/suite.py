@@ -41,11 +41,15 @@ def _arguments() -> argparse.Namespace:
     much.add_argument("--quick", action="store_true", help="under three minutes")
     much.add_argument("--full", action="store_true", help="1 GB and 10 million keys; needs 20 GB of disk and an hour")
     parser.add_argument("--size-mb", type=int, help="values stored for memory, snapshot and start-up")
-    parser.add_argument("--sections", nargs="+", choices=sections.SECTIONS, default=sections.SECTIONS)
+    parser.add_argument(
+        "--sections", nargs="+", choices=sections.SECTIONS, help="all by default; --quick: all but rollout"
+    )
     parser.add_argument("--etcd", default="3.5", help="the minor version to compare with (3.5)")
     parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--save", type=Path, help="write bench.json and bench.svg into this folder as well")
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.sections = given.sections or [one for one in sections.SECTIONS if not (given.quick and one == "rollout")]
+    return given
 
 
 def _report(bench: Bench, now: datetime.datetime, setting: dict[str, str]) -> Report:
