@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import SystemClock
-from etcdops.playbooks.journal import RunState
+from etcdops.playbooks.journal import SUFFIX, Journal, RunState
 from etcdops.playbooks.on_hosts import RunHosts, reaching, source_of
 from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import RunOutcome, carry_out
@@ -90,7 +90,14 @@ class ChangingBench(Bench):
             said = process.stderr.read()
             status = process.wait(timeout=_STEP_TIMEOUT_S)
         assert title or status == 0, said
-        return run, title if status != 0 else ""  # the last step can be done before the kill comes
+        # the last step can be done, and the run at its end, before the kill comes
+        return run, "" if status == 0 or _has_ended(run) else title
+
+
+def _has_ended(run: str) -> bool:
+    journal = Journal(runs_on_hosts("prod") / f"{run}{SUFFIX}", SystemClock())
+    state = journal.load()
+    return state is not None and bool(state.ended)
 
 
 def process_of(host: Host) -> str:
