@@ -110,6 +110,7 @@ async def _until_signalled(story: Story) -> None:
 
 
 def _dashboard(invocation: Invocation, story: Story) -> None:
+    from etcdops.cli.tui_logs import local_logs
     from etcdops.tui.app import run_tui
 
     write("The dashboard shows the recovered cluster; q leaves it and ends the members.")
@@ -119,6 +120,7 @@ def _dashboard(invocation: Invocation, story: Story) -> None:
         read_only=False,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=1.0,
+        logs=local_logs(story.spec),
     )
 
 

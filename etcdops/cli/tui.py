@@ -13,7 +13,7 @@ from etcdops.cli.options import cluster_options, connection_options, current, ge
 from etcdops.client.settings import ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
 
-SCREENS = ("dashboard", "members", "keys", "runs")
+SCREENS = ("dashboard", "members", "keys", "logs", "runs")
 """A copy of `tui.app.SCREENS`, pinned by a test: --help must not import Textual."""
 
 INTERVAL_MIN_S = 0.2
@@ -27,17 +27,27 @@ READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
         ("the dashboard of a cluster", "etcdops --endpoints http://10.0.0.1:2379 tui"),
         ("look, but never touch", "etcdops tui --read-only"),
         ("begin with the keys, look every 10 s", "etcdops tui --screen keys --every 10"),
+        ("the logs of all members, merged, as they grow", "etcdops tui --cluster prod --screen logs"),
+        ("logs at hand", "etcdops tui --log m1.log --log m2.log.gz"),
     ],
 )
-@click.option("--screen", type=click.Choice(SCREENS), default=SCREENS[0], help="Begin with this screen (dashboard).")
+@click.option("--screen", type=click.Choice(SCREENS), default=None, help="Begin with this screen (dashboard).")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="PATH",
+    help="Follow this log, or a folder of them; may be repeated. Else those of --local or of the inventory.",
+)
+@click.option("--no-logs", is_flag=True, help="Read no logs, so log in to no host for them.")
 @click.option("--every", type=float, default=2.0, metavar="SECONDS", help="Look at the cluster this often (2).")
 @click.option("--read-only", is_flag=True, help=f"Refuse every change; also {READ_ONLY_VARIABLE}=1.")
 @click.option("--title", default="", metavar="NAME", help="What to call the cluster; its name or first endpoint.")
 @cluster_options
 @connection_options
 @general_options
-def command(screen: str, every: float, read_only: bool, title: str) -> int:
-    """The dashboard, the members and the keys of a cluster, as they change."""
+def command(screen: str | None, logs: tuple[str, ...], no_logs: bool, every: float, read_only: bool, title: str) -> int:
+    """The dashboard, the members, the keys and the logs of a cluster, as they change."""
     if not every >= INTERVAL_MIN_S:
         raise UsageError(f"--every {every:g} is too often", hint=f"at least {INTERVAL_MIN_S:g} seconds")
     from_environment = parse_bool(os.environ.get(READ_ONLY_VARIABLE, ""), READ_ONLY_VARIABLE)
@@ -49,6 +59,7 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
         raise UsageError(
             "TERM=dumb: this terminal cannot draw a screen", hint="etcdops status --watch prints lines instead"
         )
+    from etcdops.cli.tui_logs import chosen_logs  # late, as everything --help does not need
     from etcdops.tui.app import run_tui  # late: --help must not pay for Textual
 
     return run_tui(
@@ -57,7 +68,8 @@ def command(screen: str, every: float, read_only: bool, title: str) -> int:
         read_only=read_only or from_environment,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=every,
-        screen=screen,
+        screen=screen or ("logs" if logs else SCREENS[0]),
+        logs=chosen_logs(invocation, logs, wanted=not no_logs),
         locked_by="--read-only" if read_only else READ_ONLY_VARIABLE,
         color=str(invocation.general.get("color") or "auto"),
     )

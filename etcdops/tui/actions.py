@@ -42,6 +42,20 @@ _EXCLAMATION = ("exclamation_mark", "fullwidth_exclamation_mark")
 _LEFT_BRACKET = ("left_square_bracket", "left_black_lenticular_bracket", "fullwidth_left_square_bracket")
 _RIGHT_BRACKET = ("right_square_bracket", "right_black_lenticular_bracket", "fullwidth_right_square_bracket")
 
+
+def _of_members_table(screen: str, *, zoom_footer: int = 0) -> tuple[Action, ...]:
+    """What the members table does, on every screen that has one."""
+    zoom_out_footer = zoom_footer + 1 if zoom_footer else 0
+    return (
+        Action("filter", _SLASH, "/", "filter", "Show only members that match: text, !text, ~regex", screen, footer=10),
+        Action("sort", ("s",), "s", "sort", "Order members by the next column", screen, footer=20),
+        Action("reverse", ("S",), "S", "reverse", "Turn the order round", screen),
+        Action("problems", _EXCLAMATION, "!", "problems", "Show only members in trouble, or all", screen, footer=30),
+        Action("zoom(-1)", ("z",), "z", "zoom in", "Histories over a shorter time", screen, footer=zoom_footer),
+        Action("zoom(1)", ("Z",), "Z", "zoom out", "Histories over a longer time", screen, footer=zoom_out_footer),
+    )
+
+
 ACTIONS: tuple[Action, ...] = (
     # Screens have the numbers of the whole console; a number without a screen is not bound.
     Action(
@@ -49,6 +63,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("screen('members')", ("3", "f3"), "3", "Members", "Every member in detail", "app"),
     Action("screen('keys')", ("4", "f4"), "4", "Keys", "Browse, read and edit keys", "app"),
+    Action("screen('logs')", ("7", "f7"), "7", "Logs", "The members' logs as one, and what they say is wrong", "app"),
     Action("screen('runs')", ("8", "f8"), "8", "Runs", "Procedures at work, cut off and past", "app"),
     Action("last_screen", ("minus",), "-", "last screen", "Back to the screen before this one", "app"),
     Action(
@@ -83,14 +98,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("edge(1)", ("end", "G"), "End", "last", "To the last row that is known", "list", palette=False),
     Action("open", ("enter",), "Enter", "open", "Open what the cursor is on", "list", palette=False),
     # Dashboard
-    Action(
-        "filter", _SLASH, "/", "filter", "Show only members that match: text, !text, ~regex", "dashboard", footer=10
-    ),
-    Action("sort", ("s",), "s", "sort", "Order members by the next column", "dashboard", footer=20),
-    Action("reverse", ("S",), "S", "reverse", "Turn the order round", "dashboard"),
-    Action("problems", _EXCLAMATION, "!", "problems", "Show only members in trouble, or all", "dashboard", footer=30),
-    Action("zoom(-1)", ("z",), "z", "zoom in", "Histories over a shorter time", "dashboard", footer=40),
-    Action("zoom(1)", ("Z",), "Z", "zoom out", "Histories over a longer time", "dashboard", footer=41),
+    *_of_members_table("dashboard", zoom_footer=40),
     Action("maximize", ("M",), "M", "maximize", "The focused pane alone, or all again", "dashboard", footer=50),
     Action("copy", ("y",), "y", "copy", "Copy the row under the cursor to the clipboard", "dashboard"),
     Action(
@@ -99,12 +107,7 @@ ACTIONS: tuple[Action, ...] = (
     # Members
     Action("tab(-1)", ("left", "h", *_LEFT_BRACKET), "←", "tab", "The tab to the left", "members", footer=41),
     Action("tab(1)", ("right", "l", *_RIGHT_BRACKET), "→", "tab", "The tab to the right", "members", footer=42),
-    Action("filter", _SLASH, "/", "filter", "Show only members that match: text, !text, ~regex", "members", footer=10),
-    Action("sort", ("s",), "s", "sort", "Order members by the next column", "members", footer=20),
-    Action("reverse", ("S",), "S", "reverse", "Turn the order round", "members"),
-    Action("problems", _EXCLAMATION, "!", "problems", "Show only members in trouble, or all", "members", footer=30),
-    Action("zoom(-1)", ("z",), "z", "zoom in", "Histories over a shorter time", "members"),
-    Action("zoom(1)", ("Z",), "Z", "zoom out", "Histories over a longer time", "members"),
+    *_of_members_table("members"),
     Action("copy", ("y",), "y", "copy", "Copy the member's ID and URLs to the clipboard", "members"),
     Action(
         "back", ("escape",), "Esc", "back", "Drop the filter, or go back to the last screen", "members", palette=False
@@ -154,6 +157,46 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "back", ("escape",), "Esc", "back", "Drop jump and prefix, or go back to the last screen", "keys", palette=False
     ),
+    # Logs
+    Action("filter", _SLASH, "/", "filter", "Show only lines that match: text, !text, ~regex", "logs", footer=10),
+    Action(
+        "problems",
+        _EXCLAMATION,
+        "!",
+        "problems",
+        "Only warnings and worse, and lines of known causes",
+        "logs",
+        footer=12,
+    ),
+    Action("level", ("v",), "v", "level", "Only lines from the next level on", "logs", footer=20),
+    Action("member", ("m",), "m", "member", "Only the next member's lines, or all again", "logs", footer=15),
+    Action(
+        "context",
+        ("C",),
+        "C",
+        "context",
+        "Lines around each match: none, 3, 10, or all lines with matches marked",
+        "logs",
+        footer=30,
+    ),
+    Action(
+        "match(1)", ("n",), "n", "next match", "The next line that matches, or is of a known cause", "logs", footer=40
+    ),
+    Action("match(-1)", ("N",), "N", "match before", "The line before that matches, or is of a known cause", "logs"),
+    Action("time", ("t",), "t", "time", "Go to a time: 14:05, 11-21 14:05, 5m ago", "logs", footer=25),
+    Action("follow", ("f",), "f", "follow", "Stay at the end as lines come, or hold", "logs", footer=18),
+    Action(
+        "evidence",
+        ("e",),
+        "e",
+        "evidence",
+        "To the next line that proves the finding under its cursor",
+        "logs",
+        footer=35,
+    ),
+    Action("maximize", ("M",), "M", "maximize", "The focused pane alone, or both again", "logs", footer=50),
+    Action("copy", ("y",), "y", "copy", "Copy the line under the cursor to the clipboard", "logs"),
+    Action("back", ("escape",), "Esc", "back", "Drop filters, or go back to the last screen", "logs", palette=False),
     # Runs
     Action("stop", ("x",), "x", "stop safely", "Stop the run after the step it is at", "runs", writes=True, footer=10),
     Action(

@@ -17,15 +17,18 @@ from etcdops.errors import ExitCode
 from etcdops.tui.actions import bindings
 from etcdops.tui.feed import ClusterFeed
 from etcdops.tui.gate import ReadOnly, WriteGate
+from etcdops.tui.log_feed import LogFeed, NoLogs
+from etcdops.tui.log_reader import LogReader, LogsGrown
+from etcdops.tui.model.log_findings import LogFindings, log_findings
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.text import Line, Span, Tone, clean
 from etcdops.tui.paint import Painter
 from etcdops.tui.poller import Looked, LookFailed, Poller
 from etcdops.tui.screens.base import ConsoleScreen
 from etcdops.tui.screens.dashboard import DashboardScreen
-from etcdops.tui.screens.dialogs import Confirm, Palette, Prompt, Reading, help_lines
+from etcdops.tui.screens.dialogs import Confirm, Palette, Reading, help_lines
 from etcdops.tui.screens.keys import KeysScreen
-from etcdops.tui.screens.member_list import MemberList
+from etcdops.tui.screens.logs import LogsScreen
 from etcdops.tui.screens.members import MembersScreen
 from etcdops.tui.screens.runs import RunsScreen
 from etcdops.tui.theme import OWN_THEMES
@@ -35,9 +38,11 @@ if TYPE_CHECKING:
     from etcdops.tui.actions import Action
 
 SCREENS: dict[str, type[ConsoleScreen]] = {
-    screen.NAME: screen for screen in (DashboardScreen, MembersScreen, KeysScreen, RunsScreen)
+    screen.NAME: screen for screen in (DashboardScreen, MembersScreen, KeysScreen, LogsScreen, RunsScreen)
 }
 """By the name `--screen` takes. A screen appears in footer, palette and help once it has an action in `actions.py`."""
+
+NO_LOGS = "no log is known: name one with --log, or a cluster with --cluster or --local"
 
 MESSAGE_S = 8.0
 """How long the footer shows a message."""
@@ -63,6 +68,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         ascii_only: bool = False,
         interval_s: float = 2.0,
         screen: str = "dashboard",
+        logs: LogFeed | None = None,
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
@@ -76,6 +82,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.wanted_member = ""
         """The member another screen asked the Members screen to show; it takes it when it is drawn."""
         self.poller = Poller(feed, self.post_message, interval_s=interval_s, clock=self.clock)
+        self.logs = LogReader(logs or NoLogs(NO_LOGS), self.post_message, clock=self.clock)
         self._first_screen = screen
         self._last_mode = screen
         self._held: tuple[ConsoleState, float, float] | None = None
@@ -127,6 +134,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self.switch_mode(self._first_screen)
         self.run_worker(self.poller.run(), group="poller", exit_on_error=False)
+        self.run_worker(self.logs.run(), group="poller", exit_on_error=False)
         self.set_interval(1.0, self._tick)
 
     async def on_unmount(self) -> None:
@@ -143,7 +151,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
     @on(Looked)
     def looked(self, event: Looked) -> None:
-        self.console_state = self.console_state.after(event.look)
+        self.console_state = self.console_state.after(event.look).with_logs(self._log_findings())
         for notice in self.feed.notices()[self._notices_seen :]:
             self._notices_seen += 1
             self.warn(notice)
@@ -155,6 +163,28 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.console_state = self.console_state.after_failure(event.reason)
         if not self.paused:
             self._redraw_screen()
+
+    @on(LogsGrown)
+    def logs_grown(self, event: LogsGrown) -> None:
+        """Only what shows lines is drawn for lines; everything is when they say something else than before."""
+        before = self.console_state.problems
+        if event.findings:
+            self.console_state = self.console_state.with_logs(self._log_findings())
+        if self.paused:
+            return
+        screen = self._console_screen()
+        if isinstance(screen, LogsScreen) and screen.drawable:
+            screen.update()
+        elif self.console_state.problems != before:
+            self._redraw_screen()
+
+    def _log_findings(self) -> LogFindings:
+        names = dict(self.logs.book.names_of())
+        view = self.console_state.view
+        for member in view.members if view else ():
+            if member.id is not None:
+                names.setdefault(format(member.id, "x"), member.label)
+        return log_findings(self.logs.book.diagnosis, names, self.logs.troubles.values(), self.clock.wall())
 
     def _tick(self) -> None:
         screen = self._console_screen()
@@ -192,20 +222,6 @@ class ConsoleApp(App[None], inherit_bindings=False):
         """Put text on the clipboard, through the terminal (OSC 52)."""
         self.copy_to_clipboard(text)
         self.say(f"copied {len(text)} characters")
-
-    def ask_filter(self, chosen: MemberList, changed: Callable[[], None]) -> None:
-        """Let the user type a filter for a members list; it works while it is typed."""
-        before = chosen.filter.text
-
-        def typed(text: str) -> None:
-            chosen.set_filter(text)
-            changed()
-
-        def done(text: str | None) -> None:
-            typed(before if text is None else text)
-
-        note = "text, !text without it, ~regex · Enter keeps it, Esc drops the change"
-        self.push_screen(Prompt("filter", before, note, typed), done)
 
     def open_member(self, label: str) -> None:
         """Show one member on the Members screen."""
@@ -304,13 +320,14 @@ def run_tui(
     ascii: bool,  # named as the flag is
     interval_s: float,
     screen: str = "dashboard",
+    logs: LogFeed | None = None,
     locked_by: str = "--read-only",
     color: str = "auto",
 ) -> int:
     """Show the console until the user leaves it.
 
     Args: title - the cluster's name in the header and what a confirmation asks for; locked_by - what made it
-        read-only, named when a change is refused; screen - a name of SCREENS.
+        read-only, named when a change is refused; screen - a name of SCREENS; logs - the members' logs, if known.
     Returns: the exit code: 0, or 128 + the signal that ended it.
     """
     set_no_color(color)
@@ -318,7 +335,7 @@ def run_tui(
 
     feed = LiveFeed(settings)
     gate = WriteGate(feed, read_only=read_only, locked_by=locked_by if read_only else "")
-    app = ConsoleApp(feed, title=title, gate=gate, ascii_only=ascii, interval_s=interval_s, screen=screen)
+    app = ConsoleApp(feed, title=title, gate=gate, ascii_only=ascii, interval_s=interval_s, screen=screen, logs=logs)
     app.run()
     return int(app.return_code or 0)
 

@@ -49,6 +49,15 @@ _ASCII = str.maketrans(
 )
 """Every symbol the console draws, as one ASCII character: the layout stays the same."""
 
+_MEMBERS = (
+    (Tone.MEMBER_1, "member-1", "primary"),
+    (Tone.MEMBER_2, "member-2", "accent"),
+    (Tone.MEMBER_3, "member-3", "success"),
+    (Tone.MEMBER_4, "member-4", "secondary"),
+    (Tone.MEMBER_5, "member-5", "foreground"),
+)
+"""Variables of our own themes, and what stands for them in Textual's."""
+
 
 class Painter:
     """Styles for tones, made from a theme's variables. Made anew when the theme changes."""
@@ -75,15 +84,24 @@ class Painter:
             Tone.FRAME_FOCUSED: (_color(variables["primary"]), False),
             Tone.FILLED: (_mix(_color(variables["primary"]), background, 0.12), False),
             Tone.EMPTY: (faint, False),
+            Tone.MATCH: (_color(variables["accent"]), True),
+            **{tone: (_color(variables.get(name, variables[other])), False) for tone, name, other in _MEMBERS},
         }
-        # Without colours to mix, quiet text and the cursor need attributes of their own.
+        # Without colours to mix, quiet text, the cursor and what was found need attributes of their own.
         flat = no_color or background.ansi is not None
         quiet_tones = (Tone.DIM, Tone.FRAME, Tone.EMPTY) if flat else ()
         cursor = background if flat else _mix(_color(variables["primary"]), background, 0.80)
         marked = background if flat else _mix(foreground, background, 0.90)
         self._styles = {
             selected: {
-                tone: _style(color, below, bold, dim=tone in quiet_tones, reverse=flat and selected == "cursor")
+                tone: _style(
+                    color,
+                    below,
+                    bold,
+                    dim=tone in quiet_tones,
+                    reverse=flat and selected == "cursor",
+                    underline=tone is Tone.MATCH,
+                )
                 for tone, (color, bold) in tones.items()
             }
             for selected, below in (("", background), ("cursor", cursor), ("marked", marked))
@@ -124,5 +142,12 @@ def _mix(color: Color, other: Color, share: float) -> Color:
     return color.blend(other, share, 1.0)
 
 
-def _style(color: Color, background: Color, bold: bool, *, dim: bool, reverse: bool) -> Style:
-    return Style(color=color.rich_color, bgcolor=background.rich_color, bold=bold, dim=dim, reverse=reverse)
+def _style(color: Color, background: Color, bold: bool, *, dim: bool, reverse: bool, underline: bool) -> Style:
+    return Style(
+        color=color.rich_color,
+        bgcolor=background.rich_color,
+        bold=bold,
+        dim=dim,
+        reverse=reverse,
+        underline=underline,
+    )

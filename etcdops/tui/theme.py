@@ -1,7 +1,8 @@
 """The console's own themes: blue, orange and vermilion instead of green and red, readable for colour-blind eyes.
 
 Contrast on the background: OK 8.1, WARN 8.3, FAIL 4.8 on dark; 5.2, 4.6, 5.1 on light (WCAG wants 4.5 for text).
-The palette is Okabe and Ito's.
+The palette is Okabe and Ito's. Members' names have hues of their own, away from those of WARN and
+FAIL; their contrast is above 5.
 """
 
 from __future__ import annotations
@@ -22,6 +23,13 @@ DARK = Theme(
     panel="#222A34",
     boost="#2B3542",
     dark=True,
+    variables={
+        "member-1": "#7FB2E5",
+        "member-2": "#CC9BD8",
+        "member-3": "#5FC7A9",
+        "member-4": "#D3C56B",
+        "member-5": "#A9B4C2",
+    },
 )
 
 LIGHT = Theme(
@@ -38,6 +46,13 @@ LIGHT = Theme(
     panel="#E6E8EA",
     boost="#D6DCE2",
     dark=False,
+    variables={
+        "member-1": "#1F5FA8",
+        "member-2": "#7A3E8E",
+        "member-3": "#00705A",
+        "member-4": "#6F5E00",
+        "member-5": "#4A5560",
+    },
 )
 
 OWN_THEMES = (DARK, LIGHT)

@@ -13,6 +13,7 @@ from etcdops.clock import ManualClock
 from etcdops.tui.app import ConsoleApp
 from etcdops.tui.gate import WriteGate
 from tests.fakes.cluster_feed import START, FakeFeed
+from tests.fakes.log_feed import FakeLogs
 
 DEADLINE_S = 20.0
 WIDE = (120, 36)
@@ -106,6 +107,7 @@ async def drive(
     ascii_only: bool = False,
     title: str = "prod-bj",
     looks: int = 1,
+    logs: FakeLogs | None = None,
 ) -> AsyncIterator[ConsoleDriver]:
     """A console whose first `looks` looks, ten seconds apart, are done."""
     feed = feed or FakeFeed()
@@ -113,7 +115,14 @@ async def drive(
     feed.clock = clock
     gate = WriteGate(feed, read_only=read_only, locked_by=locked_by)
     app = ConsoleApp(
-        feed, title=title, gate=gate, ascii_only=ascii_only, interval_s=3_600.0, screen=screen, clock=clock
+        feed,
+        title=title,
+        gate=gate,
+        ascii_only=ascii_only,
+        interval_s=3_600.0,
+        screen=screen,
+        logs=logs,
+        clock=clock,
     )
     async with app.run_test(size=size) as pilot:
         driver = ConsoleDriver(app, pilot, feed, clock)
@@ -122,4 +131,5 @@ async def drive(
             await driver.look(after_s=10.0)
         await driver.settled()
         yield driver
+    assert logs is None or logs.ended, "the console must end what it follows when it ends"
     assert feed.closed, "the console must close its connections when it ends"

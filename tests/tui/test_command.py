@@ -69,7 +69,7 @@ def test_read_only_comes_from_flag_or_variable(
     monkeypatch.setattr("sys.stdout", Terminal())
     assert tui_command.command.callback is not None
     with click.Context(tui_command.command):
-        tui_command.command.callback("keys", 5.0, flag, "")
+        tui_command.command.callback("keys", (), False, 5.0, flag, "")
     assert seen["read_only"] is (locked_by is not None)
     assert seen["title"] == "127.0.0.1:2379"
     assert seen["screen"] == "keys"
@@ -100,7 +100,7 @@ def test_a_dumb_terminal_is_refused_with_the_alternative(monkeypatch: pytest.Mon
     callback = tui_command.command.callback
     assert callback is not None
     with click.Context(tui_command.command), pytest.raises(UsageError, match="TERM=dumb"):
-        callback("keys", 5.0, False, "")
+        callback("keys", (), False, 5.0, False, "")
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from etcdops.client.view import ClusterView
 from etcdops.diagnosis.finding import Severity
-from etcdops.doctor.finding import Finding
 from etcdops.ids import padded_id
 from etcdops.numbers import (
     show_age,
@@ -21,6 +20,7 @@ from etcdops.numbers import (
 from etcdops.tui.model.changes import Event
 from etcdops.tui.model.cluster import HEALTH_MARKS, SEVERITY_MARKS
 from etcdops.tui.model.history import ZOOMS, sparkline
+from etcdops.tui.model.problems import Problem
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.text import Line, Span, Tone, clip, clip_words, fit, fit_line, line_width, spread, width, wrap
 from etcdops.wording import counted
@@ -136,16 +136,19 @@ class Heights:
 
 
 CHART_ROWS = 5
+CODE_CELLS = 4
+"""Of a finding's code."""
 
 
-def share_rows(columns: int, rows: int, *, members: int, findings: int) -> Heights:
+def share_rows(columns: int, rows: int, *, members: int, findings: int, blocked: int = 0) -> Heights:
     """How `rows` (without header and footer) are shared: every pane keeps its frame, the events take what is left."""
     charts = CHART_ROWS + 2 if columns >= WIDE and rows >= 24 else 0
     left = rows - max(1, charts)
     members_rows = min(members, max(1, left - 8)) + 3
     left -= members_rows
     per_finding = 2 if rows >= 24 else 1
-    wanted = max(1, findings * per_finding + (1 if per_finding == 1 and findings else 0))
+    more = blocked if per_finding > 1 else min(1, findings)  # why not now, beside what; the one under the cursor
+    wanted = max(1, findings * per_finding + more)
     findings_rows = max(3, min(wanted, max(1, left - 5), left * 3 // 5) + 2) if left >= 6 else max(0, left)
     return Heights(members_rows, charts, findings_rows, max(0, left - findings_rows))
 
@@ -269,50 +272,53 @@ def members_title(view: ClusterView | None, cells: int) -> Line:
     return (Span("Members", Tone.TITLE), Span(f" {counted(voters, 'voter')}, {counted(learners, 'learner')}"))
 
 
-def findings_title(findings: Sequence[Finding], cells: int) -> Line:
+def findings_title(findings: Sequence[Problem], cells: int) -> Line:
     """The findings pane's title: how many of which kind, by word or symbol."""
-    counts = {severity: sum(1 for f in findings if f.severity is severity) for severity in Severity}
+    counts: dict[str, int] = {}
+    tones: dict[str, Tone] = {}
+    for finding in sorted(findings, key=lambda finding: -finding.severity):
+        mark = SEVERITY_MARKS[finding.severity]
+        kind = _KINDS[finding.severity] if cells >= WIDE else mark.text
+        counts[kind] = counts.get(kind, 0) + 1
+        tones.setdefault(kind, mark.tone)
     spans: list[Span] = [Span("Findings", Tone.TITLE)]
-    words = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
-    first = True
-    for severity in sorted(Severity, reverse=True):
-        if not counts[severity]:
-            continue
-        mark = SEVERITY_MARKS[severity]
-        if cells >= WIDE:
-            text = (
-                f"{counts[severity]} critical"
-                if severity is Severity.CRITICAL
-                else counted(counts[severity], words[severity])
-            )
-            spans += [Span(" " if first else " · "), Span(text, mark.tone)]
-        else:
-            spans += [Span(" "), Span(f"{counts[severity]}{mark.text}", mark.tone)]
-        first = False
+    for kind, count in counts.items():
+        gap = " · " if cells >= WIDE and len(spans) > 1 else " "
+        told = f"{count}{kind}" if cells < WIDE else f"{count} {kind}" if kind == "critical" else counted(count, kind)
+        spans += [Span(gap), Span(told, tones[kind])]
     return tuple(spans)
 
 
-def finding_block(finding: Finding, cells: int, *, full: bool) -> tuple[Line, ...]:
-    """One finding: what is wrong and, with `full`, what to do or why not now."""
+_KINDS = {Severity.CRITICAL: "critical", Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+
+
+def finding_block(finding: Problem, cells: int, *, rows: int) -> tuple[Line, ...]:
+    """One finding in at most `rows` rows: what is wrong; what forbids the next step, else the step; then both."""
     mark = SEVERITY_MARKS[finding.severity]
-    first = fit_line((mark, Span(f" {finding.code} ", mark.tone), Span(clip_words(finding.summary, cells - 7))), cells)
-    if not full:
-        return (first,)
-    word, text = ("blocked", finding.blocked) if finding.blocked else ("next", finding.next_step)
-    room = cells - 7 - width(word) - 2
-    second = fit_line((Span(" " * 7), Span(f"{word}: ", Tone.LABEL), Span(clip_words(text, room), Tone.DIM)), cells)
-    return (first, second)
+    code = Span(f" {fit(finding.code, CODE_CELLS)} ", mark.tone)
+    first = fit_line((mark, code, Span(clip_words(finding.summary, cells - CODE_CELLS - 3))), cells)
+    told = [("next", finding.next_step)]
+    if finding.blocked:
+        told = [*told, ("blocked", finding.blocked)] if rows > 2 else [("blocked", finding.blocked)]
+    return (first, *(_told(word, text, cells) for word, text in told[: rows - 1]))
 
 
-def finding_blocks(findings: Sequence[Finding], cells: int, rows: int, selected: int) -> list[tuple[Line, ...]]:
-    """All findings for a pane of `rows` rows: second lines go first where it is tight, the selected one's last."""
+def _told(word: str, text: str, cells: int) -> Line:
+    margin = CODE_CELLS + 3
+    room = cells - margin - width(word) - 2
+    return fit_line((Span(" " * margin), Span(f"{word}: ", Tone.LABEL), Span(clip_words(text, room), Tone.DIM)), cells)
+
+
+def finding_blocks(findings: Sequence[Problem], cells: int, rows: int, selected: int) -> list[tuple[Line, ...]]:
+    """All findings for a pane of `rows` rows: further lines go first where it is tight, the selected one's last."""
     if not findings:
         return [((Span("● nothing found", Tone.OK), Span(" in the latest look", Tone.DIM)),)]
-    roomy = 2 * len(findings) <= rows
-    return [
-        finding_block(finding, cells, full=roomy or (index == selected and len(findings) + 1 <= max(rows, 2)))
-        for index, finding in enumerate(findings)
-    ]
+    for each in (3, 2):
+        blocks = [finding_block(finding, cells, rows=each) for finding in findings]
+        if sum(map(len, blocks)) <= rows:
+            return blocks
+    chosen = 2 if len(findings) + 1 <= max(rows, 2) else 1
+    return [finding_block(one, cells, rows=chosen if index == selected else 1) for index, one in enumerate(findings)]
 
 
 def event_line(event: Event, cells: int) -> Line:

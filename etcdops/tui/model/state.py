@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from etcdops.client.metrics import (
     KEYS,
     LEADER_CHANGES,
-    QUOTA,
     WATCHERS,
     MemberMetrics,
     NoMetrics,
     Rates,
     keep_window,
     rates_between,
+    with_quotas,
 )
 from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
 from etcdops.doctor.checks.cluster import find
 from etcdops.doctor.finding import Finding
+from etcdops.ids import MemberID
 from etcdops.tui.model.changes import EVENTS_MAX, Event, changes, first_look
 from etcdops.tui.model.history import Series
+from etcdops.tui.model.log_findings import LogFindings
+from etcdops.tui.model.problems import Problem, problems
 from etcdops.tui.model.text import clean
 
 MetricsByMember = Mapping[str, MemberMetrics | NoMetrics]
@@ -59,6 +62,10 @@ class ConsoleState:
     failure: str = ""
     """Why the latest poll brought nothing at all; "" = it brought a look."""
     findings: tuple[Finding, ...] = ()
+    logged: LogFindings = field(default_factory=LogFindings)
+    """What the logs say."""
+    problems: tuple[Problem, ...] = ()
+    """`findings` and `logged` as one list."""
     events: tuple[Event, ...] = ()
     """Newest first, at most EVENTS_MAX."""
     series: Mapping[str, Series] = field(default_factory=dict)
@@ -70,15 +77,18 @@ class ConsoleState:
 
     def after(self, look: Look) -> ConsoleState:
         """The state once `look` is known."""
-        view = _with_quotas(_keep_known(cleaned(look.view), self.view), look.metrics, self.view)
+        view = with_quotas(_keep_known(cleaned(look.view), self.view), look.metrics, _quotas_before(self.view))
         news = changes(self.view, view) if self.view else first_look(view)
         readings = _readings(self.readings, look)
         rates = {label: rates_between(kept[0], kept[-1]) for label, kept in readings.items() if len(kept) > 1}
+        findings = find(view)
         return ConsoleState(
             view=view,
             at_s=look.at_s,
             looks=self.looks + 1,
-            findings=find(view),
+            findings=findings,
+            logged=self.logged,
+            problems=problems(findings, self.logged.found, view),
             events=(*news, *self.events)[:EVENTS_MAX],
             series=_grown(self.series, _measures(view, look.metrics, rates), look.at_s),
             metrics=look.metrics,
@@ -89,6 +99,10 @@ class ConsoleState:
     def after_failure(self, reason: str) -> ConsoleState:
         """The state after a poll that broke: what was known stays, and grows old."""
         return dataclasses.replace(self, failure=clean(reason))
+
+    def with_logs(self, logged: LogFindings) -> ConsoleState:
+        """The state once the logs say this."""
+        return dataclasses.replace(self, logged=logged, problems=problems(self.findings, logged.found, self.view))
 
     def history(self, name: str) -> Series:
         return self.series.get(name, _NO_SERIES)
@@ -163,23 +177,9 @@ def _merged(known: MemberView, view: ClusterView) -> MemberView:
     )
 
 
-def _with_quotas(view: ClusterView, metrics: MetricsByMember, before: ClusterView | None) -> ClusterView:
-    """Members before 3.6 do not tell their quota in Status, but do at `/metrics`; it changes only by a restart."""
-    known = (
-        {member.id: member.last_status.db_quota_bytes for member in before.members if member.last_status}
-        if before
-        else {}
-    )
-
-    def filled(member: MemberView) -> MemberView:
-        if member.status is None or member.status.db_quota_bytes:
-            return member
-        entry = metrics.get(member.label)
-        told = int(entry.numbers.get(QUOTA, 0)) if isinstance(entry, MemberMetrics) else 0
-        status = dataclasses.replace(member.status, db_quota_bytes=told or known.get(member.id, 0))
-        return dataclasses.replace(member, status=status, last_status=status)
-
-    return dataclasses.replace(view, members=tuple(filled(member) for member in view.members))
+def _quotas_before(before: ClusterView | None) -> Mapping[MemberID | None, int]:
+    members = before.members if before is not None else ()
+    return {member.id: member.last_status.db_quota_bytes for member in members if member.last_status}
 
 
 def _readings(before: Mapping[str, tuple[MemberMetrics, ...]], look: Look) -> Mapping[str, tuple[MemberMetrics, ...]]:

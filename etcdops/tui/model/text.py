@@ -32,6 +32,14 @@ class Tone(enum.Enum):
     FRAME_FOCUSED = enum.auto()
     FILLED = enum.auto()
     EMPTY = enum.auto()
+    MATCH = enum.auto()
+    """What a search found in a text."""
+    MEMBER_1 = enum.auto()
+    MEMBER_2 = enum.auto()
+    MEMBER_3 = enum.auto()
+    MEMBER_4 = enum.auto()
+    MEMBER_5 = enum.auto()
+    """Names of members side by side: only to tell them apart, none means more than another."""
 
 
 class Align(enum.Enum):

@@ -8,7 +8,6 @@ from textual.containers import Horizontal
 
 from etcdops.numbers import show_clock
 from etcdops.tui.actions import bindings
-from etcdops.tui.model.cluster import MemberRow
 from etcdops.tui.model.dashboard import (
     SIZES,
     WIDE,
@@ -18,21 +17,20 @@ from etcdops.tui.model.dashboard import (
     finding_blocks,
     findings_title,
     latency_lines,
-    members_title,
     share_rows,
     zoom_name,
 )
-from etcdops.tui.model.history import DEFAULT_ZOOM, ZOOMS
+from etcdops.tui.model.problems import problem_page
 from etcdops.tui.model.text import Line, Span, Tone, line, plain
-from etcdops.tui.screens.base import CHROME_ROWS, ConsoleScreen
+from etcdops.tui.screens.base import CHROME_ROWS
 from etcdops.tui.screens.dialogs import Reading, explanation
-from etcdops.tui.screens.member_list import MemberList
+from etcdops.tui.screens.member_list import MembersTableScreen
 from etcdops.tui.widgets.chrome import LinesPane, hint
 from etcdops.tui.widgets.lists import Block, LinesPanel, ListPanel
 from etcdops.tui.widgets.panel import LineWidget
 
 
-class DashboardScreen(ConsoleScreen, inherit_bindings=False):
+class DashboardScreen(MembersTableScreen, inherit_bindings=False):
     """Members, histories, findings and events."""
 
     NAME = "dashboard"
@@ -46,8 +44,6 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self._list = MemberList()
-        self._zoom = DEFAULT_ZOOM
         self._alone: str = ""
         """The id of the pane that has the screen to itself; "" = all are shown."""
 
@@ -66,7 +62,7 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
 
     def update(self) -> None:
         self._share()
-        self._update_members()
+        self._show_members(self._rows(), "s sort · / filter · Enter detail")
         self._update_charts()
         self._update_findings()
         self._update_events()
@@ -74,8 +70,9 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
     def _share(self) -> None:
         """Give every pane its rows."""
         cells, rows = self.size.width, self.size.height - CHROME_ROWS
-        known = self.state.view.members if self.state.view else ()
-        heights = share_rows(cells, rows, members=max(1, len(known)), findings=len(self.state.findings))
+        known, found = self.state.view.members if self.state.view else (), self.state.problems
+        blocked = sum(1 for one in found if one.blocked)
+        heights = share_rows(cells, rows, members=max(1, len(known)), findings=len(found), blocked=blocked)
         sizes = {
             "members": heights.members,
             "charts": heights.charts,
@@ -88,18 +85,6 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
             shown = (rows if name == self._alone else 0) if self._alone else height
             widget.display = shown > 0
             widget.styles.height = shown
-
-    def _rows(self) -> list[MemberRow]:
-        return self._list.rows(self.state, self.console.shown_wall_s)
-
-    def _update_members(self) -> None:
-        panel = self.query_one("#members", LinesPanel)
-        rows, view = self._rows(), self.state.view
-        note = self._list.note(len(rows), len(view.members) if view else 0)
-        keys = "Esc shows all" if self._list.narrowed else "s sort · / filter · Enter detail"
-        panel.label(members_title(view, self.size.width), hint(f"{note} · {keys}" if note else keys))
-        panel.set_head(self._list.head(rows, max(0, self.size.width - 4)))
-        panel.show(lambda cells, _rows, _cursor: self._list.blocks(rows, cells))
 
     def _update_charts(self) -> None:
         state, now_s, zoom = self.state, self.console.shown_s, self._zoom
@@ -114,7 +99,7 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
         sizes.show(lambda cells, _rows: chart_lines(state, SIZES, zoom, now_s, cells))
 
     def _update_findings(self) -> None:
-        findings = self.state.findings
+        findings = self.state.problems
         panel = self.query_one("#findings", LinesPanel)
         panel.label(findings_title(findings, self.size.width), hint("Enter explains" if findings else ""))
         known = self.state.view is not None
@@ -148,12 +133,10 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
 
     @on(ListPanel.Opened, "#findings")
     def explain_finding(self, event: ListPanel.Opened) -> None:
-        if event.panel.cursor >= len(self.state.findings):
-            return
-        finding = self.state.findings[event.panel.cursor]
-        parts = [("next", finding.next_step), ("blocked", finding.blocked), ("about", finding.detail)]
-        title = (Span(finding.summary[:1].upper() + finding.summary[1:] + ".", Tone.STRONG),)
-        self.app.push_screen(Reading(f"{finding.code}", lambda cells: explanation(title, parts, cells)))
+        if event.panel.cursor < len(self.state.problems):
+            problem = self.state.problems[event.panel.cursor]
+            name = problem.logged.finding.slug if problem.live is None and problem.logged else problem.code
+            self.app.push_screen(Reading(name, lambda cells: problem_page(problem, cells)))
 
     @on(ListPanel.Opened, "#events")
     def explain_event(self, event: ListPanel.Opened) -> None:
@@ -163,25 +146,6 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
         title = (Span(f"{chosen.subject}: {chosen.text}", Tone.STRONG),)
         parts = [("seen at", show_clock(chosen.at)), ("weight", chosen.severity.name.lower())]
         self.app.push_screen(Reading("Event", lambda cells: explanation(title, parts, cells)))
-
-    def action_filter(self) -> None:
-        self.console.ask_filter(self._list, self.update)
-
-    def action_sort(self) -> None:
-        self._list.sort_by_next(self._rows())
-        self.update()
-
-    def action_reverse(self) -> None:
-        self._list.reverse()
-        self.update()
-
-    def action_problems(self) -> None:
-        self._list.problems_only = not self._list.problems_only
-        self.update()
-
-    def action_zoom(self, step: int) -> None:
-        self._zoom = max(0, min(len(ZOOMS) - 1, self._zoom + step))
-        self.update()
 
     def action_maximize(self) -> None:
         focused = self.focused.id if self.focused else None
@@ -196,6 +160,6 @@ class DashboardScreen(ConsoleScreen, inherit_bindings=False):
 
     def action_back(self) -> None:
         if self._list.narrowed:
-            self._list = MemberList(sort=self._list.sort)
+            self._show_all()
         self._alone = ""
         self.update()

@@ -1,15 +1,23 @@
-"""The members table with its filter, order and "problems only": shared by the dashboard and the Members screen."""
+"""The members table with its filter, order and "problems only": shared by the dashboard and the Members screen.
+
+`actions.py` has its keys, `MembersTableScreen` what they do.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 
 from etcdops.tui.model.cluster import MemberRow, member_columns, member_rows
+from etcdops.tui.model.dashboard import members_title
 from etcdops.tui.model.filtering import Filter, parse_filter
+from etcdops.tui.model.history import DEFAULT_ZOOM, ZOOMS
 from etcdops.tui.model.state import ConsoleState
 from etcdops.tui.model.table import Sort, header_line, layout_columns, next_sort, row_line, sort_rows
 from etcdops.tui.model.text import Line, Span, Tone, line
-from etcdops.tui.widgets.lists import Block
+from etcdops.tui.screens.base import ConsoleScreen
+from etcdops.tui.screens.dialogs import Prompt
+from etcdops.tui.widgets.chrome import hint
+from etcdops.tui.widgets.lists import Block, LinesPanel
 
 
 @dataclasses.dataclass
@@ -61,3 +69,59 @@ class MemberList:
         self.sort = dataclasses.replace(
             self.sort or Sort("member"), descending=not (self.sort and self.sort.descending)
         )
+
+
+class MembersTableScreen(ConsoleScreen, inherit_bindings=False):
+    """A screen with the members table in its pane `#members`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._list = MemberList()
+        self._zoom = DEFAULT_ZOOM
+
+    def _rows(self) -> list[MemberRow]:
+        return self._list.rows(self.state, self.console.shown_wall_s)
+
+    def _show_members(self, rows: list[MemberRow], keys: str) -> LinesPanel:
+        """Draw the table; `keys` is what the frame says while nothing is narrowed."""
+        panel, view = self.query_one("#members", LinesPanel), self.state.view
+        note = self._list.note(len(rows), len(view.members) if view else 0)
+        keys = "Esc shows all" if self._list.narrowed else keys
+        panel.label(members_title(view, self.size.width), hint(f"{note} · {keys}" if note else keys))
+        panel.set_head(self._list.head(rows, max(0, self.size.width - 4)))
+        panel.show(lambda cells, _rows, _cursor: self._list.blocks(rows, cells))
+        return panel
+
+    def _show_all(self) -> None:
+        """Drop what narrows the table; its order stays."""
+        self._list = MemberList(sort=self._list.sort)
+
+    def action_filter(self) -> None:
+        """Let the user type a filter; it works while it is typed."""
+        before = self._list.filter.text
+
+        def typed(text: str) -> None:
+            self._list.set_filter(text)
+            self.update()
+
+        def done(text: str | None) -> None:
+            typed(before if text is None else text)
+
+        note = "text, !text without it, ~regex · Enter keeps it, Esc drops the change"
+        self.console.push_screen(Prompt("filter", before, note, typed), done)
+
+    def action_sort(self) -> None:
+        self._list.sort_by_next(self._rows())
+        self.update()
+
+    def action_reverse(self) -> None:
+        self._list.reverse()
+        self.update()
+
+    def action_problems(self) -> None:
+        self._list.problems_only = not self._list.problems_only
+        self.update()
+
+    def action_zoom(self, step: int) -> None:
+        self._zoom = max(0, min(len(ZOOMS) - 1, self._zoom + step))
+        self.update()

@@ -8,17 +8,16 @@ from textual.app import ComposeResult
 from etcdops.ids import format_id
 from etcdops.tui.actions import bindings
 from etcdops.tui.model.cluster import MemberRow
-from etcdops.tui.model.dashboard import members_title, zoom_name
-from etcdops.tui.model.history import DEFAULT_ZOOM, ZOOMS
+from etcdops.tui.model.dashboard import zoom_name
 from etcdops.tui.model.members import TABS, detail_lines, tab_title
 from etcdops.tui.model.text import Line, Span, Tone, line
-from etcdops.tui.screens.base import CHROME_ROWS, ConsoleScreen
-from etcdops.tui.screens.member_list import MemberList
+from etcdops.tui.screens.base import CHROME_ROWS
+from etcdops.tui.screens.member_list import MembersTableScreen
 from etcdops.tui.widgets.chrome import hint
 from etcdops.tui.widgets.lists import Block, LinesPanel, ListPanel
 
 
-class MembersScreen(ConsoleScreen, inherit_bindings=False):
+class MembersScreen(MembersTableScreen, inherit_bindings=False):
     """The table above, tabs of details below."""
 
     NAME = "members"
@@ -27,9 +26,7 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self._list = MemberList()
         self._tab = 0
-        self._zoom = DEFAULT_ZOOM
 
     def compose_body(self) -> ComposeResult:
         yield LinesPanel(id="members")
@@ -43,16 +40,11 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
     def update(self) -> None:
         wanted = self.console.wanted_member
         if wanted:
-            self._list = MemberList(sort=self._list.sort)
+            self._show_all()
         rows, view = self._rows(), self.state.view
-        panel = self.query_one("#members", LinesPanel)
         room = self.size.height - CHROME_ROWS
+        panel = self._show_members(rows, "s sort · / filter")
         panel.styles.height = max(4, min(len(view.members) + 3 if view else 4, room // 2))
-        note = self._list.note(len(rows), len(view.members) if view else 0)
-        keys = "Esc shows all" if self._list.narrowed else "s sort · / filter"
-        panel.label(members_title(view, self.size.width), hint(f"{note} · {keys}" if note else keys))
-        panel.set_head(self._list.head(rows, max(0, self.size.width - 4)))
-        panel.show(lambda cells, _rows, _cursor: self._list.blocks(rows, cells))
         labels = [row.member.label for row in rows]
         if wanted in labels and panel.item_count:
             panel.move_to(labels.index(wanted))
@@ -77,9 +69,6 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
 
         detail.show(source)
 
-    def _rows(self) -> list[MemberRow]:
-        return self._list.rows(self.state, self.console.shown_wall_s)
-
     @on(ListPanel.Moved, "#members")
     def moved(self) -> None:
         self._update_detail(self._rows())
@@ -93,25 +82,6 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
         self.query_one("#detail", LinesPanel).action_edge(-1)
         self.update()
 
-    def action_filter(self) -> None:
-        self.console.ask_filter(self._list, self.update)
-
-    def action_sort(self) -> None:
-        self._list.sort_by_next(self._rows())
-        self.update()
-
-    def action_reverse(self) -> None:
-        self._list.reverse()
-        self.update()
-
-    def action_problems(self) -> None:
-        self._list.problems_only = not self._list.problems_only
-        self.update()
-
-    def action_zoom(self, step: int) -> None:
-        self._zoom = max(0, min(len(ZOOMS) - 1, self._zoom + step))
-        self.update()
-
     def action_copy(self) -> None:
         rows = self._rows()
         cursor = self.query_one("#members", LinesPanel).cursor
@@ -122,7 +92,7 @@ class MembersScreen(ConsoleScreen, inherit_bindings=False):
 
     def action_back(self) -> None:
         if self._list.narrowed:
-            self._list = MemberList(sort=self._list.sort)
+            self._show_all()
             self.update()
         elif self.query_one("#detail").has_focus:
             self.query_one("#members").focus()
