@@ -212,7 +212,14 @@ def _edges() -> Mapping[str, frozenset[str]]:
     explain(["liveness-restart-loop"], "terminated-by-signal", "systemd-unit-failure")
     explain(["systemd-unit-failure"], "terminated-by-signal")
     explain(["terminated-by-signal"], "leader-election")
-    explain(["reconfig-not-enough-started"], "reconfig-unhealthy")
+    explain(
+        ["reconfig-not-enough-started"],
+        "reconfig-unhealthy",
+        *QUORUM,
+        *WAITS,
+        "peer-connection-refused",
+        "peer-unreachable",
+    )
     explain(["auth-token-invalid"], "lease-revoke-failed", "auth-denied")
     explain(["lease-overload"], "lease-revoke-failed")
     return {cause: frozenset(symptoms) for cause, symptoms in edges.items()}

@@ -126,6 +126,30 @@ def test_a_stream_that_meant_another_member_is_a_mismatch() -> None:
     assert slugs(diagnose_lines([line])) == ["member-id-mismatch"]
 
 
+def test_who_died_of_not_joining_says_so_and_not_only_that_a_port_was_closed() -> None:
+    """The reason of each attempt stands before it; a reason that is a fault of its own remains the cause."""
+    asked = (
+        '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","msg":"failed to get cluster response",'
+        '"address":"http://10.0.0.1:2380/members","error":"Get \\"http://10.0.0.1:2380/members\\": dial tcp %s"}'
+    )
+    died = (
+        '{"level":"fatal","ts":"2024-05-02T10:00:01.000Z","msg":"discovery failed","error":"cannot fetch cluster info '
+        'from peer urls: could not retrieve cluster information from the given URLs"}'
+    )
+    refused = asked % "10.0.0.1:2380: connect: connection refused"
+    assert slugs(diagnose_lines([refused, died])) == ["join-cluster-unreachable"]
+    assert slugs(diagnose_lines([refused])) == ["peer-connection-refused"]
+    assert slugs(diagnose_lines([asked % "lookup m1 on 10.0.0.9:53: no such host", died])) == ["dns-lookup-failed"]
+
+
+def test_a_leader_that_stops_as_the_last_one_is_no_refused_change() -> None:
+    """Source: etcdserver/server.go, TransferLeadership at Stop; 3.4 and later, both loggers."""
+    text = "2018-03-02 10:00:00.000000 W | etcdserver: 5f999a828be1da7e failed to transfer leadership (%s)"
+    zap = '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","msg":"leadership transfer failed","error":"%s"}'
+    reason = "etcdserver: unhealthy cluster"
+    assert slugs(diagnose_lines([text % reason, zap % reason])) == []
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_sources_changes_nothing(seed: int, tmp_path: Path) -> None:
     """Five logs in any order: the same findings in the same order."""

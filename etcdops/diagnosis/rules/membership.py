@@ -166,6 +166,7 @@ RULES = (
             "unhealthy cluster",
             "local member has not been connected to",
         ),
+        none=("leadership",),  # a leader that stops finds nobody to hand over to
         group="reconfig",
     ),
     Rule(
