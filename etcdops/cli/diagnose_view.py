@@ -191,13 +191,13 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
     title = f"{number}. {_SYMBOLS[finding.severity]} {cause.title[language]}"
     sure = f"{words[finding.severity.word]}, {words['confidence']} {finding.confidence:.0%}"
     yield f"{look.style(title, kind)}  [{finding.slug}]  {sure}"
-    yield from _wrapped("", cause.cause[language], width)
-    yield from _wrapped(words["seen"], _when(finding, words), width)
-    yield from _wrapped(words["member"], ", ".join(finding.members), width)
+    yield from wrapped("", cause.cause[language], width)
+    yield from wrapped(words["seen"], _when(finding, words), width)
+    yield from wrapped(words["member"], ", ".join(finding.members), width)
     if finding.peers:
-        yield from _wrapped(words["peer"], ", ".join(finding.peers), width)
+        yield from wrapped(words["peer"], ", ".join(finding.peers), width)
     if finding.explains:
-        yield from _wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
+        yield from wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
     for line in finding.evidence:
         yield look.style(f"     {line.source}:{line.line}", "dim")
         yield "       " + fit(printable(line.text), max(20, width - 7))
@@ -205,10 +205,10 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
         yield f"     etcdops explain {finding.slug}"
         return
     for text in cause.check[language]:
-        yield from _wrapped(words["check"], text, width)
+        yield from wrapped(words["check"], text, width)
     yield from _fix(cause, finding, width, language)
     for link in cause.links:
-        yield from _wrapped(words["links"], link, width)
+        yield from wrapped(words["links"], link, width)
 
 
 def _amount(number: int, noun: str, words: Mapping[str, str]) -> str:
@@ -229,12 +229,12 @@ def _when(finding: Finding, words: Mapping[str, str]) -> str:
 
 def _fix(cause: Cause, finding: Finding | None, width: int, language: str) -> Iterator[str]:
     for number, step in enumerate(steps(cause, language, finding), 1):
-        yield from _wrapped(WORDS[language]["fix"] if number == 1 else "", f"{number}. {step.note}", width)
+        yield from wrapped(WORDS[language]["fix"] if number == 1 else "", f"{number}. {step.note}", width)
         for command in step.commands:
             yield f"       $ {command}"
 
 
-def _wrapped(label: str, text: str, width: int) -> Iterator[str]:
+def wrapped(label: str, text: str, width: int) -> Iterator[str]:
     """`label` in the margin and `text` beside it; Chinese has no blanks to break at, so it is broken anywhere."""
     margin = "     " if not label else f"     {label}: "
     room = max(20, width - 5)
@@ -325,14 +325,14 @@ def render_page(cause: Cause, look: Look, *, width: int, language: str) -> str:
     lines = [
         look.style(f"{cause.title[language]}  [{cause.slug}]", "head"),
         f"     {words[cause.severity.word]}; {cause.section}",
-        *_wrapped("", cause.cause[language], width),
+        *wrapped("", cause.cause[language], width),
     ]
     for text in cause.check[language]:
-        lines += _wrapped(words["check"], text, width)
+        lines += wrapped(words["check"], text, width)
     lines += _fix(cause, None, width, language)
-    lines += _wrapped(words["shown by"], f"etcd {cause.versions}: {cause.source}", width)
+    lines += wrapped(words["shown by"], f"etcd {cause.versions}: {cause.source}", width)
     for link in cause.links:
-        lines += _wrapped(words["links"], link, width)
+        lines += wrapped(words["links"], link, width)
     return look.text("\n".join(lines))
 
 

@@ -1,4 +1,4 @@
-"""`etcdops explain SLUG`: the page of one cause, offline."""
+"""`etcdops explain SLUG|CODE`: the page of one cause or one live finding, offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from etcdops.errors import UsageError
     cls=OpsCommand,
     examples=[
         ("what it means, what to check, how to mend it", "etcdops explain quota-exceeded"),
-        ("all causes that diagnose knows", "etcdops explain --list"),
+        ("a finding of status, doctor or the dashboard", "etcdops explain E107"),
+        ("everything there is a page about", "etcdops explain --list"),
     ],
 )
 @click.argument("code", required=False, metavar="[CODE]")
@@ -27,15 +28,23 @@ from etcdops.errors import UsageError
 @general_options
 def command(code: str | None, listed: bool, lang: str | None) -> None:
     """Explain a finding by its code: cause, checks, remedy, links. Needs no network."""
+    from etcdops.cli.code_view import code_json, render_code
     from etcdops.cli.diagnose_view import WORDS, page_json, render_page
     from etcdops.diagnosis.causes import catalogue, find_cause
+    from etcdops.doctor.codes import codes, find_code, is_code
 
     invocation = current()
     language = lang or terminal_language()
     width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+    as_json = invocation.format == "json"
+    if code and is_code(code):
+        page = find_code(code)
+        write(
+            code_json(page, language) if as_json else render_code(page, invocation.look, width=width, language=language)
+        )
+        return
     if code:
         cause = find_cause(code)
-        as_json = invocation.format == "json"
         write(
             page_json(cause, language)
             if as_json
@@ -44,11 +53,16 @@ def command(code: str | None, listed: bool, lang: str | None) -> None:
         return
     if not listed:
         raise UsageError("no code was given", hint="etcdops explain CODE, or etcdops explain --list")
-    causes = list(catalogue().values())
-    if invocation.format == "json":
+    causes, live = list(catalogue().values()), list(codes().values())
+    if as_json:
         rows: list[Json] = [{"slug": c.slug, "severity": c.severity.word, "title": c.title[language]} for c in causes]
-        write(render_json("etcdops.explain.list/1", {"causes": rows}))
+        pages: list[Json] = [{"code": c.code, "severity": c.severity.word, "title": c.title[language]} for c in live]
+        write(render_json("etcdops.explain.list/1", {"causes": rows, "codes": pages}))
         return
     columns = (Column("CODE"), Column("SEVERITY"), Column("MEANING"))
-    cells = [(Cell(c.slug), Cell(WORDS[language][c.severity.word]), Cell(c.title[language])) for c in causes]
+    listed_pages = [(c.slug, c.severity, c.title) for c in causes] + [(c.code, c.severity, c.title) for c in live]
+    cells = [
+        (Cell(name), Cell(WORDS[language][severity.word]), Cell(title[language]))
+        for name, severity, title in listed_pages
+    ]
     write(render_table(columns, cells, invocation.look, width=width))

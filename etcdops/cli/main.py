@@ -17,6 +17,7 @@ from etcdops.cli.options import cluster_options, connection_options, general_opt
 _SEE, _SAVE, _HOSTS, _RUN = "See", "Save and bring back", "Clusters on hosts", "Run members"
 ENTRIES = (
     Entry("status", "Who answers, quorum, leader, lag, sizes, alarms; what to do next.", "etcdops.cli.status", _SEE),
+    Entry("doctor", "What is wrong now: members and hosts, looked at live.", "etcdops.cli.doctor", _SEE),
     Entry("diagnose", "From logs to cause, proof and next command.", "etcdops.cli.diagnose", _SEE),
     Entry("explain", "What a finding means and how to mend it.", "etcdops.cli.explain", _SEE),
     Entry("tui", "The dashboard: members, keys, events, as they happen.", "etcdops.cli.tui", _SEE),

@@ -210,7 +210,7 @@ _CONNECTION: tuple[Callable[[Any], Any], ...] = (
 )
 _CLUSTER: tuple[Callable[[Any], Any], ...] = (
     _connection("--cluster", metavar="NAME", help="A cluster of the inventory: members, TLS, user, the way there."),
-    _connection("--inventory", metavar="PATH", help="File or directory it is in (see inventory)."),
+    _connection("-i", "--inventory", metavar="PATH", help="File or directory it is in (see inventory)."),
 )
 _GENERAL: tuple[Callable[[Any], Any], ...] = (
     _general("-w", "--write-out", type=click.Choice(["table", "json"]), help="Format (table)."),

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Collection
 
-from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table
+from etcdops.cli.finding_view import finding_json, render_findings, wrap
+from etcdops.cli.output import Cell, Column, Json, Look, hex_id, printable, render_table
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.clock import rfc3339
-from etcdops.diagnosis.finding import Severity
 from etcdops.doctor.checks.cluster import find
-from etcdops.doctor.finding import Finding
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
 from etcdops.numbers import show_bytes, show_duration
@@ -21,13 +19,6 @@ SCHEMA = "etcdops.status/1"
 WIDTH = 80
 
 _KINDS = {Health.HEALTHY: "good", Health.DEGRADED: "warn", Health.UNKNOWN: "warn"}
-_MARKS = {
-    Severity.CRITICAL: ("✖", "bad"),
-    Severity.ERROR: ("✖", "bad"),
-    Severity.WARNING: ("▲", "warn"),
-    Severity.INFO: ("·", "dim"),
-}
-
 COLUMNS = (
     Column("MEMBER"),
     Column("ID", optional=9),
@@ -115,16 +106,17 @@ def summary_line(view: ClusterView) -> str:
 def render(view: ClusterView, look: Look, *, wide: bool = False) -> str:
     """The whole report. At most 80 columns unless `wide`."""
     width = 10_000 if wide else WIDTH
-    blocks = [_head(view, look), render_members(view, look, width=width)]
-    findings = _wrapped_findings(find(view), look, WIDTH if not wide else 120)
+    blocks = [render_head(view, look), render_members(view, look, width=width)]
+    findings = render_findings(find(view), look, WIDTH if not wide else 120)
     if findings:
         blocks.append(findings)
     if possible(view):
-        blocks.append(_wrap(f"possible now: {possible(view)}", WIDTH, " " * 14))
+        blocks.append(wrap(f"possible now: {possible(view)}", WIDTH, " " * 14))
     return "\n\n".join(blocks) + "\n"
 
 
-def _head(view: ClusterView, look: Look) -> str:
+def render_head(view: ClusterView, look: Look) -> str:
+    """The verdict, and which cluster it is about."""
     verdict, _, rest = headline(view).partition("  ")
     facts = []
     if view.cluster_id is not None:
@@ -135,7 +127,7 @@ def _head(view: ClusterView, look: Look) -> str:
         facts += [f"term {view.term}", f"revision {view.max_revision}", f"etcd {', '.join(view.versions)}"]
     lines = [f"{look.style(verdict, _KINDS.get(view.health, 'bad'))}  {rest}"]
     if facts:
-        lines.append(_wrap("  ".join(facts), WIDTH, ""))
+        lines.append(wrap("  ".join(facts), WIDTH, ""))
     if view.hashes_revision is not None:
         lines.append(_hash_verdict(view))
     return "\n".join(lines)
@@ -146,7 +138,7 @@ def _hash_verdict(view: ClusterView) -> str:
     verdict = "cannot be compared" if agree is None else "agree" if agree else "DIFFER"
     missing = [f"{member.label}: {member.hash_error}" for member in view.members if member.hash_error]
     said = f"hashes at revision {view.hashes_revision} {verdict}"
-    return _wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
+    return wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
 
 
 def render_members(view: ClusterView, look: Look, *, width: int, always: Collection[str] = ()) -> str:
@@ -206,38 +198,6 @@ def _health_cell(view: ClusterView, member: MemberView) -> Cell:
     return Cell("● OK", "good")
 
 
-def _wrapped_findings(findings: tuple[Finding, ...], look: Look, width: int) -> str:
-    lines: list[str] = []
-    for finding in findings:
-        mark, kind = _MARKS[finding.severity]
-        label = look.style(look.text(f"{mark} {finding.code}"), kind)
-        indent = " " * 7
-        text = _wrap(look.text(printable(finding.summary)), width - 7, indent)
-        lines.append(f"{label} {text}")
-        if finding.detail and finding.is_urgent:
-            lines.append(indent + _wrap(look.text(printable(finding.detail)), width - 7, indent))
-        lines.append(f"{indent}next: {_wrap(look.text(printable(finding.next_step)), width - 13, indent + ' ' * 6)}")
-        if finding.blocked:
-            lines.append(f"{indent}wait: {_wrap(look.text(printable(finding.blocked)), width - 13, indent + ' ' * 6)}")
-    return "\n".join(lines)
-
-
-def _wrap(text: str, width: int, indent: str) -> str:
-    """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`."""
-    lines, line = [], ""
-    for gap, word in _words(text):
-        if line and cell_width(line + gap + word) > width:
-            lines.append(line)
-            line = ""
-        line += (gap if line else "") + word
-    return ("\n" + indent).join([*lines, line])
-
-
-def _words(text: str) -> list[tuple[str, str]]:
-    """Each word with the blanks before it; commands in a sentence are words as any other."""
-    return [(match[1], match[2]) for match in re.finditer(r"( *)([^ ]+)", text)]
-
-
 def to_json(view: ClusterView) -> dict[str, Json]:
     """The view as JSON. Members that do not answer are inside, with `error`."""
     quorum = view.quorum
@@ -271,24 +231,12 @@ def to_json(view: ClusterView) -> dict[str, Json]:
             for endpoint in view.endpoints
         ],
         "problems": list(view.problems),
-        "findings": [_finding_json(finding) for finding in find(view)],
+        "findings": [finding_json(finding) for finding in find(view)],
         "hashes": {"revision": view.hashes_revision, "agree": view.hashes_agree()}
         if view.hashes_revision is not None
         else None,
         "taken_at": rfc3339(view.taken_at),
         "took_seconds": round(view.took_s, 6),
-    }
-
-
-def _finding_json(finding: Finding) -> Json:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.word,
-        "subject": finding.subject,
-        "summary": finding.summary,
-        "detail": finding.detail or None,
-        "next": finding.next_step,
-        "blocked": finding.blocked or None,
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from etcdops.diagnosis.causes import LANGUAGES
 
+ALWAYS = "always"
 Release = tuple[int, int, int]
 
 SUPPORTED_LINES = ((3, 5), (3, 6), (3, 7))
@@ -33,8 +34,8 @@ class Advisory:
     """Release lines that had it."""
     fixed: Mapping[tuple[int, int], Release]
     """By line; a line without one never got the correction."""
-    needs_auth: bool
-    """It matters only where authentication is on."""
+    needs: str
+    """`auth` or `tls`: it matters only where that is in use; "" = everywhere."""
     title: Mapping[str, str]
     source: str
 
@@ -63,10 +64,15 @@ def _advisory(name: str, body: Mapping[str, object]) -> Advisory:
         operation=str(body["operation"]),
         affects=tuple(_line(str(line)) for line in affects),
         fixed={_line(str(line)): parse_release(str(release)) or (0, 0, 0) for line, release in fixed.items()},
-        needs_auth=bool(body.get("needs_auth", False)),
+        needs=str(body.get("needs", "")),
         title={language: str(body[f"title_{language}"]) for language in LANGUAGES},
         source=str(body["source"]),
     )
+
+
+def operations() -> tuple[str, ...]:
+    """What an operator may have in mind: `defragment`, `member add` ..."""
+    return tuple(sorted({one.operation for one in advisories()} - {ALWAYS}))
 
 
 def _line(text: str) -> tuple[int, int]:
@@ -80,19 +86,10 @@ def parse_release(text: str) -> Release | None:
     return (int(match[1]), int(match[2]), int(match[3])) if match is not None else None
 
 
-def concerning(release: Release, *, operation: str = "", auth: bool | None = None) -> tuple[Advisory, ...]:
-    """The faults of a release, those that lose data first.
-
-    Args: operation - only what strikes then, or at any time; auth - whether it is on; None: not known, so all count.
-    """
+def concerning(release: Release, *, unused: Collection[str] = ()) -> tuple[Advisory, ...]:
+    """The faults of a release, those that lose data first. `unused`: of "auth" and "tls", what is known to be off."""
     order = ("corruption", "security", "operation")
-    found = [
-        one
-        for one in advisories()
-        if one.concerns(release)
-        and (not operation or one.operation in (operation, "always"))
-        and not (one.needs_auth and auth is False)
-    ]
+    found = [one for one in advisories() if one.concerns(release) and one.needs not in unused]
     return tuple(sorted(found, key=lambda one: order.index(one.kind)))
 
 

@@ -237,6 +237,8 @@ class Observation:
     """How many there are; None: not known."""
     backups: tuple[BackupSeen, ...] | None = None
     """None: nobody said where backups are kept."""
+    operation: str = ""
+    """What the operator is about to do, by the names of `advisories`; "" = nothing in particular."""
     logs: Diagnosis | None = None
     unseen: tuple[Unseen, ...] = ()
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from etcdops.diagnosis.causes import catalogue
+from etcdops.doctor.codes import codes
 from tests.cli.conftest import RunCli
 from tests.conftest import Golden
 
@@ -143,7 +144,7 @@ def test_explain_is_a_page_offline(cli: RunCli, golden: Golden) -> None:
 
 def test_explain_lists_every_code(cli: RunCli) -> None:
     ran = cli("explain", "--list", LANG="C", COLUMNS="120")
-    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == list(catalogue())
+    assert [line.split()[0] for line in ran.out.splitlines()[1:]] == [*catalogue(), *codes()]
 
 
 def test_control_characters_of_a_log_are_shown_not_obeyed(cli: RunCli, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from etcdops.client.metrics import GO_VERSION, MemberMetrics
 from etcdops.doctor.advisories import (
+    ALWAYS,
     SAFE_RELEASES,
     SUPPORTED_LINES,
     Advisory,
@@ -17,9 +18,8 @@ from etcdops.doctor.advisories import (
 )
 from etcdops.doctor.finding import CLUSTER, Finding
 from etcdops.doctor.observation import Observation
+from etcdops.doctor.urls import scheme_of
 from etcdops.inventory.model import EngineKind
-
-_ORDER = "; one minor version at a time, member by member, the leader last"
 
 
 def releases(observation: Observation) -> dict[Release, list[str]]:
@@ -39,12 +39,6 @@ def _is_etcds(observation: Observation, label: str) -> bool:
     return not isinstance(reading, MemberMetrics) or GO_VERSION in reading.numbers
 
 
-def _target(release: Release) -> Release:
-    """The nearest release that is supported and has none of the known faults."""
-    line = release[:2]
-    return SAFE_RELEASES.get(line) or SAFE_RELEASES[min(SUPPORTED_LINES)]
-
-
 def support(observation: Observation) -> Iterator[Finding]:
     for release, names in releases(observation).items():
         if release[:2] < min(SUPPORTED_LINES):
@@ -53,38 +47,68 @@ def support(observation: Observation) -> Iterator[Finding]:
                 "W701",
                 CLUSTER,
                 f"etcd {line} gets no corrections any more ({_names(names)}: {show_release(release)})",
-                f"upgrade to {show_release(SAFE_RELEASES[min(SUPPORTED_LINES)])} or later{_ORDER}",
+                _upgrade(release),
             )
 
 
 def known_faults(observation: Observation) -> Iterator[Finding]:
     """One finding for each release and kind of fault."""
-    auth = observation.auth.enabled if observation.auth is not None else None
     for release, names in releases(observation).items():
-        faults = concerning(release, auth=auth)
-        said, step = show_release(release), f"upgrade to {show_release(_target(release))} or later{_ORDER}"
-        losing = [one for one in faults if one.kind == "corruption" and one.operation == "always"]
+        faults = concerning(release, unused=_unused(observation))
+        at_hand = observation.operation
+        operations = [one for one in faults if one.operation != ALWAYS]
+        said = f"etcd {show_release(release)}"
         groups: tuple[tuple[str, Sequence[Advisory], str], ...] = (
-            ("E702", losing, "can corrupt data in normal work"),
-            ("W703", [one for one in faults if one.kind == "security"], "has known holes"),
+            ("E702", [one for one in faults if one.operation == ALWAYS and one.kind == "corruption"], "{first}"),
+            ("W703", [one for one in faults if one.kind == "security"], "has known holes: {first}{more}"),
             (
                 "W704",
-                [one for one in faults if one.kind != "security" and one not in losing],
-                "has faults that strike during operations",
+                [one for one in operations if one.operation == at_hand],
+                f"is not safe for what you are about to do ({at_hand}): {{first}}{{more}}",
+            ),
+            (
+                "I707",
+                [one for one in operations if one.operation != at_hand],
+                f"has known faults that strike during {_during(operations)}",
             ),
         )
-        for code, group, what in groups:
+        for code, group, words in groups:
             if group:
-                first = group[0].title["en"]
                 more = f"; and {len(group) - 1} more" if len(group) > 1 else ""
                 yield Finding(
                     code,
                     CLUSTER,
-                    f"etcd {said} {what}: {first}{more}",
-                    step,
+                    f"{said} {words.format(first=group[0].title['en'], more=more)}",
+                    _upgrade(release)
+                    + ("; before such work: etcdops doctor --before OPERATION" if code == "I707" else ""),
                     detail=f"Run by {_names(names)}.",
-                    evidence=tuple(f"{one.operation}: {one.title['en']} ({one.source})" for one in group),
+                    evidence=tuple(_line_of(one) for one in group),
                 )
+
+
+def _unused(observation: Observation) -> list[str]:
+    """What is known to be off, so that faults of it do not matter."""
+    view = observation.view
+    urls = [url for member in view.members for url in (*member.client_urls, *member.peer_urls)] if view else []
+    off = ["auth"] if observation.auth is not None and observation.auth.enabled is False else []
+    return [*off, "tls"] if urls and all(scheme_of(url) == "http" for url in urls) else off
+
+
+def _during(faults: Sequence[Advisory]) -> str:
+    return ", ".join(dict.fromkeys(one.operation for one in faults))
+
+
+def _line_of(fault: Advisory) -> str:
+    when = "" if fault.operation == ALWAYS else f"{fault.operation}: "
+    return f"{when}{fault.title['en']} ({fault.source})"
+
+
+def _upgrade(release: Release) -> str:
+    target = SAFE_RELEASES.get(release[:2])
+    if target is not None:
+        return f"upgrade to {show_release(target)} or later, member by member, the leader last"
+    last = show_release(SAFE_RELEASES[min(SUPPORTED_LINES)])
+    return f"upgrade to {last} or later, one minor version at a time, member by member, the leader last"
 
 
 def skew(observation: Observation) -> Iterator[Finding]:
