@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.identify import is_id
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE
@@ -228,13 +229,17 @@ def _asked_for(log: SourceLog, signal: Event) -> bool:
 
 
 _ADVERTISED = re.compile(
-    r"(?:initial[- ]advertise[- ]peer[- ]urls?|advertise[- ]client[- ]urls?)\"?\s*[=:]\s*\"?\[?\"?"
-    r"(https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])[^\s\"\],]*)",
+    r"(?:initial[-_ ]advertise[-_ ](?P<peer>peer)[-_ ]urls?|advertise[-_ ]client[-_ ]urls?)\"?\s*[=:]\s*\"?\[?\"?"
+    r"(?P<url>https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])[^\s\"\],]*)",
     re.IGNORECASE,
 )
 
 
 _ELSEWHERE = re.compile(r"(?://|dial tcp )(?!localhost|127\.|0\.|\[?::)[\w.-]+:\d+")
+
+
+_UNHEARD = 0.45
+"""Clients are sent to the wrong place, which accounts for nothing that members say."""
 
 
 def _loopback(log: SourceLog) -> Iterator[Tally]:
@@ -246,20 +251,25 @@ def _loopback(log: SourceLog) -> Iterator[Tally]:
         for line in tally.lines()
     )
     for tally in log.of(facts.LOOPBACK):
-        found = [(line, match) for line in tally.lines() if (match := _ADVERTISED.search(line.text))]
-        wild = any("//0." in match[1] or "//[::]" in match[1] for _, match in found)
-        many = any(_ELSEWHERE.search(line.fields.get("initial-cluster", "")) for line, _ in found)
+        found = [(line, match) for line in tally.lines() for match in _ADVERTISED.finditer(line.text)]
+        wild = any("//0." in match["url"] or "//[::]" in match["url"] for _, match in found)
+        many = any(_ELSEWHERE.search(_members(line)) for line in tally.lines())
+        peers = any(match["peer"] for _, match in found)
         if found and (away or wild or many):
-            confidence = LIKELY if wild or many else POSSIBLE
-            lines = [line for line, _ in found][:3]
+            lines = list({line.number: line for line, _ in found}.values())[:3]
             yield replace(
                 tally,
                 sign="advertise-loopback",
-                confidence=confidence,
-                count=len(found),
+                confidence=_UNHEARD if not peers else CERTAIN if many else LIKELY if wild else POSSIBLE,
+                count=len(lines),
                 first_lines=lines,
                 last_lines=[],
             )
+
+
+def _members(line: Entry) -> str:
+    """The initial cluster, where the line tells it: a field, or a setting that was read from the environment."""
+    return line.fields.get("initial-cluster", "") or line.text.partition("ETCD_INITIAL_CLUSTER=")[2]
 
 
 def _peers_lost(log: SourceLog) -> Iterator[Tally]:

@@ -155,6 +155,16 @@ def _edges() -> Mapping[str, frozenset[str]]:
         "peer-unreachable",
         *ENDED,
     )
+    explain(
+        ["advertise-loopback"],
+        *QUORUM,
+        *WAITS,
+        "peer-connection-refused",
+        "peer-unreachable",
+        "member-id-mismatch",
+        "member-not-found",
+        "reconfig-unhealthy",
+    )
     explain(["version-incompatible"], *QUORUM, *WAITS, *UNREACHED)
     explain(["quota-exceeded"], "liveness-restart-loop", *WAITS, "disk-slow")
     explain(

@@ -150,6 +150,30 @@ def test_a_leader_that_stops_as_the_last_one_is_no_refused_change() -> None:
     assert slugs(diagnose_lines([text % reason, zap % reason])) == []
 
 
+def test_a_peer_port_that_is_none_is_found_though_streams_stand() -> None:
+    """Ports swapped: h3 reads from the others, and what they post to it is not found. Source: rafthttp/pipeline.go."""
+    posted = f"failed to write {M3} on pipeline (unexpected http status Not Found while posting to"
+    lines = [
+        f"2018-03-02 10:00:00.000000 I | rafthttp: peer {M3} became active",
+        f'2018-03-02 10:00:01.000000 E | rafthttp: {posted} "http://10.0.0.3:2380/raft")',
+    ]
+    assert slugs(diagnose_lines(lines)) == ["peer-unreachable"]
+
+
+def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> None:
+    """As etcd 3.4 tells its settings; a client URL like that explains nothing about peers."""
+    frame = "2018-03-02 10:00:00.000000 I | pkg/flags: recognized and used environment variable ETCD_%s"
+    known = "INITIAL_CLUSTER=m1=http://10.0.0.1:2380,m3=http://127.0.0.1:2380"
+    dial = f"failed to dial {M3} on stream Message (dial tcp %s: connect: connection refused)"
+    refused = f"2018-03-02 10:00:00.000000 W | rafthttp: {dial}"
+    told = [frame % "INITIAL_ADVERTISE_PEER_URLS=http://127.0.0.1:2380", frame % known]
+    found = diagnosed(m1=[refused % "127.0.0.1:2380"], m3=told)
+    assert slugs(found) == ["advertise-loopback"]
+    assert [symptom.slug for symptom in found.findings[0].explains] == ["peer-connection-refused"]
+    told[0] = frame % "ADVERTISE_CLIENT_URLS=http://127.0.0.1:2379"
+    assert slugs(diagnosed(m1=[refused % "10.0.0.2:2380"], m3=told))[0] == "peer-connection-refused"
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_sources_changes_nothing(seed: int, tmp_path: Path) -> None:
     """Five logs in any order: the same findings in the same order."""

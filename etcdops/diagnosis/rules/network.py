@@ -221,6 +221,13 @@ RULES = (
         none=("Error:",),
         group="reach",
     ),
+    # Something answers where the peer should, and it is none: another program, or the port of clients.
+    Rule(
+        "peer-unreachable",
+        ("unexpected http status Not Found while posting", "unexpected HTTP status code 404"),
+        CERTAIN,
+        group="reach",
+    ),
     Rule(
         "peer-unreachable",
         (

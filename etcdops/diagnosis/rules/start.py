@@ -16,6 +16,8 @@ _OTHERS = (
 )
 """Causes of their own that arrive in the same wrapper as a wrong setting."""
 
+_LOCAL = ("//localhost", "//127.", "//0.", "//[::")
+
 RULES = (
     Rule(
         "port-in-use",
@@ -129,5 +131,6 @@ RULES = (
         none=(*_OTHERS, "confState", "configuration change", "tls-info"),
         group="flags",
     ),
-    Rule(LOOPBACK, ("//localhost", "//127.", "//0.", "//[::"), HINT, all=("dvertise",), group="advertise"),
+    Rule(LOOPBACK, _LOCAL, HINT, all=("dvertise",), group="advertise"),
+    Rule(LOOPBACK, _LOCAL, HINT, all=("environment variable ETCD_",), group="advertise"),
 )
