@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import sys
@@ -18,16 +19,20 @@ from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
 from etcdops.cli.options import DEFAULT_WIDTH, Invocation, current, general_options
-from etcdops.cli.output import write
+from etcdops.cli.output import Look, write
 from etcdops.errors import DeadlinePassed, ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.diagnosis.diagnose import Progress, Window
     from etcdops.diagnosis.finding import Diagnosis
     from etcdops.diagnosis.reading import Source
+    from etcdops.doctor.examine import Examination
+    from etcdops.doctor.observation import Observation
 
 SILENT_S, REDRAW_S = 0.5, 0.2
 """What is read sooner shows no progress; how often it is drawn."""
+
+_IN_LOGS = {"en": "In the logs:", "zh": "日志中："}
 
 LANGUAGE_OPTION = click.option(
     "--lang", type=click.Choice(["en", "zh"]), default=None, help="Language (that of the terminal)."
@@ -56,6 +61,7 @@ LANGUAGE_OPTION = click.option(
 )
 @click.option("--unit", metavar="NAME", default="", help="A unit of systemd, here or on --host.")
 @click.option("--container", metavar="NAME", default="", help="A container, here or on --host.")
+@click.option("--logs-only", is_flag=True, help="Do not look at members and hosts as they are now.")
 @accept_new_option
 @click.option(
     "--since", metavar="TIME", help="Only lines from then on: 2026-01-31T08:00:00Z, 2h. Of logs that are fetched: 24h."
@@ -74,6 +80,7 @@ def command(
     hosts: str,
     unit: str,
     container: str,
+    logs_only: bool,
     accept_new: bool,
     since: str | None,
     until: str | None,
@@ -87,38 +94,81 @@ def command(
 
     LOG is a file (.gz .xz .bz2 .zst too), a folder of them, or - for standard input. etcd 2.0 to 3.7, text or JSON,
     behind any prefix of journald, docker, Kubernetes or compose. Instead of LOG, a cluster, hosts, a unit or a
-    container: their logs are fetched. Exit 0: nothing to do; 5: there are findings.
+    container: their logs are fetched, and members and hosts are looked at as they are now. Exit 0: nothing to do; 5:
+    there are findings.
     """
-    from etcdops.cli.diagnose_view import diagnosis_json, render_markdown, render_report, render_timeline
-    from etcdops.diagnosis.diagnose import diagnose
-
     invocation = current()
-    asked = Asked(given, name, tuple(filter(None, hosts.split(","))), unit, container, accept_new)
+    asked = Asked(given, name, tuple(filter(None, hosts.split(","))), unit, container, accept_new, logs_only)
     language = lang or terminal_language()
-    with _sources(invocation, logs, asked, since, until) as (sources, window):
+    with _sources(invocation, logs, asked, since, until) as (sources, window, seen):
+        from etcdops.diagnosis.diagnose import diagnose
+
         diagnosis = diagnose(sources, window, _progress(invocation))
-    _require_etcds(diagnosis)
-    if as_json or invocation.format == "json":
-        write(diagnosis_json(diagnosis, language))
-    elif markdown:
-        write(render_markdown(diagnosis, language))
-    else:
-        width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
-        if timeline and diagnosis.timeline:
-            write(render_timeline(diagnosis, invocation.look, width=width) + "\n")
-        write(render_report(diagnosis, invocation.look, width=width, language=language, full=full))
+    if not asked:
+        _require_etcds(diagnosis)
+    examination = _examined(seen, diagnosis)
+    shown = "json" if as_json or invocation.format == "json" else "markdown" if markdown else "text"
+    write(_rendered(invocation, diagnosis, examination, shown, language, full=full, timeline=timeline))
     if not sum(source.lines for source in diagnosis.sources):
         note("warning: there was not one line to read")
     elif (since or until) and all(source.first is None for source in diagnosis.sources):
         note("warning: no line lies between --since and --until")
-    return int(ExitCode.OK if diagnosis.healthy else ExitCode.UNHEALTHY)
+    healthy = diagnosis.healthy if examination is None else examination.healthy and not diagnosis.unexplained
+    return int(ExitCode.OK if healthy else ExitCode.UNHEALTHY)
+
+
+def _examined(seen: Observation | None, diagnosis: Diagnosis) -> Examination | None:
+    """What logs tell, held against what members and hosts show now. None: nobody looked at them."""
+    if seen is None:
+        return None
+    from etcdops.doctor.examine import examine
+
+    return examine(dataclasses.replace(seen, logs=diagnosis))
+
+
+def _rendered(
+    invocation: Invocation,
+    diagnosis: Diagnosis,
+    examination: Examination | None,
+    shown: str,
+    language: str,
+    *,
+    full: bool,
+    timeline: bool,
+) -> str:
+    from etcdops.cli import diagnose_view
+
+    if shown == "json":
+        if examination is None:
+            return diagnose_view.diagnosis_json(diagnosis, language)
+        from etcdops.cli.diagnose_live_view import whole_json
+
+        return whole_json(diagnosis, examination, language)
+    width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
+    look = invocation.look
+    parts: list[str] = []
+    if timeline and diagnosis.timeline and shown == "text":
+        parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
+    left = diagnosis if examination is None else dataclasses.replace(diagnosis, findings=examination.logs)
+    if examination is not None:
+        from etcdops.cli.doctor_view import render_examination
+
+        live = dataclasses.replace(examination, logs=())
+        live_look = look if shown == "text" else Look(color=False, ascii=False)
+        text = render_examination(live, live_look, width=min(width, 120), language=language, full=full)
+        parts.append(f"{text}\n{_IN_LOGS[language]}" if shown == "text" else f"````text\n{text}````\n")
+    if shown == "markdown":
+        parts.append(diagnose_view.render_markdown(left, language))
+    else:
+        parts.append(diagnose_view.render_report(left, look, width=width, language=language, full=full))
+    return "\n".join(parts)
 
 
 @contextlib.contextmanager
 def _sources(
     invocation: Invocation, logs: tuple[str, ...], asked: Asked, since: str | None, until: str | None
-) -> Iterator[tuple[list[Source], Window | None]]:
-    """What is to be read, and which part of it counts."""
+) -> Iterator[tuple[list[Source], Window | None, Observation | None]]:
+    """What is to be read, which part of it counts, and what is seen live of who wrote it."""
     from etcdops.diagnosis.reading import STDIN, find_sources
 
     if asked and logs:
@@ -126,17 +176,17 @@ def _sources(
     if asked:
         from etcdops.doctor.gather.log_files import Span
 
-        span = Span(_moment(since, "--since") or time.time() - SINCE_DEFAULT_S, _moment(until, "--until"))
+        span = Span(moment(since, "--since") or time.time() - SINCE_DEFAULT_S, moment(until, "--until"))
         with fetched_logs(invocation, asked, span) as fetched:
             # The hosts have cut them to the span, or taken the last lines before it.
-            yield [log.source for log in fetched.logs], None
+            yield [log.source for log in fetched.logs], None, fetched.observation
         return
     names = list(logs)
     if not names:
         if sys.stdin.isatty():
             raise UsageError("no log was given", hint=hint_without_logs())
         names = [STDIN]
-    yield find_sources(names), _window(since, until)
+    yield find_sources(names), _window(since, until), None
 
 
 def _require_etcds(diagnosis: Diagnosis) -> None:
@@ -163,11 +213,11 @@ def terminal_language() -> str:
 def _window(since: str | None, until: str | None) -> Window:
     from etcdops.diagnosis.diagnose import Window
 
-    return Window(_moment(since, "--since"), _moment(until, "--until"))
+    return Window(moment(since, "--since"), moment(until, "--until"))
 
 
-def _moment(text: str | None, option: str) -> float | None:
-    """A clock reading, or how long ago (2h, 30m)."""
+def moment(text: str | None, option: str) -> float | None:
+    """A clock reading, or how long ago (2h, 30m), as Unix time. Raises: UsageError - it is neither."""
     if text is None:
         return None
     from etcdops.diagnosis.times import parse_clock, parse_duration
@@ -175,9 +225,9 @@ def _moment(text: str | None, option: str) -> float | None:
     reading = text if len(text) > 10 else f"{text}T00:00:00"
     if len(reading) == 16:
         reading += ":00"
-    moment, _ = parse_clock(reading)
-    if moment is not None:
-        return moment
+    at, _ = parse_clock(reading)
+    if at is not None:
+        return at
     ago = parse_duration(text.lstrip("-"))
     if ago is None:
         raise UsageError(f"{option} {text!r} is no time", hint="e.g. 2026-01-31T08:00:00Z, 2026-01-31, 90m, 2h")

@@ -1,4 +1,4 @@
-"""`etcdops diagnose --cluster`, `--host`, `--unit`, `--container`: the logs are fetched, not given."""
+"""`etcdops diagnose --cluster`, `--host`, `--unit`, `--container`: logs are fetched, and their writers looked at."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.options import Invocation
 from etcdops.cli.run_control import TypedAccess
-from etcdops.errors import UsageError
+from etcdops.errors import EtcdopsError, UsageError
 from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from etcdops.client.settings import ConnectionSettings
     from etcdops.doctor.gather.log_files import FetchedLog, Span
     from etcdops.doctor.gather.logs import Logged
     from etcdops.doctor.gather.named import Named
-    from etcdops.remote.pool import Outcome
+    from etcdops.doctor.observation import Observation, Unseen
+    from etcdops.remote.pool import Open, Outcome
 
 SINCE_DEFAULT_S = 24 * 3600.0
 _UNIT_FOLDERS = ("/etc", "/run", "/usr/lib", "/lib")
@@ -38,6 +40,8 @@ class Asked:
     unit: str
     container: str
     accept_new: bool
+    logs_only: bool = False
+    """Do not look at members and hosts as they are now."""
 
     def __bool__(self) -> bool:
         return bool(self.inventory or self.cluster or self.hosts or self.unit or self.container)
@@ -49,6 +53,10 @@ class Fetched:
 
     named: Named
     outcomes: tuple[Outcome[Logged, tuple[FetchedLog, ...]], ...]
+    observation: Observation | None = None
+    """What members and hosts show now; None: nobody wants to know."""
+    secrets: tuple[str, ...] = ()
+    """What we logged in with, in plain text: to be taken out of whatever leaves this machine."""
 
     @property
     def logs(self) -> tuple[FetchedLog, ...]:
@@ -78,10 +86,12 @@ def named_by(asked: Asked) -> Named:
 
 @contextmanager
 def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[Fetched]:
-    """The logs as files, for as long as it lasts. Which could not be had is said on stderr.
+    """The logs as files, for as long as it lasts, and what is seen live. Which could not be had is said on stderr.
 
-    Raises: the first error, when none of them could be had.
+    Raises: the first error, when no log could be had and nothing else is looked at.
     """
+    import asyncio  # late: --help must not pay for it
+
     from etcdops.doctor.gather.log_files import fetch_logs
     from etcdops.doctor.gather.named import logs_meant
     from etcdops.remote.pool import Sessions
@@ -89,6 +99,7 @@ def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[F
     named = named_by(asked)
     access = TypedAccess(invocation, accept_new=asked.accept_new)
     access.learn(named.inventory)
+    settings, unseen = _settings(invocation, asked, named)
 
     with tempfile.TemporaryDirectory(prefix="etcdops-logs-") as folder:
 
@@ -97,7 +108,11 @@ def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[F
                 sessions = Sessions(connect)
                 try:
                     members = await logs_meant(sessions.open, named)
-                    return Fetched(named, tuple(await fetch_logs(sessions.open, members, span, Path(folder))))
+                    logs = fetch_logs(sessions.open, members, span, Path(folder))
+                    if asked.logs_only:
+                        return Fetched(named, tuple(await logs))
+                    outcomes, seen = await asyncio.gather(logs, _look(sessions.open, named, settings, unseen))
+                    return Fetched(named, tuple(outcomes), seen, tuple(access.secrets(settings)))
                 finally:
                     await sessions.close()
 
@@ -107,11 +122,49 @@ def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[F
         yield fetched
 
 
+def _settings(
+    invocation: Invocation, asked: Asked, named: Named
+) -> tuple[ConnectionSettings | None, tuple[Unseen, ...]]:
+    """How to reach the members' API, or why that cannot be: the hosts tell what is wrong then."""
+    from etcdops.doctor.observation import Unseen
+
+    if asked.logs_only or named.cluster is None:
+        return None, ()
+    invocation.connection["cluster"] = named.cluster.name
+    if asked.inventory:
+        invocation.connection["inventory"] = os.pathsep.join(map(str, asked.inventory))
+    try:
+        return invocation.connection_settings(), ()
+    except UsageError:
+        raise
+    except EtcdopsError as error:
+        why = f"{error.message} ({error.cause})" if error.cause else error.message
+        return None, (Unseen("the members' API", why, error.hint),)
+
+
+async def _look(
+    connect: Open, named: Named, settings: ConnectionSettings | None, unseen: tuple[Unseen, ...]
+) -> Observation:
+    from etcdops.doctor.gather.cluster import observe_cluster
+    from etcdops.doctor.gather.hosts import observe_hosts
+    from etcdops.doctor.gather.on_hosts import unseen_hosts, with_hosts
+    from etcdops.doctor.observation import Observation
+
+    if named.cluster is None:
+        hosts = await observe_hosts(connect, named.hosts)
+        return Observation(taken_at=time.time(), hosts=hosts, unseen=(*unseen, *unseen_hosts(hosts)))
+    seen = Observation(taken_at=time.time(), unseen=unseen)
+    if settings is not None:
+        # Comparing the members' data reads all of it: `etcdops doctor` does.
+        seen = await observe_cluster(settings, hashes=False)
+    return await with_hosts(seen, connect, named.inventory, named.cluster)
+
+
 def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
     from etcdops.clock import rfc3339
 
     failed = [outcome.error for outcome in fetched.outcomes if outcome.error is not None]
-    if failed and len(failed) == len(fetched.outcomes):
+    if failed and len(failed) == len(fetched.outcomes) and fetched.observation is None:
         raise failed[0]
     for error in failed:
         warn(f"{error.message}{f' ({error.cause})' if error.cause else ''}: its log is not read")
@@ -121,9 +174,7 @@ def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
         elif log.is_cut:
             warn(f"{log.place.described} is longer: only its last {counted(log.lines, 'line')} are read")
     if span.since is not None:
-        ago = time.time() - span.since
-        words = f" ({ago / 3600:.0f} h; --since tells otherwise)" if ago == SINCE_DEFAULT_S else ""
-        invocation.note(f"logs since {rfc3339(span.since)}{words}")
+        invocation.note(f"logs since {rfc3339(span.since)}; choose with --since")
 
 
 def hint_without_logs() -> str:

@@ -151,6 +151,16 @@ class TypedAccess:
         if names_hosts(plan):
             self.learn(planned_inventory(plan)[0])
 
+    def secrets(self, settings: ConnectionSettings | None) -> Iterator[str]:
+        """What was learned, and the password of `settings`, in plain text: to be taken out of what others may read."""
+        from etcdops.remote.target import Target
+
+        passwords = [settings.password] if settings is not None else []
+        for way in (self._ways or {}).values():
+            if isinstance(way, Target):
+                passwords += [way.password, way.become.password]
+        yield from (password.reveal() for password in passwords if password)
+
     @contextlib.contextmanager
     def connecting(self, inventory: Inventory) -> Iterator[Open]:
         from etcdops.cli.host_key_question import HostKeyQuestion, host_key_policy

@@ -1,0 +1,43 @@
+"""A diagnosis of logs together with what was seen live, as one document."""
+
+from __future__ import annotations
+
+import json
+
+from etcdops.cli.diagnose_view import diagnosis_json
+from etcdops.cli.doctor_view import examination_json
+from etcdops.cli.output import Json
+from etcdops.diagnosis.finding import Diagnosis, Finding
+from etcdops.doctor.examine import Examination
+
+
+def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) -> str:
+    """The document of `diagnose --json` with `live`, the one of `doctor --json`; causes proved live come first.
+
+    `proved_live` of a finding names the live finding that proves it, else it is null. Fields are only ever added.
+    """
+    order = in_order(diagnosis, examination)
+    body: dict[str, Json] = json.loads(diagnosis_json(_with(diagnosis, order), language))
+    findings = body["findings"]
+    assert isinstance(findings, list)
+    for shown, finding in zip(findings, order, strict=True):
+        assert isinstance(shown, dict)
+        shown["proved_live"] = _prover(finding, examination)
+    live = examination_json(examination, language)
+    del live["logs"]  # they are the findings above
+    body["healthy"] = examination.healthy and not diagnosis.unexplained
+    body["live"] = live
+    return json.dumps(body, indent=2, ensure_ascii=False)
+
+
+def in_order(diagnosis: Diagnosis, examination: Examination) -> tuple[Finding, ...]:
+    """The findings of logs: first those that are proved live, then the others, each in the order they had."""
+    return tuple(sorted(diagnosis.findings, key=lambda finding: _prover(finding, examination) is None))
+
+
+def _prover(finding: Finding, examination: Examination) -> str | None:
+    return next((f"{one.code} {one.subject}" for one in examination.findings if one.slug == finding.slug), None)
+
+
+def _with(diagnosis: Diagnosis, findings: tuple[Finding, ...]) -> Diagnosis:
+    return Diagnosis(findings, diagnosis.sources, diagnosis.unexplained, diagnosis.timeline)
