@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import lzma
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from etcdops.diagnosis.reading import Source, blocks, opened
+from etcdops.diagnosis.reading import Source, opened
 from etcdops.doctor.gather import logs as hosts
 from etcdops.errors import EtcdopsError
 from etcdops.remote.pool import Open, Sessions
@@ -138,7 +141,7 @@ class FileTail:
             file.close()
             source = Source(str(self._path), self._path, self._path.stat().st_size)
             with opened(source) as (stream, _):
-                return _last(blocks(stream, source.name), self._lines)
+                return _decoded(_last(stream, self._lines))
         self._file, self._begun = file, b""
         stat = os.fstat(file.fileno())
         self._identity = (stat.st_dev, stat.st_ino)
@@ -171,11 +174,15 @@ class FileTail:
         return (stat.st_dev, stat.st_ino) != self._identity
 
 
-def _last(found: Iterator[bytes], lines: int) -> list[str]:
-    kept: list[bytes] = []
-    for block in found:
-        kept = [*kept, *block.split(b"\n")][-lines:]
-    return _decoded(kept)
+def _last(stream: BinaryIO, lines: int) -> list[bytes]:
+    """Of an archive that was cut, the last lines before the cut."""
+    kept: deque[bytes] = deque(maxlen=lines)
+    try:
+        kept.extend(line.rstrip(b"\r\n") for line in stream)
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
+        if not kept:
+            raise OSError(f"cannot be unpacked: {error}") from error
+    return list(kept)
 
 
 def _decoded(lines: Sequence[bytes]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from etcdops.client.view import ClusterView
 from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
-from etcdops.diagnosis.finding import Severity
+from etcdops.diagnosis.finding import Evidence, Severity
+from etcdops.diagnosis.finding import Finding as LogCause
 from etcdops.diagnosis.roots import EXPLAINS
 from etcdops.doctor.checks.cluster import unsafe_reason
 from etcdops.doctor.codes import codes
@@ -72,29 +73,40 @@ class Problem:
         return self.logged.next_step
 
 
-def problems(live: Sequence[Finding], logged: Sequence[LogFinding], view: ClusterView | None) -> tuple[Problem, ...]:
-    """Worst first; symptoms right under the cause that the logs name for them."""
-    left = [one for one in logged if one.current and one.finding.severity > Severity.INFO]
-    rows: list[Problem] = []
-    for finding in live:
-        proof = next((one for one in left if finding.slug and one.finding.slug == finding.slug), None)
-        if proof:
-            left.remove(proof)
-        rows.append(Problem(finding, proof, finding.blocked))
-    rows += [Problem(logged=one, blocked=_blocked(one, view)) for one in left]
+def problems(
+    live: Sequence[Finding],
+    logged: Sequence[LogFinding],
+    view: ClusterView | None,
+    *,
+    alone: Collection[LogCause] | None = None,
+) -> tuple[Problem, ...]:
+    """Worst first; what comes of a cause that only logs know stands right under it.
+
+    Args: alone - of the logs' findings those that no live one is the proof or the cause of, as `doctor.examine` says;
+        None = all.
+    """
+    now = [one for one in logged if one.current]
+    rows = [Problem(one, _proof(one, now), one.blocked) for one in live]
+    for one in now:
+        if one.finding.severity > Severity.INFO and (alone is None or one.finding in alone):
+            rows.append(Problem(logged=one, blocked=_blocked(one, view)))
     rows.sort(key=lambda row: -row.severity)  # live before logged where they are equally bad
     causes = [row for row in rows if row.logged]
     under = {
         id(row): next((cause for cause in causes if cause is not row and _explains(cause, row)), None) for row in rows
     }
     roots = [row for row in rows if under[id(row)] is None]
-    ordered: list[Problem] = []
     groups = [(root, [row for row in rows if _root(row, under) is root]) for root in roots]
     groups.sort(key=lambda group: -max(row.severity for row in group[1]))
+    ordered: list[Problem] = []
     for root, group in groups:
         ordered.append(root)
         ordered += [replace(row, under=root.logged.title if root.logged else "") for row in group if row is not root]
     return tuple(ordered)
+
+
+def _proof(live: Finding, logged: Sequence[LogFinding]) -> LogFinding | None:
+    return next((one for one in logged if live.slug and one.finding.slug == live.slug), None)
 
 
 def _root(row: Problem, under: dict[int, Problem | None]) -> Problem:
@@ -141,13 +153,18 @@ def problem_page(problem: Problem, cells: int) -> list[Line]:
     lines += _next_lines(problem, cells)
     if finding.detail:
         lines += labelled("about", finding.detail, cells)
-    for number, proof in enumerate(finding.evidence):
+    lines_shown = {f"{line.source}:{line.line}: {line.text}" for line in _evidence(problem.logged)}
+    for number, proof in enumerate(proof for proof in finding.evidence if proof not in lines_shown):
         lines += labelled("seen" if not number else "", proof, cells, first=not number)
     if finding.explains:
         lines += labelled("explains", ", ".join(finding.explains), cells)
     if problem.logged:
         lines += [(), (Span("In the logs", Tone.TITLE),), *seen_lines(problem.logged, cells)]
     return lines + _code_lines(finding, problem.logged, cells)
+
+
+def _evidence(logged: LogFinding | None) -> tuple[Evidence, ...]:
+    return logged.finding.evidence if logged else ()
 
 
 def _next_lines(problem: Problem, cells: int) -> list[Line]:

@@ -21,8 +21,10 @@ from etcdops.client.metrics import (
     with_quotas,
 )
 from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
-from etcdops.doctor.checks.cluster import find
+from etcdops.diagnosis.finding import Diagnosis
+from etcdops.doctor.examine import examine
 from etcdops.doctor.finding import Finding
+from etcdops.doctor.observation import Observation
 from etcdops.ids import MemberID
 from etcdops.tui.model.changes import EVENTS_MAX, Event, changes, first_look
 from etcdops.tui.model.history import Series
@@ -62,6 +64,7 @@ class ConsoleState:
     failure: str = ""
     """Why the latest poll brought nothing at all; "" = it brought a look."""
     findings: tuple[Finding, ...] = ()
+    """Of live checks."""
     logged: LogFindings = field(default_factory=LogFindings)
     """What the logs say."""
     problems: tuple[Problem, ...] = ()
@@ -81,28 +84,36 @@ class ConsoleState:
         news = changes(self.view, view) if self.view else first_look(view)
         readings = _readings(self.readings, look)
         rates = {label: rates_between(kept[0], kept[-1]) for label, kept in readings.items() if len(kept) > 1}
-        findings = find(view)
-        return ConsoleState(
+        state = ConsoleState(
             view=view,
             at_s=look.at_s,
             looks=self.looks + 1,
-            findings=findings,
-            logged=self.logged,
-            problems=problems(findings, self.logged.found, view),
             events=(*news, *self.events)[:EVENTS_MAX],
             series=_grown(self.series, _measures(view, look.metrics, rates), look.at_s),
             metrics=look.metrics,
             rates=rates,
             readings=readings,
         )
+        return state.with_logs(self.logged)
 
     def after_failure(self, reason: str) -> ConsoleState:
         """The state after a poll that broke: what was known stays, and grows old."""
         return dataclasses.replace(self, failure=clean(reason))
 
     def with_logs(self, logged: LogFindings) -> ConsoleState:
-        """The state once the logs say this."""
-        return dataclasses.replace(self, logged=logged, problems=problems(self.findings, logged.found, self.view))
+        """The state once the logs say this: what was seen live is examined together with it."""
+        if self.view is None:
+            return dataclasses.replace(self, logged=logged, problems=problems((), logged.found, None))
+        seen = Observation(
+            taken_at=self.view.taken_at,
+            view=self.view,
+            metrics=self.metrics,
+            earlier_metrics={label: kept[0] for label, kept in self.readings.items() if len(kept) > 1},
+            logs=Diagnosis(tuple(one.finding for one in logged.found if one.current), ()),
+        )
+        found = examine(seen)
+        rows = problems(found.findings, logged.found, self.view, alone=found.logs)
+        return dataclasses.replace(self, findings=found.findings, logged=logged, problems=rows)
 
     def history(self, name: str) -> Series:
         return self.series.get(name, _NO_SERIES)
