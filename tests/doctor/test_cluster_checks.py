@@ -13,6 +13,12 @@ from etcdops.doctor.finding import Finding
 from etcdops.ids import Revision
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster, degraded, healthy, member, quorum_lost
 
+VIEW_CODES = {
+    *("E101", "E102", "E103", "E104", "E105", "E106", "E107", "E108", "E117", "W115", "I116"),
+    *("E201", "E202", "W202", "E203", "W203", "W204", "W205", "I206", "W301", "W303", "W304"),
+}
+"""What this file has cases for."""
+
 
 def codes(view: ClusterView) -> list[str]:
     return [finding.code for finding in find(view)]
@@ -203,3 +209,12 @@ def test_findings_come_worst_first_and_always_name_a_next_step() -> None:
     found = find(degraded())
     assert [finding.severity for finding in found] == sorted((f.severity for f in found), reverse=True)
     assert all(finding.next_step and finding.summary and not finding.summary.endswith(".") for finding in found)
+
+
+def test_a_learner_that_does_not_answer_costs_no_vote() -> None:
+    """It is no voter, so it is a warning."""
+    view = cluster(
+        *(member(n, size=0.1, in_use=0.1) for n in (1, 2, 3)),
+        member(4, is_learner=True, silence=Silence.REFUSED, error="connection refused"),
+    )
+    assert codes(view) == ["W202"]
