@@ -81,9 +81,8 @@ class SourceLog:
     data_dir: str = ""
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
-    peers_max: int = PEERS_KEPT
     peers: Counter[str] = field(default_factory=Counter)
-    """How many peers each sign has tallies for."""
+    """How many peers each sign was seen with; past PEERS_KEPT they are a crowd."""
     is_etcds: bool = False
     """A line of it is etcd's, or means something to a rule; else it may be the log of anything."""
 
@@ -94,19 +93,24 @@ class SourceLog:
     def count(self, sign: str) -> int:
         return sum(tally.count for tally in self.of(sign))
 
-    def key(self, sign: str, peer: str) -> tuple[str, str]:
-        """Where a line about `peer` is counted: past the peers kept, with all the rest."""
-        if not peer or (sign, peer) in self.tallies:
-            return sign, peer
-        return (sign, peer) if self.peers[sign] < self.peers_max else (sign, "")
-
-    def tally(self, key: tuple[str, str]) -> Tally:
-        """That of a key, which is there from now on."""
-        found = self.tallies.get(key)
+    def tally(self, sign: str, peer: str) -> Tally:
+        """That of a sign and a peer, which is there from now on; of a crowd of peers all have one."""
+        if peer and self.peers[sign] > PEERS_KEPT:
+            peer = ""
+        found = self.tallies.get((sign, peer))
         if found is None:
-            found = self.tallies[key] = Tally(key[0], self.name, peer=key[1])
-            self.peers[key[0]] += 1
+            found = self.tallies[sign, peer] = Tally(sign, self.name, peer=peer)
+            self.peers[sign] += bool(peer)
+            if self.peers[sign] > PEERS_KEPT:
+                return self._crowd(sign)
         return found
+
+    def _crowd(self, sign: str) -> Tally:
+        """So many peers are told apart no more; it does not matter who came first."""
+        crowd = self.tallies.setdefault((sign, ""), Tally(sign, self.name))
+        for key in [key for key in self.tallies if key[0] == sign and key[1]]:
+            crowd.absorb(self.tallies.pop(key))
+        return crowd
 
     def see(self, time: float | None) -> None:
         """Note that a line was written then."""
@@ -128,7 +132,10 @@ class SourceLog:
         if later.last_deadly is not None:
             self.last_deadly = moved(later.last_deadly, self.lines)
         for tally in later.tallies.values():
-            self.tally(self.key(tally.sign, tally.peer)).absorb(tally.moved(self.lines))
+            self.tally(tally.sign, tally.peer).absorb(tally.moved(self.lines))
+        for sign in [sign for sign in later.peers if later.peers[sign] > PEERS_KEPT >= self.peers[sign]]:
+            self.peers[sign] = later.peers[sign]
+            self._crowd(sign)
         self.lines += later.lines
 
 
@@ -168,12 +175,12 @@ class Collector:
         return rules
 
     def _count(self, log: SourceLog, entry: Entry, rule: Rule, count: int, worst: float) -> None:
-        key = log.key(rule.sign, peer_of(entry) if is_about_peer(rule) else "")
+        tally = log.tally(rule.sign, peer_of(entry) if is_about_peer(rule) else "")
         confidence = rule.confidence
         if rule.group == "reach" and rule.sign.startswith(("peer-", "dns-lookup")) and not is_peer_talk(entry):
             confidence = min(confidence, 0.6)
         seconds = max(measured(rule, entry), worst if rule.measure else 0.0)
-        log.tally(key).add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
+        tally.add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
         if rule.sign in EVENTS and len(log.events) < EVENTS_KEPT:
             log.events.append(_event(rule.sign, entry))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 from etcdops.diagnosis.causes import severities
 from etcdops.diagnosis.clocks import offsets
@@ -12,30 +12,16 @@ from etcdops.diagnosis.duplicates import duplicates
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.judge import judge
+from etcdops.diagnosis.parts import cut, pays, read_parts
 from etcdops.diagnosis.rank import rank
-from etcdops.diagnosis.reading import Source, blocks, opened
+from etcdops.diagnosis.reading import Source, blocks, is_plain, opened
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.timeline import timeline
+from etcdops.diagnosis.window import Window as Window
+from etcdops.errors import UsageError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with a source's name, bytes read and bytes in all (None: not known)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The time that counts, in seconds since 1970; entries without a time belong to the entry before them."""
-
-    since: float | None = None
-    until: float | None = None
-
-    @property
-    def limited(self) -> bool:
-        return self.since is not None or self.until is not None
-
-    def holds(self, moment: float | None) -> bool:
-        if moment is None:
-            return True
-        return (self.since is None or moment >= self.since) and (self.until is None or moment <= self.until)
 
 
 def diagnose(sources: Iterable[Source], window: Window | None = None, progress: Progress | None = None) -> Diagnosis:
@@ -92,11 +78,30 @@ def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iter
 
 def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:
     log = collector.source(source.name)
+    if source.path is not None and pays(source.size) and is_plain(source):
+        _read_by_two(source, source.path, collector, window, progress)
+        return
     sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
-        for block in blocks(stream, source.name):
-            sieve.block(block)
+        for lines in blocks(stream, source.name):
+            sieve.block(lines)
             if progress is not None:
                 progress(source.name, beneath.tell() if source.size else 0, source.size)
     sieve.finish()
     log.lines = sieve.lines
+
+
+def _read_by_two(source: Source, path: Path, collector: Collector, window: Window, progress: Progress | None) -> None:
+    """A file so big that another process helps."""
+    size = source.size or 0
+
+    def told(done: int) -> None:
+        if progress is not None:
+            progress(source.name, done, size)
+
+    try:
+        collector.sources[source.name] = read_parts(source.name, path, window, cut(path, size), told)
+    except OSError as error:
+        raise UsageError(
+            f"{source.name} cannot be read: {error.strerror}", hint="check its path and permissions"
+        ) from error

@@ -86,6 +86,12 @@ def _is_log(path: Path) -> bool:
     return start.startswith((_GZIP, _XZ, _ZSTD, _BZIP)) or (bool(start) and b"\x00" not in start)
 
 
+def is_plain(source: Source) -> bool:
+    """Whether it is a file that is not compressed. Raises: UsageError - it cannot be opened."""
+    with opened(source) as (stream, beneath):
+        return stream is beneath
+
+
 @contextmanager
 def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """The source's text as a stream, and the stream beneath it, whose position tells the progress.
@@ -135,8 +141,8 @@ def _zstandard(name: str, raw: BinaryIO) -> BinaryIO:
     )
 
 
-def blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
-    """Blocks of whole lines, without the last newline of each. A file that ends early or badly just ends.
+def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
+    """Blocks of whole lines, without their newlines. A file that ends early or badly just ends.
 
     Raises: UsageError - compressed data that cannot be read at all.
     """
@@ -154,14 +160,13 @@ def blocks(stream: BinaryIO, name: str) -> Iterator[bytes]:
         if not chunk:
             break
         any_yet = True
-        end = chunk.rfind(b"\n")
-        if end < 0:
-            rest += chunk
-            if len(rest) > _LINE_MAX:
-                yield rest
-                rest = b""
-            continue
-        yield rest + chunk[:end]
-        rest = chunk[end + 1 :]
+        lines = chunk.split(b"\n")
+        lines[0] = rest + lines[0]
+        rest = lines.pop()
+        if len(rest) > _LINE_MAX:
+            lines.append(rest)
+            rest = b""
+        if lines:
+            yield lines
     if rest:
-        yield rest
+        yield [rest]

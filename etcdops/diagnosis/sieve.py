@@ -18,7 +18,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import NamedTuple
 
-from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, Collector, is_about_peer, is_last_word
+from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, PEERS_KEPT, Collector, is_about_peer, is_last_word
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.identify import is_etcds, measured, peer_of
@@ -36,6 +36,8 @@ _FIRST_LINES = 3
 """Lines of each shape understood at once, so that a tally has its first lines in order."""
 _CALLER = 52
 """Bytes from `"caller"` on that tell from where in etcd's code a line came: its place, and the start of its message."""
+_RUNS_MAX = 256
+"""Peers of one shape; past them each line is understood."""
 _QUIET_AFTER = 200
 _QUIET_SHAPES_MAX = 8
 """Lines of one place that meant nothing, and the shapes they had, before it is not looked at any more. One that writes
@@ -82,7 +84,7 @@ class _Run:
         self.before = (first + hits[-2], lines[hits[-2]]) if len(hits) > 1 else self.last
         self.last = (first + hits[-1], lines[hits[-1]])
         if self.took is not None:
-            self.worst = max(self.worst, _longest([self.took.of(lines[at]) for at in hits]))
+            self.worst = max(self.worst, _longest(self.took, [lines[at] for at in hits], self.worst))
         hits.clear()
 
 
@@ -136,9 +138,9 @@ class Sieve:
         self._clock: tuple[int, float | None] = (0, None)
         self.lines = 0
 
-    def block(self, block: bytes) -> None:
-        """Take in whole lines, separated by newlines, without the last one's newline."""
-        lines = self._block = block.split(b"\n")
+    def block(self, lines: list[bytes]) -> None:
+        """Take in lines, without their newlines."""
+        self._block = lines
         if self._holds is None:
             self._bounds(lines)
             self._sift(lines)
@@ -175,25 +177,24 @@ class Sieve:
         self._clock = (0, None)
         self.lines = 0
 
-    def _sift(self, lines: Sequence[bytes]) -> None:
+    def _sift(self, lines: list[bytes]) -> None:
         at = max(map(_caller_at, lines[:_SEEN_AT]))
         if at < 0:
-            for index, line in enumerate(lines):
-                if line:
-                    self._line(index, line, _shape_of(line))
+            for index, name in enumerate(_shapes_of(lines)):
+                if name:
+                    self._line(index, lines[index], name)
             return
         quiet, fast, touched = self._quiet, self._fast, self._touched
-        places = list(map(itemgetter(slice(at, at + _CALLER)), lines))
-        for index in [index for index, place in enumerate(places) if place not in quiet]:
-            line = lines[index]
-            name = _shape_of(line)
+        place_of = itemgetter(slice(at, at + _CALLER))
+        chosen = [index for index, place in enumerate(map(place_of, lines)) if place not in quiet]
+        for index, name in zip(chosen, _shapes_of([lines[index] for index in chosen]), strict=True):
             run = fast.get(name)
             if run is not None:
                 if not run.hits:
                     touched.append(run)
                 run.hits.append(index)
-            elif line and self._line(index, line, name):
-                self._still(places[index], name)
+            elif lines[index] and self._line(index, lines[index], name):
+                self._still(place_of(lines[index]), name)
 
     def _line(self, index: int, line: bytes, name: bytes) -> bool:
         """Take in the line at `index` of this block. Returns: whether it is of info level and means nothing."""
@@ -228,15 +229,17 @@ class Sieve:
                 self._fast[name] = run
 
     def _run(self, shape: _Shape, about: bytes) -> _Run | None:
-        """That of a peer. All peers past those that are told apart have one together; None: it cannot be known."""
+        """That of a peer. Those of a crowd have one together; None: it cannot be known."""
         if about == b"0":
             return None
-        peer = about.decode("utf-8", "replace")
-        if all(self._log.key(rule.sign, peer)[1] == "" for rule in shape.rules if is_about_peer(rule)):
-            about = b""
-        elif len(shape.runs) > 4 * self._log.peers_max:
+        if about and all(self._log.peers[rule.sign] > PEERS_KEPT for rule in shape.rules if is_about_peer(rule)):
+            shape.peer, about = None, b""
+        elif len(shape.runs) > _RUNS_MAX:
             return None
-        return shape.runs.setdefault(about, _Run(shape.took))
+        run = shape.runs.get(about)
+        if run is None:
+            run = shape.runs[about] = _Run(shape.took)
+        return run
 
     def _learn(self, name: bytes, index: int, line: bytes) -> _Shape:
         """The first line of a shape."""
@@ -335,7 +338,7 @@ class Sieve:
                     self._log.see(time)
                     break
 
-    def _sift_window(self, lines: Sequence[bytes], holds: Holds) -> None:
+    def _sift_window(self, lines: list[bytes], holds: Holds) -> None:
         """The lines of a block whose time counts. Whether it lies inside or outside as a whole, a few lines tell."""
         step = max(1, len(lines) // _SEEN_AT)
         seen = [self._parsed(0, line).time for line in (*lines[::step], lines[-1])]
@@ -353,7 +356,7 @@ class Sieve:
             time = self._parsed(0, line).time
             inside = inside if time is None else holds(time)
             if inside and line:
-                self._line(index, line, _shape_of(line))
+                self._line(index, line, _shapes_of([line])[0])
             if inside:
                 self._log.see(time)
 
@@ -365,33 +368,30 @@ def _caller_at(line: bytes) -> int:
     return at if logger < 0 or at < 0 else min(at, logger)
 
 
-def _shape_of(line: bytes) -> bytes:
-    """The line without numbers and requests: lines of equal shape match equal rules."""
-    if len(line) > _LINE_MAX:
-        line = line[:_LINE_MAX]
-    at = line.find(b'"request')
-    if at >= 0:
-        line = _without_request(line, at)
-    else:
-        at = line.find(b' request "')
-        if at >= 0:
-            end = line.rfind(b'" with re')
-            if end > at:
-                line = line[: at + 9] + line[end:]
-    name = line.translate(_LETTERS, _DIGITS)
-    return name if len(name) <= _SHAPE_LENGTH_MAX else blake2b(name, digest_size=16).digest()
+def _shapes_of(lines: list[bytes]) -> list[bytes]:
+    """Lines without numbers and requests: lines of equal shape match equal rules."""
+    # One step for all lines at a time is quicker than all steps for each line.
+    bare = [line if (at := line.find(b"request")) < 0 else _without_request(line, at) for line in lines]
+    names = [line.translate(_LETTERS, _DIGITS) for line in bare]
+    if max(map(len, names), default=0) > _SHAPE_LENGTH_MAX:
+        names = [name if len(name) <= _SHAPE_LENGTH_MAX else _digest(name[:_LINE_MAX]) for name in names]
+    return names
+
+
+def _digest(name: bytes) -> bytes:
+    return blake2b(name, digest_size=16).digest()
 
 
 def _without_request(line: bytes, at: int) -> bytes:
-    """A line of zap's JSON without the request and what was answered, in which any words may stand."""
-    if line.startswith(b'"request":"', at):
-        begin = at
-    else:
-        begin = line.find(b'"request content":"', at)
-        if begin < 0:
-            return line
-    error = line.find(b'","error":"', begin)
-    return line[:begin] + line[error:] if error >= 0 else line[:begin]
+    """A line without the request, which begins at `at` or later, and what was answered: any words may stand there."""
+    begin = line.find(b'"request":"', at - 1)
+    if begin < 0:
+        begin = line.find(b'"request content":"', at - 1)
+    if begin >= 0:
+        error = line.find(b'","error":"', begin)
+        return line[:begin] + line[error:] if error >= 0 else line[:begin]
+    begin, end = line.find(b' request "', at - 1), line.rfind(b'" with re')
+    return line[: begin + 10] + line[end:] if 0 <= begin < end else line
 
 
 def _cut(line: bytes, text: bytes) -> _Cut | None:
@@ -420,14 +420,34 @@ def _duration_cut(line: bytes, seconds: float) -> _Cut | None:
     return None
 
 
-def _longest(texts: Sequence[bytes]) -> float:
-    """Seconds of the longest of durations that have one unit."""
-    try:
-        if texts[0].endswith(b"ms"):
-            return max(map(float, [text[:-2] for text in texts])) * 1e-3
-        return max(map(float, [text[:-1] for text in texts]))
-    except ValueError:
-        return max(parse_duration(text.decode("utf-8", "replace")) or 0.0 for text in texts)
+def _longest(took: _Cut, lines: Sequence[bytes], known: float) -> float:
+    """The longest of the durations in lines of one shape, so of one unit; or `known`, if none can be longer."""
+    first = took.of(lines[0])
+    if first.endswith(b"ms"):
+        return known if known >= 1.0 else _longest_ms(took, lines)
+    texts = [took.of(line) for line in lines]
+    if first[-2:-1].isdigit() and first.endswith(b"s"):
+        try:
+            return max(map(float, [text[:-1] for text in texts]))
+        except ValueError:
+            pass  # minutes stand before the seconds
+    return max(parse_duration(text.decode("utf-8", "replace")) or 0.0 for text in texts)
+
+
+def _longest_ms(took: _Cut, lines: Sequence[bytes]) -> float:
+    """Go writes milliseconds as 0.1 to 999.9: where three digits stand before the point, bytes compare as numbers."""
+    size = len(took.lead)
+    at = lines[0].find(took.lead)
+    texts = list(map(itemgetter(slice(at, at + size + 12)), lines))
+    if min(texts)[:size] == took.lead == max(texts)[:size]:
+        hundreds = [text[size:].partition(b"m")[0] for text in texts if text[size + 3 : size + 4] == b"."]
+        if hundreds:
+            return _ms(max(hundreds))
+    return max(_ms(took.of(line)) for line in lines)
+
+
+def _ms(text: bytes) -> float:
+    return parse_duration(text.partition(b"m")[0].decode("utf-8", "replace") + "ms") or 0.0
 
 
 def _forms(word: str) -> tuple[bytes, ...]:
@@ -437,4 +457,4 @@ def _forms(word: str) -> tuple[bytes, ...]:
 
 
 def _answers(doubts: Sequence[bytes], line: bytes) -> bytes:
-    return bytes(word in line for word in doubts)
+    return bytes([word in line for word in doubts])

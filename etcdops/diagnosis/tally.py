@@ -43,18 +43,25 @@ class Tally:
         self._span(entry.time, entry.time)
         self.first_number = min(self.first_number or entry.number, entry.number)
         self.last_number = max(self.last_number, entry.number)
-        self._keep([entry])
+        if len(self.first_lines) < FIRST_KEPT:
+            self.first_lines.append(entry)
+            return
+        self.last_lines.append(entry)
+        if len(self.last_lines) > 1 and entry.number < self.last_lines[-2].number:
+            self.last_lines.sort(key=lambda line: line.number)
+        del self.last_lines[:-LAST_KEPT]
 
-    def absorb(self, later: Tally) -> None:
-        """Take in what a later part of the same log had."""
-        self.count += later.count
-        self.confidence = max(self.confidence, later.confidence)
-        self.deadly = self.deadly or later.deadly
-        self.worst = max(self.worst, later.worst)
-        self._span(later.first, later.last)
-        self.first_number = self.first_number or later.first_number
-        self.last_number = later.last_number
-        self._keep([*later.first_lines, *later.last_lines])
+    def absorb(self, other: Tally) -> None:
+        """Take in what was counted elsewhere of the same log."""
+        self.count += other.count
+        self.confidence = max(self.confidence, other.confidence)
+        self.deadly = self.deadly or other.deadly
+        self.worst = max(self.worst, other.worst)
+        self._span(other.first, other.last)
+        self.first_number = min(filter(None, (self.first_number, other.first_number)), default=0)
+        self.last_number = max(self.last_number, other.last_number)
+        lines = sorted((*self.lines(), *other.lines()), key=lambda line: line.number)
+        self.first_lines, self.last_lines = lines[:FIRST_KEPT], lines[FIRST_KEPT:][-LAST_KEPT:]
 
     def moved(self, lines: int) -> Tally:
         """The same, that many lines further down the log."""
@@ -71,18 +78,6 @@ class Tally:
             self.first = first if self.first is None else min(self.first, first)
         if last is not None:
             self.last = last if self.last is None else max(self.last, last)
-
-    def _keep(self, entries: list[Entry]) -> None:
-        """The lines of lowest and highest number, in order."""
-        if len(self.first_lines) < FIRST_KEPT:
-            taken = FIRST_KEPT - len(self.first_lines)
-            self.first_lines += entries[:taken]
-            entries = entries[taken:]
-        for entry in entries:
-            self.last_lines.append(entry)
-            if len(self.last_lines) > 1 and entry.number < self.last_lines[-2].number:
-                self.last_lines.sort(key=lambda line: line.number)
-            del self.last_lines[:-LAST_KEPT]
 
     def lines(self) -> Iterator[Entry]:
         yield from self.first_lines

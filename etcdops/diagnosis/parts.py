@@ -1,0 +1,226 @@
+"""A big file read by two processes: part by part, and the parts' logs put together in their order.
+
+A part begins with a line that has a time, so that it needs nothing of what stands before it, and the log of a part is
+the log of a file of its own. Which process read which part changes nothing. The second process is Python's own
+interpreter with this module; it is asked for one part after the other, and when it fails, its part is read here.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from etcdops.diagnosis.collect import Collector, SourceLog
+from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.reading import blocks
+from etcdops.diagnosis.sieve import Sieve
+from etcdops.diagnosis.window import Window
+
+PART_SIZE = 24 << 20
+LEAST_SIZE = 3 * PART_SIZE
+"""Of a smaller file most is read before another process is up."""
+_LINES_ASKED = 500
+"""Lines after a cut that are asked for a time."""
+_QUIT_S = 5.0
+
+
+class Part(NamedTuple):
+    """Bytes [start, end) of a file: whole lines."""
+
+    start: int
+    end: int
+
+
+def pays(size: int | None) -> bool:
+    """Whether a file of that size is read sooner by two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return size is not None and size >= LEAST_SIZE and cores > 1 and sys.platform != "win32" and bool(sys.executable)
+
+
+def read_parts(
+    name: str, path: Path, window: Window, parts: list[Part], told: Callable[[int], None], *, helped: bool = True
+) -> SourceLog:
+    """The log of a file. `told` is called with the bytes read so far. Raises: OSError."""
+    todo, done = deque(enumerate(parts)), dict[int, SourceLog]()
+    whole, merged, read = SourceLog(name), 0, 0
+    reader = PartReader(name, path, window)
+    helper = _Helper(name, path, window) if helped else None
+    try:
+        while todo or (helper and helper.busy):
+            if todo:
+                number, part = todo.popleft()
+                for step in reader.read(part):
+                    read += step
+                    read += _serve(helper, todo, done)
+                    told(read)
+                done[number] = reader.log
+            elif helper:
+                helper.wait()
+                read += _serve(helper, todo, done)
+            while merged in done:
+                whole.absorb(done.pop(merged))
+                merged += 1
+    finally:
+        if helper:
+            helper.close()
+    told(parts[-1].end)
+    return whole
+
+
+def _serve(helper: _Helper | None, todo: deque[tuple[int, Part]], done: dict[int, SourceLog]) -> int:
+    """Take what the other process has, and give it more. Returns: the bytes it has read."""
+    read = 0
+    if helper and helper.busy and helper.ready():
+        number, part = helper.busy
+        log = helper.take()
+        if log is None:
+            todo.appendleft((number, part))
+        else:
+            done[number] = log
+            read = part.end - part.start
+    if helper and helper.up and not helper.busy and todo:
+        helper.ask(*todo.popleft())
+    return read
+
+
+def cut(path: Path, size: int, part_size: int = PART_SIZE) -> list[Part]:
+    """The parts of a file, each at most a line's length past `part_size`."""
+    starts = [0]
+    with path.open("rb") as file:
+        while starts[-1] + part_size < size:
+            start = _line_with_time(file, starts[-1] + part_size)
+            if start >= size:
+                break
+            starts.append(start)
+    return [Part(start, end) for start, end in zip(starts, [*starts[1:], size], strict=True)]
+
+
+def _line_with_time(file: BinaryIO, at: int) -> int:
+    file.seek(at - 1)
+    file.readline()
+    at = begin = file.tell()
+    for line in (file.readline() for _ in range(_LINES_ASKED)):
+        if not line or parse_line(line[:4096].decode("utf-8", "replace")).time is not None:
+            return at
+        at += len(line)
+    return begin
+
+
+class PartReader:
+    """Reads parts of one file; what it learned of one helps with the next."""
+
+    def __init__(self, name: str, path: Path, window: Window) -> None:
+        self._name = name
+        self._path = path
+        self._collector = Collector()
+        self._sieve = Sieve(name, self._collector, window.holds if window.limited else None)
+        self.log = self._collector.source(name)
+
+    def read(self, part: Part) -> Iterator[int]:
+        """Read it into `log`, a new one; yields the bytes of each step."""
+        self._collector.sources.clear()
+        self._sieve.forget()
+        self.log = self._collector.source(self._name)
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(part.start)
+            before = part.start
+            for lines in blocks(cast(BinaryIO, _Upto(file, part.end - part.start)), self._name):
+                self._sieve.block(lines)
+                yield file.tell() - before
+                before = file.tell()
+        self._sieve.finish()
+        self.log.lines = self._sieve.lines
+
+
+class _Upto:
+    """So many bytes of a file."""
+
+    def __init__(self, file: BinaryIO, left: int) -> None:
+        self._file = file
+        self._left = left
+
+    def read(self, size: int) -> bytes:
+        chunk = self._file.read(min(size, self._left))
+        self._left -= len(chunk)
+        return chunk
+
+
+class _Helper:
+    """The other process."""
+
+    def __init__(self, name: str, path: Path, window: Window) -> None:
+        self.busy: tuple[int, Part] | None = None
+        package = str(Path(__file__).parents[2])
+        paths = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "etcdops.diagnosis.parts"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": paths},
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._asks, self._answers = process, process.stdin, process.stdout
+        self.up = self._send((name, path, window))
+
+    def _send(self, message: object) -> bool:
+        try:
+            pickle.dump(message, self._asks)
+            self._asks.flush()
+        except OSError:
+            self.up = False
+            return False
+        return True
+
+    def ask(self, number: int, part: Part) -> None:
+        self.busy = (number, part)
+        self._send(part)
+
+    def ready(self) -> bool:
+        """Whether it answers, or ended."""
+        return not self.up or bool(select.select([self._answers], [], [], 0)[0])
+
+    def wait(self) -> None:
+        if self.up:
+            select.select([self._answers], [], [])
+
+    def take(self) -> SourceLog | None:
+        """The log of the part it was asked for; None when it failed."""
+        self.busy = None
+        try:
+            return cast(SourceLog, pickle.load(self._answers))  # noqa: S301 - our own process, just started
+        except (EOFError, OSError, pickle.UnpicklingError):
+            self.up = False
+            return None
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._process.wait(_QUIT_S)
+
+
+def main() -> None:
+    """Be the other process: parts are asked for on standard input, and told on standard output."""
+    asked, answers = sys.stdin.buffer, sys.stdout.buffer
+    try:
+        reader = PartReader(*pickle.load(asked))  # noqa: S301 - from the process that started this one
+        while True:
+            part: Part = pickle.load(asked)  # noqa: S301
+            for _ in reader.read(part):
+                pass
+            pickle.dump(reader.log, answers)
+            answers.flush()
+    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+        return
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What makes a gigabyte pass in seconds changes no finding: shapes, places that are still, parts, two processes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from etcdops.diagnosis import parts
+from etcdops.diagnosis.collect import PEERS_KEPT, Collector
+from etcdops.diagnosis.diagnose import conclude, diagnose, diagnose_lines
+from etcdops.diagnosis.finding import Diagnosis, Finding
+from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.reading import find_sources
+from etcdops.diagnosis.window import Window
+from tests.diagnosis.busy_log import busy_lines
+from tests.diagnosis.cases import made, posted
+from tests.diagnosis.test_sieve import zap
+
+
+def written(lines: list[str], folder: Path) -> Path:
+    path = folder / "etcd.log"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def by_sieve(path: Path, window: Window | None = None) -> Diagnosis:
+    return diagnose(find_sources([str(path)]), window)
+
+
+def line_by_line(path: Path) -> Diagnosis:
+    """Every line understood."""
+    return diagnose_lines(path.read_text(encoding="utf-8").split("\n")[:-1], str(path))
+
+
+def by_parts(path: Path, part_size: int, *, helped: bool) -> Diagnosis:
+    collector = Collector()
+    cuts = parts.cut(path, path.stat().st_size, part_size)
+    assert len(cuts) > 3
+    told: list[int] = []
+    name = str(path)
+    collector.sources[name] = parts.read_parts(name, path, Window(), cuts, told.append, helped=helped)
+    assert told[-1] == path.stat().st_size
+    return conclude(collector)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["json", "journald", "text"])
+def test_a_busy_log_says_the_same_however_it_is_read(form: str, tmp_path: Path) -> None:
+    """Sifted, in parts, in parts by two processes, and line by line: equal to the last digit and evidence line."""
+    path = written(list(itertools.islice(busy_lines(form), 4_000)), tmp_path)
+    whole = line_by_line(path)
+    assert whole.findings
+    assert by_sieve(path) == whole
+    assert by_parts(path, 60_000, helped=False) == whole
+    assert by_parts(path, 60_000, helped=True) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_mixtures_of_all_causes_say_the_same(seed: int, tmp_path: Path) -> None:
+    """Lines of every labelled log, many times over and shuffled between those of a busy one."""
+    dice = random.Random(seed)
+    known = [line for case in (*posted(), *made()) for line in case.text.splitlines() if line.strip("\0")]
+    lines = dice.choices(known, k=900) + list(itertools.islice(busy_lines(seed=seed), 600))
+    dice.shuffle(lines)
+    path = written([line.replace("\r", "") for line in lines], tmp_path)
+    assert timeless(by_sieve(path)) == timeless(line_by_line(path))
+
+
+def timeless(diagnosis: Diagnosis) -> list[Finding]:
+    """Findings without their span: of lines in no order only the first and the last ones' times are looked at."""
+    return [replace(finding, first=None, last=None) for finding in diagnosis.findings]
+
+
+@pytest.mark.slow
+def test_posted_logs_say_the_same(tmp_path: Path) -> None:
+    """Alone, as they are."""
+    for case in posted():
+        path = written([line.replace("\r", "") for line in case.text.split("\n")], tmp_path)
+        assert by_sieve(path) == line_by_line(path), case.name
+
+
+def test_the_longest_of_many_durations_is_kept(tmp_path: Path) -> None:
+    """Also when it is not the last, and whatever its unit and its digits."""
+    for took in ("12.5s", "1m2.5s", "999.4ms"):
+        lines = [zap("finished scheduled compaction", "info", took=f"{number}.45ms") for number in range(1, 999, 9)]
+        lines += [zap("slow fdatasync", took="143.4ms"), zap("slow fdatasync", took="143.45ms")] * 20
+        lines[50:50] = [zap("slow fdatasync", took=took)]
+        path = written(lines, tmp_path)
+        assert by_sieve(path) == line_by_line(path)
+
+
+def test_words_with_numbers_tell_lines_of_one_shape_apart(tmp_path: Path) -> None:
+    """`exit status 137` was killed, `exit status 101` was not."""
+    lines = [f"Mar 02 10:00:00 m1 systemd[1]: etcd.service: exit status {code}" for code in [101, 137, 101, 137] * 20]
+    path = written(lines, tmp_path)
+    found = by_sieve(path)
+    assert found == line_by_line(path)
+    assert [finding.count for finding in found.findings] == [40]
+
+
+@pytest.mark.parametrize("many", [PEERS_KEPT, PEERS_KEPT + 1, 500])
+def test_a_crowd_of_peers_is_one(many: int, tmp_path: Path) -> None:
+    """Past the limit they are told apart no more, in whichever part they came."""
+    dice = random.Random(many)
+    addresses = [f"10.0.{number // 250}.{number % 250}:4321" for number in range(many)] * 8
+    dice.shuffle(addresses)
+    error = "remote error: tls: bad certificate"
+    path = written([zap("rejected connection", error=error, **{"remote-addr": one}) for one in addresses], tmp_path)
+    whole = line_by_line(path)
+    assert len(whole.findings[0].peers) == (many if many <= PEERS_KEPT else 0)
+    assert by_sieve(path) == whole
+    assert by_parts(path, path.stat().st_size // 5, helped=False) == whole
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_window_of_a_busy_log_is_its_lines(share: float, tmp_path: Path) -> None:
+    """Blocks outside are skipped, those on an edge looked at line by line."""
+    lines = list(itertools.islice(busy_lines(), 2_500))
+    path = written(lines, tmp_path)
+    times = [parse_line(line).time or 0.0 for line in lines]
+    since = times[0] + share * (times[-1] - times[0])
+    inside = by_sieve(path, Window(since=since))
+    assert inside.sources[0].lines == len(lines)
+    counted = sum(finding.count + sum(symptom.count for symptom in finding.explains) for finding in inside.findings)
+    every = diagnose_lines(line for line, time in zip(lines, times, strict=True) if time >= since)
+    assert counted == sum(f.count + sum(symptom.count for symptom in f.explains) for f in every.findings)
+
+
+def test_a_part_begins_with_a_line_that_has_a_time(tmp_path: Path) -> None:
+    """So that a stack trace stays with the line before it; together the parts are the file."""
+    text = [zap("slow fdatasync", took="2s"), *["goroutine 1 [running]:", "main.main()"] * 30] * 20
+    path = written(text, tmp_path)
+    cuts = parts.cut(path, path.stat().st_size, 2_000)
+    data = path.read_bytes()
+    assert b"".join(data[part.start : part.end] for part in cuts) == data
+    assert all(data[part.start :].startswith(b'{"level"') for part in cuts)
+    assert by_parts(path, 2_000, helped=False) == line_by_line(path)
+
+
+def test_a_helper_that_dies_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its part is read by the one that asked for it."""
+    path = written(list(itertools.islice(busy_lines(), 2_000)), tmp_path)
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    assert by_parts(path, 100_000, helped=True) == line_by_line(path)
