@@ -19,6 +19,7 @@ ENTRIES = (
     Entry("status", "Who answers, quorum, leader, lag, sizes, alarms; what to do next.", "etcdops.cli.status", _SEE),
     Entry("doctor", "What is wrong now: members and hosts, looked at live.", "etcdops.cli.doctor", _SEE),
     Entry("diagnose", "From logs to cause, proof and next command.", "etcdops.cli.diagnose", _SEE),
+    Entry("bundle", "One file for whoever helps: logs, state, findings; no secrets.", "etcdops.cli.bundle", _SEE),
     Entry("explain", "What a finding means and how to mend it.", "etcdops.cli.explain", _SEE),
     Entry("tui", "The dashboard: members, keys, events, as they happen.", "etcdops.cli.tui", _SEE),
     Entry("snapshot", "Save, check and restore snapshots of the whole store.", "etcdops.cli.snapshot", _SAVE),
