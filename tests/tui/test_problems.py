@@ -15,7 +15,9 @@ from etcdops.tui.model.text import line_width, plain
 from tests.fakes.cluster_feed import START, cluster, degraded, healthy, member, quorum_lost
 
 
-def logged(slug: str, *members: str, deadly: bool = False, current: bool = True) -> LogFinding:
+def logged(
+    slug: str, *members: str, peers: tuple[str, ...] = (), deadly: bool = False, current: bool = True
+) -> LogFinding:
     finding = Finding(
         slug=slug,
         severity=catalogue()[slug].severity,
@@ -30,7 +32,7 @@ def logged(slug: str, *members: str, deadly: bool = False, current: bool = True)
         evidence=(Evidence(members[0], 7, f"the words of {members[0]}"),),
         deadly=deadly,
     )
-    return LogFinding(finding, ", ".join(members), members, current)
+    return LogFinding(finding, ", ".join(members), members, peers, current)
 
 
 def merged(view: ClusterView, *found: LogFinding) -> tuple[Problem, ...]:
@@ -49,6 +51,17 @@ def test_why_a_member_died_stands_over_its_silence() -> None:
     assert codes(rows)[:2] == ["disk-full", "E201"]
     assert rows[0].under == ""
     assert rows[1].next_step == "mend the cause first: The disk is full"
+
+
+def test_that_a_silent_member_is_not_reached_by_its_peers_is_proof_and_no_finding_of_its_own() -> None:
+    """The first kind of death: killed, and all anybody says is that nothing listens there."""
+    rows = merged(degraded(), logged("peer-connection-refused", "etcd-1", "etcd-2", peers=("etcd-3",)))
+    assert "log" not in codes(rows)
+    silence = next(row for row in rows if row.code == "E201")
+    assert silence.logged is not None
+    assert not silence.under
+    other = merged(degraded(), logged("peer-connection-refused", "etcd-1", peers=("etcd-2",)))
+    assert [row.logged.finding.slug for row in other if row.live is None and row.logged] == ["peer-connection-refused"]
 
 
 def test_the_trouble_of_another_member_explains_no_silence() -> None:

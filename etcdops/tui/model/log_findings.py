@@ -35,6 +35,8 @@ class LogFinding:
     """The members that noticed it; the other side where there is one."""
     members: tuple[str, ...]
     """Those that noticed it."""
+    peers: tuple[str, ...]
+    """The other sides."""
     current: bool
     """It goes on, or its member has said nothing since."""
 
@@ -87,7 +89,7 @@ def log_findings(
         here = named(finding.members)
         there = [name for name in named(finding.peers) if name not in here]
         where = ", ".join(here) + (f" → {', '.join(there)}" if there else "")
-        found.append(LogFinding(finding, where, here, current(finding)))
+        found.append(LogFinding(finding, where, here, tuple(there), current(finding)))
     known = tuple(LogTrouble(trouble.source, clean(trouble.reason), clean(trouble.next_step)) for trouble in troubles)
     return LogFindings(tuple(found), diagnosis.unexplained, known)
 

@@ -22,6 +22,10 @@ from etcdops.tui.model.text import Line, Span, Tone, wrap
 FROM_LOGS = "log"
 """In the place of a code: what only logs tell has its cause's name instead, too long for a column."""
 _SILENT = frozenset({"E201", "W202"})
+_UNREACHED = frozenset(
+    {"peer-connection-refused", "peer-io-timeout", "peer-no-route", "peer-unreachable", "network-unreachable"}
+)
+"""Causes by which the logs of others say no more than this."""
 _NEEDS_QUORUM = re.compile(
     r"\b(?:etcdctl|etcdops ctl)\b[^\n]*? (?:member (?:add|remove|update|promote)|alarm disarm|compact|move-leader)\b"
 )
@@ -87,11 +91,14 @@ def problems(
     """
     now = [one for one in logged if one.current]
     rows = [Problem(one, _proof(one, now), one.blocked) for one in live]
+    shown = [row.logged for row in rows]
     for one in now:
+        if one in shown:
+            continue
         if one.finding.severity > Severity.INFO and (alone is None or one.finding in alone):
             rows.append(Problem(logged=one, blocked=_blocked(one, view)))
     rows.sort(key=lambda row: -row.severity)  # live before logged where they are equally bad
-    causes = [row for row in rows if row.logged]
+    causes = [row for row in rows if row.logged and not (row.live and row.live.code in _SILENT)]
     under = {
         id(row): next((cause for cause in causes if cause is not row and _explains(cause, row)), None) for row in rows
     }
@@ -106,7 +113,13 @@ def problems(
 
 
 def _proof(live: Finding, logged: Sequence[LogFinding]) -> LogFinding | None:
-    return next((one for one in logged if live.slug and one.finding.slug == live.slug), None)
+    """What logs say of the same: the same cause, or that peers do not reach the member that does not answer us."""
+    for one in logged:
+        if live.slug and one.finding.slug == live.slug:
+            return one
+        if live.code in _SILENT and one.peers == (live.subject,) and one.finding.slug in _UNREACHED:
+            return one
+    return None
 
 
 def _root(row: Problem, under: dict[int, Problem | None]) -> Problem:
@@ -148,8 +161,10 @@ def problem_page(problem: Problem, cells: int) -> list[Line]:
         head = _next_lines(problem, cells) if problem.under or problem.blocked else []
         return [*finding_page(problem.logged, cells), *head]
     finding = problem.live
-    words = finding.summary[:1].upper() + finding.summary[1:] + "."
-    lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(words, cells)]
+    words = finding.summary
+    if not words.startswith(finding.subject):  # names are as they are
+        words = words[:1].upper() + words[1:]
+    lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(f"{words}.", cells)]
     lines += _next_lines(problem, cells)
     if finding.detail:
         lines += labelled("about", finding.detail, cells)
