@@ -33,9 +33,16 @@ def offsets(logs: Mapping[str, SourceLog]) -> dict[str, float]:
 
 
 def _terms(log: SourceLog) -> dict[tuple[int, str], float]:
-    """When this source learned of each term's leader."""
+    """When this source saw each term's leader elected. Who has just started may only learn who leads since long."""
     found: dict[tuple[int, str], float] = {}
+    was_there = True
     for event in log.events:
-        if event.kind == facts.ELECTED and event.time is not None and event.term and event.leader:
-            found.setdefault((event.term, event.leader), event.time)
+        if event.kind == facts.START:
+            was_there = False
+        elif event.kind == facts.CAMPAIGN:
+            was_there = True
+        elif event.kind == facts.ELECTED and event.time is not None and event.term and event.leader:
+            if was_there:
+                found.setdefault((event.term, event.leader), event.time)
+            was_there = True
     return found

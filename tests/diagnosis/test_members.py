@@ -67,6 +67,16 @@ def test_clocks_are_put_right_by_elections_both_saw() -> None:
     assert finding.first == pytest.approx(1519986600.0 if shifted["m2"] else 1519986695.0)
 
 
+def test_who_starts_late_learns_of_the_leader_late_and_its_clock_is_right() -> None:
+    """m2 was started an hour after the election; later elections it sees itself."""
+    m1 = [election(M1, M1, 2, "10:00:00"), election(M1, M1, 3, "11:30:00")]
+    m2 = ["2018-03-02 11:00:00.000000 I | etcdmain: etcd Version: 3.3.10", election(M2, M1, 2, "11:00:01")]
+    assert set(offsets(collected(m1=m1, m2=m2).sources).values()) == {0.0}
+    m2.append(election(M2, M1, 3, "11:31:35"))
+    shifted = offsets(collected(m1=m1, m2=m2).sources)
+    assert shifted["m2"] - shifted["m1"] == pytest.approx(95.0)
+
+
 def test_small_differences_are_not_corrected() -> None:
     """News of an election takes its time."""
     collector = collected(m1=[election(M1, M1, 2, "10:00:00")], m2=[election(M2, M1, 2, "10:00:01")])

@@ -46,8 +46,9 @@ class Authority:
         hosts: Sequence[str] = ("127.0.0.1", "localhost"),
         valid_from: datetime.timedelta = -DAY,
         valid_until: datetime.timedelta = DAY,
+        usages: Sequence[str] = ("server", "client"),
     ) -> KeyPair:
-        """A certificate for server and client use, with common name `name` and `hosts` as alternative names."""
+        """A certificate, for server and client use, with common name `name` and `hosts` as alternative names."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         builder = _builder(subject, self._subject, key.public_key(), valid_from, valid_until)
@@ -55,8 +56,8 @@ class Authority:
             builder = builder.add_extension(
                 x509.SubjectAlternativeName([_name(host) for host in hosts]), critical=False
             )
-        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        known = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+        builder = builder.add_extension(x509.ExtendedKeyUsage([known[usage] for usage in usages]), critical=False)
         certificate = builder.sign(self.key, hashes.SHA256())
         pair = KeyPair(self.folder / f"{name}.crt", self.folder / f"{name}.key")
         pair.cert.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))

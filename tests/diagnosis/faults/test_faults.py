@@ -1,0 +1,164 @@
+"""Faults made for real on real hosts, diagnosed from the hosts' own journals: the first finding is the cause."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdops.diagnosis.causes import catalogue
+from etcdops.diagnosis.diagnose import diagnose
+from etcdops.diagnosis.finding import Diagnosis, Severity
+from etcdops.diagnosis.reading import find_sources
+from tests.diagnosis.faults.cluster import FaultCluster
+from tests.diagnosis.faults.fault import Fault
+from tests.diagnosis.faults.table import FAULTS
+from tests.hosts.hosts import Hosts
+
+SHOWN_S = 40.0
+"""How long a fault may take until journals show it: etcd dials for 5 s and waits 10 s for a lock."""
+
+QUIET_S = 40.0
+BUSY = frozenset(
+    {
+        "apply-slow",
+        "disk-slow",
+        "heartbeat-slow",
+        "leader-flapping",
+        "read-index-timeout",
+        "request-timeout",
+        "server-overloaded",
+        "slow-range",
+    }
+)
+"""What three members on one busy machine may truly say beside any fault."""
+
+
+def _runs() -> Iterator[object]:
+    for fault in FAULTS:
+        for engine in fault.engines:
+            marks = () if engine in fault.quick else (pytest.mark.exhaustive,)
+            # pytest makes the cluster anew when the parameter is another object
+            yield pytest.param(sys.intern(engine), fault, id=f"{engine}-{fault.title}", marks=marks)
+
+
+@pytest.fixture(scope="module")
+def cluster(
+    request: pytest.FixtureRequest, hosts_session: Hosts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FaultCluster]:
+    """One cluster of an engine for all its faults."""
+    hosts_session.reset()
+    made = FaultCluster(hosts_session, tmp_path_factory.mktemp("faults"), request.param)
+    made.install()
+    yield made
+    made.broken()
+    made.end()
+
+
+@pytest.mark.parametrize(("cluster", "fault"), list(_runs()), indirect=["cluster"])
+def test_the_first_finding_is_the_cause(cluster: FaultCluster, fault: Fault) -> None:
+    """Healthy: nothing is found. Broken: the cause is. Mended: nothing new is."""
+    if cluster.ready(tls=fault.tls):
+        assert _troubles(_diagnosed(cluster, fault)) == [], "a new cluster has no findings"
+    cluster.mark()
+    cluster.broken()
+    fault.make(cluster)
+    seen = _poll(lambda: _diagnosed(cluster, fault), lambda found: _is_right(found, fault), SHOWN_S)
+    assert _is_right(seen, fault), _told(seen)
+    assert _said_by_the_command(cluster.journals(fault.logs, fault.unit)) in (fault.slug, *fault.acceptable)
+    if fault.live:
+        assert _said_of_the_cluster(cluster) in (fault.slug, *fault.acceptable)
+    if fault.spares_data:
+        cluster.restore()
+        quiet = _poll(lambda: _written_since(cluster), lambda found: not _troubles(found), QUIET_S)
+        assert _troubles(quiet) == [], _told(quiet)
+
+
+def test_thirty_causes_are_made() -> None:
+    """Each names a cause of the catalogue, and no two faults have one title."""
+    titles = [fault.title for fault in FAULTS]
+    assert len(titles) == len(set(titles))
+    slugs = {fault.slug for fault in FAULTS}
+    assert slugs <= set(catalogue())
+    assert len(slugs) >= 30
+
+
+def test_the_table_beside_this_file_is_this_one() -> None:
+    """Every fault stands in README.md with its engines."""
+    text = Path(__file__).with_name("README.md").read_text(encoding="utf-8")
+    rows = [f"| `{fault.slug}` | {fault.told} | {', '.join(fault.engines)} |" for fault in FAULTS]
+    missing = [row for row in rows if row not in text]
+    assert not missing, "\n".join(["missing in README.md:", *missing])
+
+
+def _diagnosed(cluster: FaultCluster, fault: Fault) -> Diagnosis:
+    return diagnose(find_sources([str(path) for path in cluster.journals(fault.logs, fault.unit)]))
+
+
+def _written_since(cluster: FaultCluster) -> Diagnosis:
+    """What members write while a client reads and writes."""
+    cluster.mark()
+    cluster.ctl("put", "mended", "yes")
+    time.sleep(0.5)
+    cluster.ctl("get", "mended")
+    return diagnose(find_sources([str(path) for path in cluster.journals()]))
+
+
+def _is_right(found: Diagnosis, fault: Fault) -> bool:
+    if not found.findings or found.findings[0].slug not in (fault.slug, *fault.acceptable):
+        return False
+    return not fault.explains or fault.explains in {symptom.slug for symptom in found.findings[0].explains}
+
+
+def _troubles(found: Diagnosis) -> list[str]:
+    """Causes that a healthy cluster does not have."""
+    return [finding.slug for finding in found.findings if finding.severity > Severity.INFO and finding.slug not in BUSY]
+
+
+def _said_by_the_command(journals: list[Path]) -> str:
+    """The first finding of `etcdops diagnose` on these files."""
+    return _first([str(path) for path in journals], journals[0].parent)
+
+
+def _said_of_the_cluster(cluster: FaultCluster) -> str:
+    """The first finding when the cluster is named, and logs are fetched over SSH."""
+    since = cluster.marked.strftime("%Y-%m-%dT%H:%M:%SZ")
+    named = ["--cluster=faults", f"--inventory={cluster.inventory()}", "--accept-new", f"--since={since}"]
+    return _first(named, cluster.folder)
+
+
+def _first(arguments: list[str], home: Path) -> str:
+    command = [sys.executable, "-m", "etcdops", "diagnose", "--json", *arguments]
+    environment = {**os.environ, "HOME": str(home), "ETCDOPS_HOME": str(home)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert done.stdout, done.stderr
+    document = json.loads(done.stdout)
+    assert done.returncode == (5 if document["findings"] and _matters(document["findings"]) else 0), done.stderr
+    return str(document["findings"][0]["slug"])
+
+
+def _matters(findings: list[dict[str, str]]) -> bool:
+    return any(finding["severity"] != "info" for finding in findings)
+
+
+def _poll(look: Callable[[], Diagnosis], right: Callable[[Diagnosis], bool], timeout_s: float) -> Diagnosis:
+    deadline = time.monotonic() + timeout_s
+    while not right(found := look()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return found
+
+
+def _told(found: Diagnosis) -> str:
+    """What was found instead, with its proof."""
+    lines = [line.text for line in found.unexplained]
+    for finding in found.findings:
+        under = ", ".join(symptom.slug for symptom in finding.explains)
+        lines.append(f"{finding.slug} ({finding.confidence}) explains [{under}]")
+        lines += [f"    {line.text[:300]}" for line in finding.evidence[:3]]
+    return "\n".join(lines)
