@@ -14,20 +14,19 @@ _V4 = re.compile(r"(?<![\d.])(?:\d{1,3}\.){3}\d{1,3}(?![\d.]*\d)")
 _V6 = re.compile(r"(?<![\w:.])(?=[0-9A-Fa-f]*:[0-9A-Fa-f:]*:)[0-9A-Fa-f:]+(?:\.\d+){0,3}(?:%\w+)?(?![\w:])")
 _NAME = r"([A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?)"
 _LEARNED = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf"\bhttps?://(?:[^/\s\"'@]+@)?{_NAME}(?=[:/\"',\s\\\]]|$)",
-        rf"\blookup {_NAME}",
-        rf"\b(?:dial|read|write) tcp {_NAME}:\d",
-        rf"{_NAME}=https?://",
-        rf"\"(?:name|local-member-name|member-name|remote-peer-name|hostname|host|machine-name)\\*\"\s*:\s*\\*\"{_NAME}",
-        rf"\bName:{_NAME}",
-        rf"--name[= ]{_NAME}",
+    (hint, re.compile(pattern))
+    for hint, pattern in (
+        # what a line must hold for it, and how the name stands there
+        ("://", rf"https?://(?:[^/\s\"'@]+@)?{_NAME}(?=[:/\"',\s\\\]]|$)"),
+        ("lookup ", rf"\blookup {_NAME}"),
+        ("=http", rf"(?<![\w.-]){_NAME}=https?://"),
+        ("n", rf"\"(?:name|local-member-name|member-name|remote-peer-name|hostname|host)\\*\"\s*:\s*\\*\"{_NAME}"),
+        ("Name:", rf"\bName:{_NAME}"),
+        ("--name", rf"--name[= ]{_NAME}"),
         # what the journal and syslog put before a line
-        rf"^(?:\d{{4}}-\d\d-\d\dT\S+|[A-Z][a-z]{{2}} +\d+ \d\d:\d\d:\d\d) {_NAME} [\w@.-]+(?:\[\d+\])?:",
-        rf"\bx509: certificate is valid for {_NAME}",
-        rf"\bnot {_NAME}\Z",
-        rf"\b{_NAME}:\d{{4,5}}\b(?=[^\w]|$)",
+        ("]: ", rf"^(?:\d{{4}}-\d\d-\d\dT\S+|[A-Z][a-z]{{2}} +\d+ \d\d:\d\d:\d\d) {_NAME} [\w@.-]+\[\d+\]:"),
+        ("x509", rf"certificate is valid for {_NAME}"),
+        (":", rf"(?<![\w./-]){_NAME}:\d{{4,5}}\b"),
     )
 )
 _WORDS = frozenset(
@@ -76,9 +75,10 @@ class Names:
         for pattern in (_V4, _V6):
             for found in pattern.finditer(line):
                 self._add(found[0])
-        for pattern in _LEARNED:
-            for found in pattern.finditer(line):
-                self._add(found[1])
+        for hint, learned in _LEARNED:
+            if hint in line:
+                for found in learned.finditer(line):
+                    self._add(found[1])
 
     def line(self, text: str) -> str:
         """The line with what stands for them."""
