@@ -11,6 +11,7 @@ from etcdops.diagnosis.finding import Diagnosis
 from etcdops.diagnosis.reading import Source
 
 SAMPLES = Path(__file__).parent / "samples"
+HELDOUT = Path(__file__).parent / "heldout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +73,20 @@ def made() -> list[Case]:
             evidence="",
         )
         for number, case in enumerate(cases, 1)
+    ]
+
+
+def held_out() -> list[Case]:
+    """Excerpts of what people posted that no rule was written from; heldout/README.md."""
+    cases = tomllib.loads((HELDOUT / "cases.toml").read_text(encoding="utf-8"))["case"]
+    return [
+        Case(
+            name=case["source"],
+            text=case["log"],
+            category=case["expected"],
+            acceptable=tuple(case.get("also", ())),
+            benign=case["expected"] == "benign",
+            evidence="",
+        )
+        for case in cases
     ]

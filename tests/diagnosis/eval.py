@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from tests.diagnosis.cases import Case, answer, made, posted
+from tests.diagnosis.cases import Case, answer, held_out, made, posted
 
 REQUIRED_SHARE = 0.95
 """Below that the run fails: 38 of the 40 posted logs."""
@@ -30,7 +30,11 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="each case with what was found")
     arguments = parser.parse_args()
     good = True
-    for name, cases in (("posted logs", posted()), ("made after etcd's formats", made())):
+    for name, cases in (
+        ("posted logs", posted()),
+        ("made after etcd's formats", made()),
+        ("held-out excerpts", held_out()),
+    ):
         right, confused = evaluate(cases)
         good = good and right >= REQUIRED_SHARE * len(cases)
         print(f"{name}: {right} of {len(cases)} right ({right / len(cases):.1%})")

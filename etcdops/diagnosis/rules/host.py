@@ -127,6 +127,8 @@ RULES = (
             'probeType="Liveness"',
             "is unhealthy, it will be killed",
             "Startup probe failed",
+            "Liveness probe for ",
+            "Startup probe for ",
         ),
         CERTAIN,
         none=("preStop",),

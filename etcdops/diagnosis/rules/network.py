@@ -249,6 +249,7 @@ RULES = (
             "x509",
             "tls",
             "liveness",
+            " probe for ",
             "etcdserver:",
             "endpoint",
             "cluster may be",
