@@ -266,7 +266,7 @@ def test_a_line_is_explained_by_the_page_of_its_cause() -> None:
 
 
 def test_rows_mark_what_was_searched_and_dim_what_only_surrounds_it() -> None:
-    book = book_of(etcd_1=[zap(1, "raft term changed", term="42"), zap(2, "other")])
+    book = book_of(etcd_1=[zap(1, "raft term changed", term="42 " + "x " * 99), zap(2, "other")])
     view = LogView(filter=parse_filter("TERM"), context=3)
     style = RowStyle.of(book.lines, book.names, view)
     marked = log_row(book.lines[0], style, 116)

@@ -71,12 +71,13 @@ def log_row(line: LogLine, style: RowStyle, cells: int) -> Line:
 
 def _words(line: LogLine, wanted: str, room: int, asked_for: bool) -> list[Span]:
     text = clip_words(line.text, room)
-    bad = line.level >= Level.WARN
+    bad = line.level >= Level.ERROR
     message = (Tone.STRONG if bad else Tone.PLAIN) if asked_for else Tone.DIM
     size = min(len(text), line.message_size)
     spans = [Span(text[:size], message), Span(text[size:], Tone.DIM)]
-    at = text.casefold().find(wanted.casefold()) if wanted and wanted[0] not in "!~" else -1
-    if at < 0 or not text.isascii():
+    folded = text.casefold()
+    at = folded.find(wanted.casefold()) if wanted and wanted[0] not in "!~" else -1
+    if at < 0 or len(folded) != len(text):  # a few letters become two
         return [span for span in spans if span.text]
     return [span for span in _marked(spans, at, at + len(wanted)) if span.text]
 
