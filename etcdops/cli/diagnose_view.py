@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from etcdops.cli.output import Json, Look, cell_width, fit, printable, render_json
 from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
-from etcdops.diagnosis.finding import Diagnosis, Finding, Severity, SourceSummary
+from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
+from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.times import show_clock
 from etcdops.wording import counted
 
 SCHEMA = "etcdops.diagnose/1"
+_PROOF_ROWS_MAX = 5
+"""Of a line that proves something, on a terminal; all of it is in the JSON and the Markdown."""
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "en": {
@@ -200,7 +203,7 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
         yield from wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
     for line in finding.evidence:
         yield look.style(f"     {line.source}:{line.line}", "dim")
-        yield "       " + fit(printable(line.text), max(20, width - 7))
+        yield from _proof(line, max(20, width - 7))
     if not full:
         yield f"     etcdops explain {finding.slug}"
         return
@@ -209,6 +212,18 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
     yield from _fix(cause, finding, width, language)
     for link in cause.links:
         yield from wrapped(words["links"], link, width)
+
+
+def _proof(line: Evidence, room: int) -> Iterator[str]:
+    """What the line says, without the frame it says it in; a terminal has no room for both."""
+    entry = parse_line(line.text)
+    moment = f"{show_clock(entry.time)} " if entry.time is not None and entry.fields else ""
+    told = printable(f"{moment}{entry.level} {entry.text}".strip() if entry.fields else line.text.strip())
+    rows = textwrap.wrap(told, room, break_on_hyphens=False) or [""]
+    if len(rows) > _PROOF_ROWS_MAX:
+        rows[_PROOF_ROWS_MAX - 1 :] = [fit(" ".join(rows[_PROOF_ROWS_MAX - 1 :]), room)]
+    for row in rows:
+        yield f"       {row}"
 
 
 def _amount(number: int, noun: str, words: Mapping[str, str]) -> str:

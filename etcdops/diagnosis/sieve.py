@@ -341,21 +341,24 @@ class Sieve:
     def _sift_window(self, lines: list[bytes], holds: Holds) -> None:
         """The lines of a block whose time counts. Whether it lies inside or outside as a whole, a few lines tell."""
         step = max(1, len(lines) // _SEEN_AT)
-        seen = [self._parsed(0, line).time for line in (*lines[::step], lines[-1])]
+        some = [self._parsed(0, line) for line in (*lines[::step], lines[-1])]
+        seen = [entry.time for entry in some]
         held = {holds(time) for time in seen if time is not None}
         if held == {True} and seen[0] is not None and seen[-1] is not None:
             self._bounds(lines)
             self._sift(lines)
             return
         if held == {False} and seen[0] is not None and seen[-1] is not None:
-            if not self._log.is_etcds:
-                self._log.is_etcds = is_etcds(self._parsed(0, lines[0]))
+            self._log.is_etcds = self._log.is_etcds or any(map(is_etcds, some))
             return
         inside = holds(self._time_before(0)) if self._clock[1] is not None else True
         for index, line in enumerate(lines):
-            time = self._parsed(0, line).time
+            entry = self._parsed(0, line)
+            time = entry.time
             inside = inside if time is None else holds(time)
-            if inside and line:
+            if not inside:
+                self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
+            elif line:
                 self._line(index, line, _shapes_of([line])[0])
             if inside:
                 self._log.see(time)
