@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 
-from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.collect import SourceLog
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.identify import member_of
 from etcdops.diagnosis.rules import facts
@@ -15,6 +15,9 @@ from etcdops.diagnosis.tally import Tally
 
 OVERLAP_S = 1.0
 """How long both must have run at the same time: a disk that moves to another host is one member, and clocks differ."""
+
+SILENCE_S = 30.0
+"""How long a member that has nothing to say is taken to run on after its last line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +60,32 @@ def duplicates(logs: Mapping[str, SourceLog], clock: Mapping[str, float]) -> Ite
 
 
 def _runs(log: SourceLog, offset: float) -> Iterator[Run]:
-    """Told by starts, stops and elections; a log without them is one run of whoever wrote it."""
-    open_run: Run | None = None
+    """Told by every line at hand that names the writer; a log without such lines is one run of whoever wrote it."""
+    run: Run | None = None
     if log.member and log.first is not None:
-        open_run = Run(log, log.member, log.first - offset, log.first - offset, None)
-    for event in log.events:
-        if event.time is None:
+        run = Run(log, log.member, log.first - offset, log.first - offset, None)
+    for entry, ends in _sightings(log):
+        if entry.time is None:
             continue
-        member = _member(event)
-        if event.kind in (facts.SIGNAL, facts.STOPPING):
-            if open_run is not None:
-                yield replace(open_run, last=event.time - offset)
-            open_run = None
-        elif open_run is not None and member in ("", open_run.member):
-            open_run = replace(
-                open_run, last=event.time - offset, entry=open_run.entry or (member and event.entry) or None
-            )
+        member, time = member_of(entry), entry.time - offset
+        if ends:
+            if run is not None:
+                yield replace(run, last=time)
+            run = None
+        elif run is not None and member in ("", run.member):
+            run = replace(run, last=time, entry=run.entry or (entry if member else None))
         else:
-            if open_run is not None:
-                yield open_run  # nobody saw its end: what is known ends with its last event
-            open_run = Run(log, member, event.time - offset, event.time - offset, event.entry) if member else None
-    if open_run is not None and log.last is not None:
-        yield replace(open_run, last=log.last - offset)
+            if run is not None:
+                yield run  # nobody saw its end: what is known ends where it was seen last
+            run = Run(log, member, time, time, entry) if member else None
+    if run is not None and log.last is not None:
+        yield replace(run, last=log.last - offset + SILENCE_S)
 
 
-def _member(event: Event) -> str:
-    return member_of(event.entry) if event.entry is not None else ""
+def _sightings(log: SourceLog) -> list[tuple[Entry, bool]]:
+    """Lines in their order, and whether the process ends with them."""
+    found = {line.number: (line, False) for tally in log.tallies.values() for line in tally.lines()}
+    for event in log.events:
+        if event.entry is not None:
+            found[event.number] = (event.entry, event.kind in (facts.SIGNAL, facts.STOPPING))
+    return [found[number] for number in sorted(found)]

@@ -141,7 +141,9 @@ def _edges() -> Mapping[str, frozenset[str]]:
     explain(TLS, *QUORUM, *WAITS, *UNREACHED, *SLOW, "liveness-restart-loop", "reconfig-unhealthy")
     chain("network-unreachable", "dns-lookup-failed", "peer-no-route", "peer-io-timeout")
     explain(["network-unreachable", "dns-lookup-failed"], "discovery-unreachable")
-    explain(REACH, *QUORUM, *WAITS, *UNREACHED, *SLOW, "reconfig-unhealthy", "liveness-restart-loop")
+    explain(
+        REACH, *QUORUM, *WAITS, *UNREACHED, *SLOW, "reconfig-unhealthy", "learner-not-ready", "liveness-restart-loop"
+    )
     # Who died of it says what was to be done; who only could not dial says why. A reason of its own is the cause.
     explain(
         [*TLS, *IDENTITY, *BROKEN_DISK, "network-unreachable", "dns-lookup-failed", "version-incompatible"],

@@ -111,6 +111,17 @@ def test_a_copy_that_falls_over_again_and_again_is_found_beside_the_original() -
     assert slugs(diagnosed(a=stays, b=copy)).count("duplicate-cloned-member") == 1
 
 
+def test_a_copy_that_dies_before_it_knows_a_leader_is_known_by_its_complaints() -> None:
+    """Its starts do not name it, its other lines do. Source: a cloned data directory under the bundled member."""
+    complaint = (
+        '2024-05-02T10:00:%02d+0000 b etcd[1]: {"level":"warn","ts":"2024-05-02T10:00:%02d.000Z",'
+        f'"msg":"failed to find remote peer in cluster","local-member-id":"{M1}","remote-peer-id-from":"{M3}"}}'
+    )
+    copy = [complaint % (second, second) for second in (12, 14)]
+    found = slugs(diagnosed(a=lived("a", M1, 0, f"11 {M1} elected leader {M3} at term 3"), b=copy))
+    assert found == ["duplicate-cloned-member"]
+
+
 def test_a_disk_that_moved_to_another_host_is_no_copy() -> None:
     """The old host stopped first, and has another member by now."""
     moved = [
