@@ -67,7 +67,7 @@ class Connection:
                 async with asyncio.timeout(deadline - time.monotonic()):
                     await channel.wait_for_state_change(state)
             except TimeoutError:
-                return self.failure("UNAVAILABLE", f"no connection within {timeout_s:g} s")
+                return self.failure("UNAVAILABLE", f"no connection within {timeout_s:.3g} s")
             state = channel.get_state(try_to_connect=True)
         return None
 

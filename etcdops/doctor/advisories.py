@@ -43,7 +43,7 @@ class Advisory:
         """Whether that release has the fault."""
         line = release[:2]
         if line not in self.affects:
-            return line < min(self.affects) and self.kind != "corruption"
+            return line < min(self.affects) and self.kind == "security"
         return line not in self.fixed or release < self.fixed[line]
 
 

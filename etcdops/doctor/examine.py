@@ -79,10 +79,9 @@ def _accounts_for(cause: Finding, symptom: Finding, observation: Observation) ->
 
 
 def _places(subject: str, observation: Observation) -> set[str]:
-    """The subject and, if it is a host, the members that live on it."""
+    """The subject and, if it is a host, this cluster's members that live on it."""
     members = {member.name for member in observation.wanted_on(subject)}
-    host = observation.hosts.get(subject)
-    return {subject, *members, *(member.name for member in (host.members if host is not None else ()))}
+    return {subject, *members, *(name for host, _, name in observation.ours if host.host == subject)}
 
 
 def _root(finding: Finding, above: Mapping[Finding, Finding | None]) -> Finding:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from etcdops.client.metrics import MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView, MemberView
+from etcdops.doctor.urls import split_urls
 
 if TYPE_CHECKING:
     from etcdops.certs.facts import CertificateFacts
@@ -265,9 +266,27 @@ class Observation:
         """The inventory's members on a host."""
         return tuple(member for member in self.placed if member.host.name == host)
 
-    def service_of(self, name: str) -> tuple[HostObservation, MemberOnHost] | None:
-        """The process or service of a member on the host that the inventory gives it; None: not found."""
-        for host, member in self.on_hosts:
-            if member.name == name and any(wanted.name == name for wanted in self.wanted_on(host.host)):
-                return host, member
+    def wanted_as(self, host: str, on_host: MemberOnHost) -> PlacedMember | None:
+        """Which member of the inventory something on a host is, or stands in the place of; None: none of this cluster.
+
+        The name alone is not enough: hosts may keep members of several clusters, and many clusters call theirs m1.
+        """
+        here = self.wanted_on(host)
+        if on_host.flag("name") is None:
+            service = self.cluster.service.name if self.cluster is not None else ""
+            return here[0] if len(here) == 1 and on_host.found.name == service else None
+        peers = split_urls(on_host.flag("initial-advertise-peer-urls"))
+        for member in here:
+            same_place = on_host.flag("data-dir") in (None, member.data_dir)
+            same_url = bool(set(peers) & set(member.initial_advertise_peer_urls))
+            if same_url or (same_place and on_host.name == member.name) or (same_place and len(here) == 1):
+                return member
         return None
+
+    @property
+    def ours(self) -> Iterator[tuple[HostObservation, MemberOnHost, str]]:
+        """What on the hosts belongs to this cluster, with its name; all of it where no cluster was named."""
+        for host, on_host in self.on_hosts:
+            wanted = self.wanted_as(host.host, on_host)
+            if wanted is not None or not self.placed:
+                yield host, on_host, wanted.name if wanted is not None else on_host.name

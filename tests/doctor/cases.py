@@ -186,7 +186,7 @@ LOAD = (
     Case(
         "W308",
         "etcd-1",
-        with_reading(now=reading({SLOW_READ_INDEXES: 8, READ_INDEXES_FAILED: 4})),
+        with_reading(now=reading({SLOW_READ_INDEXES: 8, READ_INDEXES_FAILED: 4, STARTED: START - 600})),
         with_reading(now=reading({SLOW_READ_INDEXES: 1})),
     ),
     Case(
@@ -198,8 +198,15 @@ LOAD = (
     Case(
         "W310",
         "etcd-1",
+        with_reading(now=reading({HEARTBEATS_LATE: 40}), earlier=reading({HEARTBEATS_LATE: 0}, at_s=900.0)),
+        with_reading(now=reading({HEARTBEATS_LATE: 40}), earlier=reading({HEARTBEATS_LATE: 38}, at_s=900.0)),
+    ),
+    Case(
+        "W310",
+        "etcd-1",
+        with_reading(now=reading({HEARTBEATS_LATE: 40, STARTED: START - 3600})),
+        # in ten days
         with_reading(now=reading({HEARTBEATS_LATE: 40})),
-        with_reading(now=reading({HEARTBEATS_LATE: 40}), earlier=reading({HEARTBEATS_LATE: 38})),
     ),
     Case(
         "W109",
@@ -236,6 +243,19 @@ LOAD = (
     ),
     Case("E315", "etcd-1", asked(health={"etcd-1": "RAFT NO LEADER"}), asked(health={"etcd-1": ""})),
 )
+NAMESAKE = on_host(
+    2,
+    unit="other",
+    pid=777,
+    data_dir="/var/lib/other",
+    member_id=STRANGER,
+    cluster_id=OTHER_CLUSTER,
+    initial_cluster="etcd-2=http://10.0.0.2:12380",
+    initial_advertise_peer_urls="http://10.0.0.2:12380",
+    advertise_client_urls="http://10.0.0.2:12379",
+    quota_backend_bytes="1000000000",
+)
+"""A member of another cluster that is called as one of ours, on the same host."""
 IDENTITY = (
     Case(
         "E401",
@@ -250,6 +270,7 @@ IDENTITY = (
                     2,
                     unit="events",
                     name="events-2",
+                    data_dir="/var/lib/events",
                     member_id=STRANGER,
                     cluster_id=OTHER_CLUSTER,
                     initial_cluster="events-2=http://10.0.0.2:2382",
@@ -259,6 +280,19 @@ IDENTITY = (
             )
         ),
         "data of another cluster, cdf818194e3a8c32",
+    ),
+    # a cluster of its own whose members have the names of ours
+    Case(
+        "E401",
+        "h2",
+        down(2, host(2, on_host(2, member_id=STRANGER, cluster_id=OTHER_CLUSTER))),
+        observed(host(2, on_host(2), NAMESAKE)),
+    ),
+    Case(
+        "W417",
+        CLUSTER,
+        observed(host(2, on_host(2, quota_backend_bytes="1000000000"))),
+        observed(host(2, on_host(2), NAMESAKE)),
     ),
     Case(
         "E402",

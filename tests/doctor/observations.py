@@ -84,7 +84,8 @@ def on_host(
     runs = config(number, **flags)
     number_of_process = pid or 100 + number
     own = member_id if member_id is not None else MEMBER_IDS[number - 1]
-    data = DataDir("/var/lib/etcd", 0) if vacant else DataDir("/var/lib/etcd", 1, True, own, cluster_id)
+    folder = runs.value("data-dir") or ""
+    data = DataDir(folder, 0) if vacant else DataDir(folder, 1, True, own, cluster_id)
     up = state is State.RUNNING
     running = number_of_process if up else None
     return MemberOnHost(

@@ -69,14 +69,14 @@ def strangers(observation: Observation) -> Iterator[Finding]:
         if identity.cluster_id == view.cluster_id or not _meddles(observation, view, identity):
             continue
         place, name = identity.host.host, identity.on_host.name
-        wanted = any(member.name == name for member in observation.wanted_on(place))
+        wanted = observation.wanted_as(place, identity.on_host)
         aside = f"ssh {place} sudo mv {identity.path} {identity.path}.stray"
         yield Finding(
             "E401",
             place,
             f"{name} on {place} has data of another cluster, {format_id(identity.cluster_id)}:"
             " its peers drop all it says",
-            f"{_stop(identity)}; {aside}" + ("; then let it join anew, as a learner" if wanted else ""),
+            f"{_stop(identity)}; {aside}" + ("; then let it join anew, as a learner" if wanted is not None else ""),
             detail="The cluster ID is written into a data directory when its cluster is made, and never changes."
             " Data of an old cluster, of a restored one or of a second bootstrap can never join this one.",
             evidence=(identity.shown, _listed(view)),
@@ -86,7 +86,7 @@ def strangers(observation: Observation) -> Iterator[Finding]:
 def _meddles(observation: Observation, view: ClusterView, identity: Identity) -> bool:
     """Whether it has to do with this cluster at all: hosts may well keep members of several."""
     on_host = identity.on_host
-    if any(member.name == on_host.name for member in observation.wanted_on(identity.host.host)):
+    if observation.wanted_as(identity.host.host, on_host) is not None:
         return True
     ours = {url for member in view.members for url in (*member.peer_urls, *member.client_urls)}
     theirs = {url for urls in initial_cluster(on_host.flag("initial-cluster")).values() for url in urls}
@@ -115,6 +115,8 @@ def clones(observation: Observation) -> Iterator[Finding]:
         places_of_it = {(one.host.host, one.on_host.data.path if one.on_host.data else one.path) for one in found}
         if len(places_of_it) < 2 or not any(one.runs for one in found):
             continue
+        if not any(_ours(observation, one) for one in found):
+            continue
         running = [one for one in found if one.runs]
         yield Finding(
             "E402",
@@ -127,6 +129,14 @@ def clones(observation: Observation) -> Iterator[Finding]:
             " anything else.",
             evidence=tuple(one.shown for one in found),
         )
+
+
+def _ours(observation: Observation, identity: Identity) -> bool:
+    """Whether it is this cluster's affair."""
+    view = observation.view
+    if view is not None and view.cluster_id is not None:
+        return identity.cluster_id == view.cluster_id
+    return not observation.placed or observation.wanted_as(identity.host.host, identity.on_host) is not None
 
 
 def _hosts(found: Sequence[Identity]) -> str:
@@ -225,7 +235,8 @@ def shared_data(observation: Observation) -> Iterator[Finding]:
             if path:
                 by_path.setdefault(path, []).append(on_host)
         for path, found in sorted(by_path.items()):
-            if len(found) > 1 and sum(one.found.state in (State.RUNNING, State.STARTING) for one in found) > 1:
+            ours = not observation.placed or any(observation.wanted_as(host.host, one) for one in found)
+            if ours and sum(one.found.state in (State.RUNNING, State.STARTING) for one in found) > 1:
                 names = " and ".join(f"{one.found.keeper or 'process'} {one.found.name}" for one in found)
                 yield Finding(
                     "E407",
@@ -239,10 +250,9 @@ def shared_data(observation: Observation) -> Iterator[Finding]:
 def lost_data(observation: Observation) -> Iterator[Finding]:
     """A member of the list whose directory is empty: etcd refuses to start it anew under the old identity."""
     view = _known(observation)
-    for host, on_host in observation.on_hosts if view is not None else ():
-        member = next((one for one in view.members if one.started and one.name == on_host.name), None) if view else None
-        here = any(wanted.name == on_host.name for wanted in observation.wanted_on(host.host))
-        if member is None or member.answered or not here or on_host.data is None or not on_host.data.is_vacant:
+    for host, on_host, name in observation.ours if view is not None else ():
+        member = next((one for one in view.members if one.started and one.name == name), None) if view else None
+        if member is None or member.answered or on_host.data is None or not on_host.data.is_vacant:
             continue
         assert view is not None
         number = format_id(member.id or 0)

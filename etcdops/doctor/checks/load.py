@@ -51,6 +51,8 @@ PENDING_MANY = 500
 """A tenth of what etcd lets wait before it refuses. Source: v3_server.go, maxGapBetweenApplyAndCommitIndex."""
 SLOW_SHARE = 0.01
 COUNT_MIN = 10
+OFTEN_EVERY_S = 600.0
+"""Ours: what happens less than once in ten minutes on average is no state of a member, and a counter never forgets."""
 OPEN_FILES_SHARE = 0.80
 """Source: server/etcdserver/metrics.go, monitorFileDescriptor: it warns at 80 %."""
 LEASES_MANY = 100_000
@@ -71,6 +73,21 @@ def _since(observation: Observation, label: str, now: MemberMetrics, name: str) 
 def _samples(observation: Observation, label: str, now: MemberMetrics, name: str) -> Histogram:
     earlier = observation.earlier_metrics.get(label)
     return now.histogram(name).since(earlier.histogram(name) if earlier is not None else NO_SAMPLES)
+
+
+def _often(observation: Observation, label: str, now: MemberMetrics, count: float) -> bool:
+    """Whether something was counted often enough, in the time that the count is of."""
+    span_s = _span_s(observation, label, now)
+    return count >= COUNT_MIN and (span_s is None or span_s / count < OFTEN_EVERY_S)
+
+
+def _span_s(observation: Observation, label: str, now: MemberMetrics) -> float | None:
+    """The time that counts are of. None: not known."""
+    earlier = observation.earlier_metrics.get(label)
+    if earlier is not None:
+        return now.taken_at_s - earlier.taken_at_s
+    started = now.numbers.get(STARTED)
+    return observation.taken_at - started if started else None
 
 
 def slow_disk(observation: Observation) -> Iterator[Finding]:
@@ -114,7 +131,7 @@ def slow_reads(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         slow = _since(observation, member.label, now, SLOW_READ_INDEXES)
         failed = _since(observation, member.label, now, READ_INDEXES_FAILED)
-        if slow + failed >= COUNT_MIN:
+        if _often(observation, member.label, now, slow + failed):
             yield Finding(
                 "W308",
                 member.label,
@@ -140,7 +157,7 @@ def pending_proposals(observation: Observation) -> Iterator[Finding]:
 def late_heartbeats(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         late = _since(observation, member.label, now, HEARTBEATS_LATE)
-        if late >= COUNT_MIN:
+        if _often(observation, member.label, now, late):
             yield Finding(
                 "W310",
                 member.label,
@@ -155,15 +172,8 @@ def leader_flapping(observation: Observation) -> Iterator[Finding]:
     worst: tuple[float, float, str] | None = None
     for member, now in observation.readings:
         seen = _since(observation, member.label, now, LEADER_CHANGES)
-        earlier = observation.earlier_metrics.get(member.label)
-        started = now.numbers.get(STARTED)
-        if earlier is not None:
-            span_s = now.taken_at_s - earlier.taken_at_s
-        elif started:
-            span_s = observation.taken_at - started
-        else:
-            continue
-        if seen >= LEADER_CHANGES_MIN and span_s > 0 and span_s / seen < LEADER_CHANGE_EVERY_S:
+        span_s = _span_s(observation, member.label, now)
+        if seen >= LEADER_CHANGES_MIN and span_s and span_s / seen < LEADER_CHANGE_EVERY_S:
             worst = max(worst or (0.0, 0.0, ""), (seen / span_s, span_s, member.label))
     if worst is not None:
         rate, span_s, label = worst
@@ -181,8 +191,9 @@ def slow_links(observation: Observation) -> Iterator[Finding]:
     view = observation.view
     for member, now in observation.readings:
         for peer, samples in sorted(now.peer_rtt.items()):
-            p99 = samples.quantile(0.99)
-            if p99 is None or samples.counts[-1] < PEER_SAMPLES_MIN or p99 <= PEER_RTT_SLOW_S:
+            # the half, not the worst: one pause of a busy host makes no slow link
+            half = samples.quantile(0.5)
+            if half is None or samples.counts[-1] < PEER_SAMPLES_MIN or half <= PEER_RTT_SLOW_S:
                 continue
             try:
                 other = view.member(MemberID(int(peer, 16))) if view is not None else None
@@ -192,10 +203,10 @@ def slow_links(observation: Observation) -> Iterator[Finding]:
             yield Finding(
                 "W314",
                 member.label,
-                f"round trips from {member.label} to {name} take up to {show_duration(p99)}",
+                f"round trips from {member.label} to {name} mostly take over {show_duration(half)}",
                 "look at the link and at the load of both hosts; on long links raise --heartbeat-interval to the round"
                 " trip and --election-timeout to ten times that, on all members",
-                evidence=(f"{member.label}: etcd_network_peer_round_trip_time_seconds p99 to {peer}: {p99:.3f} s",),
+                evidence=(f"{member.label}: etcd_network_peer_round_trip_time_seconds median to {peer}: {half:.3f} s",),
             )
 
 

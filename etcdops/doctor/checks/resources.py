@@ -146,37 +146,39 @@ def memory(observation: Observation) -> Iterator[Finding]:
                 "give the host or its MemoryMax= more; compact and defragment; fewer watchers and big ranges",
                 evidence=tuple(f"{host.host}: {kill.line or kill.process}" for kill in kills[-3:]),
             )
-        for on_host in host.members:
-            process = on_host.process
-            limit = process.memory_max_bytes if process is not None else None
-            if process is None or process.resident_bytes is None:
-                continue
-            limit = limit or (host.facts.memory_bytes if host.facts is not None else None)
-            if limit and process.resident_bytes >= limit * MEMORY_SHARE:
-                yield Finding(
-                    "W520",
-                    on_host.name,
-                    f"{on_host.name} uses {show_bytes(process.resident_bytes)} of the {show_bytes(limit)} it may have",
-                    "raise its limit before the kernel kills it; compact and defragment",
-                    evidence=(f"{host.host}: process {process.pid}",),
-                )
+
+
+def member_memory(observation: Observation) -> Iterator[Finding]:
+    for host, on_host, name in observation.ours:
+        process = on_host.process
+        if process is None or process.resident_bytes is None:
+            continue
+        limit = process.memory_max_bytes or (host.facts.memory_bytes if host.facts is not None else None)
+        if limit and process.resident_bytes >= limit * MEMORY_SHARE:
+            yield Finding(
+                "W520",
+                name,
+                f"{name} uses {show_bytes(process.resident_bytes)} of the {show_bytes(limit)} it may have",
+                "raise its limit before the kernel kills it; compact and defragment",
+                evidence=(f"{host.host}: process {process.pid}",),
+            )
 
 
 def open_files(observation: Observation) -> Iterator[Finding]:
-    for host, on_host in observation.on_hosts:
+    for host, on_host, name in observation.ours:
         process = on_host.process
         if process is None or not process.open_files_max:
             continue
         used, most = process.open_files or 0, process.open_files_max
         if used >= most * OPEN_FILES_SHARE:
-            summary = f"{on_host.name} has {show_count(used)} of {show_count(most)} files open that it may have"
+            summary = f"{name} has {show_count(used)} of {show_count(most)} files open that it may have"
         elif most < OPEN_FILES_LOW:
-            summary = f"{on_host.name} may open {show_count(most)} files only: each client's connection takes one"
+            summary = f"{name} may open {show_count(most)} files only: each client's connection takes one"
         else:
             continue
         yield Finding(
             "W518",
-            on_host.name,
+            name,
             summary,
             f"raise LimitNOFILE= of {on_host.found.name} on {host.host} (65536) and restart it",
             evidence=(f"{host.host}: process {process.pid}: {used} of {most}",),
@@ -206,4 +208,4 @@ def clocks(observation: Observation) -> Iterator[Finding]:
             )
 
 
-CHECKS = (disks, disk_kinds, probed_disks, kernel_errors, memory, open_files, clocks)
+CHECKS = (disks, disk_kinds, probed_disks, kernel_errors, memory, member_memory, open_files, clocks)

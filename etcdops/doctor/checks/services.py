@@ -37,7 +37,7 @@ def states(observation: Observation) -> Iterator[Finding]:
         host = observation.hosts.get(wanted.host.name)
         if host is None or host.error or host.facts is None:
             continue
-        found = next((one for one in host.members if one.name == wanted.name), None)
+        found = next((one for one in host.members if observation.wanted_as(host.host, one) == wanted), None)
         if found is None:
             others = ", ".join(one.name for one in host.members) or "none"
             yield Finding(
@@ -48,10 +48,10 @@ def states(observation: Observation) -> Iterator[Finding]:
                 evidence=(f"{host.host}: members found: {others}",),
             )
         else:
-            yield from _state(host, found)
+            yield from _state(host, found, wanted.name)
 
 
-def _state(host: HostObservation, on_host: MemberOnHost) -> Iterator[Finding]:
+def _state(host: HostObservation, on_host: MemberOnHost, name: str) -> Iterator[Finding]:
     status = on_host.status
     state = status.state if status is not None else on_host.found.state
     reason = status.reason if status is not None else ""
@@ -61,16 +61,16 @@ def _state(host: HostObservation, on_host: MemberOnHost) -> Iterator[Finding]:
         code, step = _failure(host, on_host, " ".join((reason, *detail)))
         yield Finding(
             code,
-            on_host.name,
-            f"{on_host.name} does not run on {host.host}: {reason or state.value}",
+            name,
+            f"{name} does not run on {host.host}: {reason or state.value}",
             step,
             evidence=evidence,
         )
     elif state in (State.STOPPED, State.ABSENT):
         yield Finding(
             "E504",
-            on_host.name,
-            f"{on_host.name} is {'not installed' if state is State.ABSENT else 'stopped'} on {host.host}"
+            name,
+            f"{name} is {'not installed' if state is State.ABSENT else 'stopped'} on {host.host}"
             + (f": {reason}" if reason else ""),
             _start(host, on_host) if state is State.STOPPED else "etcdops rollout plan shows what is missing there",
             evidence=evidence,
@@ -79,16 +79,16 @@ def _state(host: HostObservation, on_host: MemberOnHost) -> Iterator[Finding]:
         if (status.restarts or 0) >= RESTARTS_MANY:
             yield Finding(
                 "W506",
-                on_host.name,
-                f"{on_host.name} was started again {status.restarts} times by its manager",
+                name,
+                f"{name} was started again {status.restarts} times by its manager",
                 f"find out what ends it: {_log(host, on_host)} | etcdops diagnose",
                 evidence=evidence,
             )
         if status.enabled is False:
             yield Finding(
                 "W507",
-                on_host.name,
-                f"{on_host.name} does not start with its host",
+                name,
+                f"{name} does not start with its host",
                 f"ssh {host.host} sudo systemctl enable {on_host.found.name}"
                 if on_host.found.keeper is Manager.SYSTEMD
                 else "have its manager start it with the host",

@@ -24,10 +24,8 @@ V2_FLAGS = ("enable-v2", "experimental-enable-v2v3")
 
 def _wanted(observation: Observation) -> Iterator[tuple[HostObservation, MemberOnHost]]:
     """Members of this cluster on their hosts; what else lives there is not ours to judge."""
-    names = {member.name for member in observation.placed}
-    for host, on_host in observation.on_hosts:
-        if on_host.name in names and any(one.name == on_host.name for one in observation.wanted_on(host.host)):
-            yield host, on_host
+    for host, on_host, _ in observation.ours if observation.placed else ():
+        yield host, on_host
 
 
 def _where(settings: ProcessConfig | None, flag: str) -> str:

@@ -48,7 +48,7 @@ async def observe_cluster(
         view = await observe(client, timeout_s=settings.dial_timeout_s, hashes=hashes)
         pages = Pages(settings)
         (metrics, versions, health), (auth, leases), certificates = await asyncio.gather(
-            _all_pages(pages, view), _api(client, view, settings.dial_timeout_s), _certificates(settings, view)
+            _all_pages(pages, view), _api(client, settings, view), _certificates(settings, view)
         )
         earlier: Mapping[str, MemberMetrics] = {}
         if sample_s > 0:
@@ -105,10 +105,11 @@ def _known(found: Mapping[str, T | None]) -> dict[str, T]:
     return {label: value for label, value in found.items() if value is not None}
 
 
-async def _api(client: Client, view: ClusterView, timeout_s: float) -> tuple[AuthSeen | None, int | None]:
+async def _api(client: Client, settings: ConnectionSettings, view: ClusterView) -> tuple[AuthSeen | None, int | None]:
     """(authentication, number of leases); neither without a quorum, through which both are asked."""
     if not view.has_quorum:
         return None, None
+    timeout_s = settings.dial_timeout_s
 
     async def auth() -> AuthSeen | None:
         try:
@@ -126,7 +127,13 @@ async def _api(client: Client, view: ClusterView, timeout_s: float) -> tuple[Aut
             return None
 
     seen, count = await asyncio.gather(auth(), leases())
-    return seen, count
+    return seen or _by_the_probe(settings, view), count
+
+
+def _by_the_probe(settings: ConnectionSettings, view: ClusterView) -> AuthSeen | None:
+    """Members before 3.5 do not tell; but who is nobody and may read through the quorum was not asked who he is."""
+    nobody = not settings.username and not settings.cert
+    return AuthSeen(enabled=False) if nobody and view.serves_linearizable else None
 
 
 async def _certificates(settings: ConnectionSettings, view: ClusterView) -> tuple[SeenCertificate, ...] | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from etcdops.doctor.gather.certificates import gather_certificates
 from etcdops.doctor.gather.hosts import observe_hosts
 from etcdops.doctor.gather.paths import try_paths, ways_to
-from etcdops.doctor.observation import HostObservation, Observation, SeenCertificate, Unseen
+from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, SeenCertificate, Unseen
 from etcdops.ids import ClusterID
 from etcdops.inventory.model import Cluster, Inventory, place
 from etcdops.remote.pool import Open
@@ -31,27 +31,36 @@ async def with_hosts(
     """
     placed = tuple(place(inventory, cluster, member) for member in cluster.members)
     own = tuple(dict.fromkeys(member.host for member in cluster.members))
-    seen = await observe_hosts(connect, (*own, *spare_hosts(inventory)), placed, probe=probe)
-    hosts = {name: host for name, host in seen.items() if name in own or not host.error}
+    looked = await observe_hosts(connect, (*own, *spare_hosts(inventory)), placed, probe=probe)
+    hosts = {name: host for name, host in looked.items() if name in own or not host.error}
     cluster_id = observation.view.cluster_id if observation.view is not None else None
+    seen = dataclasses.replace(observation, cluster=cluster, placed=placed, hosts=hosts)
+    ours = without_others(seen)
     paths, certificates = await asyncio.gather(
         try_paths(
             connect,
-            {name: hosts[name] for name in own},
+            {name: ours[name] for name in own},
             ways_to(observation.view, placed),
-            cluster_id=cluster_id or most_common_cluster(hosts),
+            cluster_id=cluster_id or most_common_cluster(ours),
         ),
-        gather_certificates(connect, hosts, observation.view),
+        gather_certificates(connect, ours, observation.view),
     )
     return dataclasses.replace(
-        observation,
-        cluster=cluster,
-        placed=placed,
-        hosts=hosts,
+        seen,
         paths=paths,
         certificates=merged(certificates, observation.certificates or ()),
         unseen=(*observation.unseen, *unseen_hosts(hosts)),
     )
+
+
+def without_others(observation: Observation) -> dict[str, HostObservation]:
+    """The hosts with this cluster's members alone: whose certificates expire on another one's is not asked here."""
+    kept: dict[str, list[MemberOnHost]] = {}
+    for host, on_host, _ in observation.ours:
+        kept.setdefault(host.host, []).append(on_host)
+    return {
+        name: dataclasses.replace(host, members=tuple(kept.get(name, ()))) for name, host in observation.hosts.items()
+    }
 
 
 def merged(on_hosts: Sequence[SeenCertificate], on_endpoints: Sequence[SeenCertificate]) -> tuple[SeenCertificate, ...]:
