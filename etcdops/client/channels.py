@@ -47,7 +47,8 @@ class Connection:
         if self._tunnel is not None:
             return grpc.aio.insecure_channel(await self._tunnel.start(), options=options)
         route = self._settings.routes.get(self.endpoint.url)
-        target = f"unix:{route}" if route else self.endpoint.target
+        kind = "unix" if route and route.startswith("/") else "ipv4"
+        target = f"{kind}:{route}" if route else self.endpoint.target
         if self.endpoint.secure:
             credentials = tls.channel_credentials(tls.read_files(self._settings))
             return grpc.aio.secure_channel(target, credentials, options=options)

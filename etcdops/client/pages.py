@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from etcdops.client import tls
 from etcdops.client.metrics import MemberMetrics, NoMetrics, parse_metrics
 from etcdops.client.settings import ConnectionSettings
+from etcdops.client.sockets import follow
 from etcdops.errors import Unreachable
 
 PAGE_SIZE_MAX = 8 * 1024 * 1024
@@ -95,7 +96,7 @@ class Pages:
         name = (self._settings.server_name or host) if context is not None else None
         route = self._settings.routes.get(endpoint)
         if route is not None:
-            return await asyncio.open_unix_connection(route, ssl=context, server_hostname=name)
+            return await follow(route, context, name)
         return await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
 
     def _tls(self) -> ssl.SSLContext:

@@ -42,7 +42,8 @@ class ConnectionSettings:
     source: str = LOCAL_DEFAULT
     """Where these settings came from, for the note on stderr."""
     routes: Mapping[str, str] = field(default_factory=dict)
-    """Endpoint -> a socket file of this machine that leads to it, such as a tunnel's; the others are dialled."""
+    """Endpoint -> what of this machine leads to it, such as a tunnel: a socket file's absolute path, or an IPv4
+    `address:port`; the others are dialled."""
 
     def __post_init__(self) -> None:
         if bool(self.cert) != bool(self.key):

@@ -14,10 +14,22 @@ async def dial(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Connect to an endpoint, along its route if it has one. Raises: OSError, ssl.SSLError; the caller's deadline."""
     name = (settings.server_name or endpoint.host or "localhost") if context is not None else None
-    path = settings.routes.get(endpoint.url) or endpoint.path
-    if path:
-        return await asyncio.open_unix_connection(path, ssl=context, server_hostname=name)
+    route = settings.routes.get(endpoint.url)
+    if route:
+        return await follow(route, context, name)
+    if endpoint.path:
+        return await asyncio.open_unix_connection(endpoint.path, ssl=context, server_hostname=name)
     return await asyncio.open_connection(endpoint.host, endpoint.port, ssl=context, server_hostname=name)
+
+
+async def follow(
+    route: str, context: ssl.SSLContext | None, name: str | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect along a route of `ConnectionSettings.routes`. Raises: as `dial`."""
+    if route.startswith("/"):
+        return await asyncio.open_unix_connection(route, ssl=context, server_hostname=name)
+    host, _, port = route.rpartition(":")
+    return await asyncio.open_connection(host, int(port), ssl=context, server_hostname=name)
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:

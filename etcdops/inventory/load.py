@@ -116,9 +116,9 @@ def read_texts(texts: Mapping[Path, str]) -> Read:
         faults += _unknown_sections(document)
     owners, merged = _merge(documents, faults)
     inventory = _validate(merged, owners, faults)
-    if inventory is not None and not faults:
-        faults += _cross_checks(inventory, owners)
-    if inventory is None or faults:
+    faults += _unknown_hosts(merged["clusters"], merged["hosts"], owners)
+    faults += _cross_checks(inventory, owners)
+    if faults:
         raise InventoryError(faults)
     return Read(inventory, owners)
 
@@ -191,7 +191,8 @@ def _filled(below: object, above: dict[str, object]) -> dict[str, object]:
     return filled
 
 
-def _validate(merged: Mapping[str, Mapping[str, object]], owners: Owners, faults: list[Fault]) -> Inventory | None:
+def _validate(merged: Mapping[str, Mapping[str, object]], owners: Owners, faults: list[Fault]) -> Inventory:
+    """What of it has the right form; faults of the rest are added."""
     hosts: dict[str, Host] = {}
     clusters: dict[str, Cluster] = {}
     models: tuple[tuple[str, type[Host] | type[Cluster]], ...] = (("hosts", Host), ("clusters", Cluster))
@@ -244,8 +245,20 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"one of {', '.join(known)}"
 
 
+def _unknown_hosts(clusters: Mapping[str, object], hosts: Mapping[str, object], owners: Owners) -> Iterator[Fault]:
+    """Members on hosts that are nowhere described, in clusters of whatever form."""
+    for name, cluster in clusters.items():
+        members = cluster.get("members") if isinstance(cluster, dict) else None
+        for number, member in enumerate(members if isinstance(members, list) else ()):
+            host = member.get("host") if isinstance(member, dict) else None
+            if isinstance(host, str) and host not in hosts:
+                fix = _did_you_mean(host, list(hosts)) if hosts else "add it under `hosts`"
+                at = ("clusters", name, "members", number, "host")
+                yield owners["clusters", name].fault(at, f"there is no host {host}", fix)
+
+
 def _cross_checks(inventory: Inventory, owners: Owners) -> Iterator[Fault]:
-    """What no single entry can know."""
+    """What no single entry can know, of those that have the right form."""
     for name, host in inventory.hosts.items():
         jump = host.ssh.jump
         if jump == name:
@@ -271,8 +284,6 @@ def _check_members(
         if names[member.label] == 2:
             yield document.fault((*at, number), f"two members are called {member.label}", "give one another `name`")
         if member.host not in inventory.hosts:
-            fix = _did_you_mean(member.host, list(inventory.hosts)) if inventory.hosts else "add it under `hosts`"
-            yield document.fault((*at, number, "host"), f"there is no host {member.host}", fix)
             continue
         placed = place(inventory, cluster, member)
         listening = {*placed.listen_client_urls, *placed.listen_metrics_urls}, {*placed.listen_peer_urls}

@@ -220,9 +220,11 @@ class _Run:
     def _refuse_lasting_changes(self, begun: Sequence[Step]) -> None:
         stuck = [step for step in begun if step.spec.danger is not Danger.READ and not isinstance(step, UndoableStep)]
         if stuck:
+            others = dict.fromkeys(filter(None, (step.other_way_back() for step in stuck)))
             raise ClusterUnsafe(
                 f"{self._journal.run} cannot be taken back: {'; '.join(step.title for step in stuck)} cannot be undone",
-                hint=f"go on with it: etcdops runs resume {self._journal.run}. Nothing was changed",
+                cause="nothing was changed now",
+                hint="; ".join((f"go on with it: etcdops runs resume {self._journal.run}", *others)),
             )
 
     def _stopped(self, at: Step) -> EtcdopsError:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from etcdops.client.client import Client
 from etcdops.client.settings import ConnectionSettings
-from etcdops.inventory.connection import client_files
+from etcdops.inventory.connection import connection
 from etcdops.inventory.model import PlacedMember, place
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.on_hosts import RunHosts
@@ -44,20 +43,33 @@ async def reach_members(run: RunHosts) -> AsyncIterator[MemberAccess]:
     async with contextlib.AsyncExitStack() as stack:
         found = await asyncio.gather(*(_endpoint(run, member, stack) for member in members))
         endpoints = {member.name: url for member, url in zip(members, found, strict=True)}
-        client = await stack.enter_async_context(Client(_settings(run, tuple(endpoints.values()))))
+        _make_operator(run)
+        settings = await asyncio.to_thread(member_settings, run, tuple(endpoints.values()))
+        client = await stack.enter_async_context(Client(settings))
         yield MemberAccess(client, endpoints)
 
 
-def _settings(run: RunHosts, urls: tuple[str, ...]) -> ConnectionSettings:
+def member_settings(run: RunHosts, urls: tuple[str, ...]) -> ConnectionSettings:
+    """How to reach members at `urls`: as the inventory and our own authority say, with what was typed in their place.
+
+    Raises: UsageError, AccessDenied - a secret cannot be had; a person may be asked for it.
+    """
     typed = run.access.settings(urls, run.cluster.name)
-    if typed.cacert or typed.cert:
-        return typed
+    first = run.source.paths[0]
+    folder = first if first.is_dir() else first.parent
+    own = connection(run.inventory, run.cluster, folder, run.secrets, with_password=not typed.username).settings
+    found = typed if typed.cert else replace(typed, cert=own.cert, key=own.key)
+    found = found if found.cacert else replace(found, cacert=own.cacert)
+    found = found if found.server_name else replace(found, server_name=own.server_name)
+    found = found if found.username else replace(found, username=own.username, password=own.password)
+    return replace(found, routes=run.routes)
+
+
+def _make_operator(run: RunHosts) -> None:
+    """Our own certificate, where our authority is asked for one and it is not there yet."""
     tls = run.cluster.tls
     if tls is not None and tls.client and tls.files is None and run.cluster.access.cert is None:
-        ClusterAuthorities(run.pki, run.cluster.name, run.clock).operator_files()  # made where it is not there yet
-    cacert, cert, key = client_files(run.cluster, run.pki)
-    server_name = typed.server_name or run.cluster.access.server_name
-    return dataclasses.replace(typed, cacert=cacert, cert=cert, key=key, server_name=server_name)
+        ClusterAuthorities(run.pki, run.cluster.name, run.clock).operator_files()
 
 
 async def _endpoint(run: RunHosts, member: PlacedMember, stack: contextlib.AsyncExitStack) -> str:

@@ -17,11 +17,12 @@ from typing import Protocol, cast
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import EtcdopsError, UsageError
-from etcdops.inventory.connection import own_pki
+from etcdops.inventory.connection import own_pki, passages
 from etcdops.inventory.filled import filled
 from etcdops.inventory.find import find_cluster as find_cluster  # those who work with runs take it from here
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster, Inventory, Member
+from etcdops.inventory.targets import Secrets
 from etcdops.playbooks.host_locks import HostLocks
 from etcdops.playbooks.plan import Json, Plan
 from etcdops.playbooks.runs import KnownRun
@@ -96,6 +97,10 @@ class RunHosts:
     sessions: Sessions
     access: Access
     clock: Clock = field(default_factory=SystemClock)
+    secrets: Secrets = field(default_factory=Secrets)
+    """Of the members' access; each is read once, for a person may be asked for it."""
+    routes: dict[str, str] = field(default_factory=dict)
+    """Endpoint of a member -> the tunnel that leads to it, once `open_passages` was there."""
 
     async def session(self, host: str) -> Session:
         """Raises: Unreachable, AccessDenied, UsageError - as the connector."""
@@ -149,7 +154,9 @@ async def at_work(
     inventory, cluster, source = planned_inventory(plan)
     async with AsyncExitStack() as stack:
         run = await stack.enter_async_context(reaching(inventory, cluster, source, access, clock=clock))
-        sessions = await require_all(run, _hosts(plan) or run.hosts)
+        hosts = _hosts(plan) or run.hosts
+        sessions = await require_all(run, hosts)
+        await open_passages(run, hosts)
         locks = HostLocks(sessions, known.state, known.journal.path, on_lost=on_lost, clock=clock)
         try:
             async with locks:
@@ -157,6 +164,18 @@ async def at_work(
         finally:
             if left is not None:
                 left.update(locks.left)
+
+
+async def open_passages(run: RunHosts, hosts: Sequence[str]) -> None:
+    """Tunnels to those members on `hosts` that the inventory has reached through SSH, for as long as sessions live.
+
+    Raises: what the sessions raise.
+    """
+    for one in passages(run.inventory, run.cluster):
+        if one.host not in hosts:
+            continue
+        tunnel = await (await run.session(one.host)).tunnel(*one.address)
+        run.routes[one.endpoint] = "{}:{}".format(*tunnel.address)
 
 
 async def require_all(run: RunHosts, hosts: Sequence[str]) -> list[Session]:

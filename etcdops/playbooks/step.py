@@ -53,6 +53,10 @@ class Step:
         """If it fails: what may be done now without harm, in a sentence. Empty: nothing special."""
         return ""
 
+    def other_way_back(self) -> str:
+        """For one that cannot be undone: how people get back from it, in a sentence. Empty: only forward."""
+        return ""
+
 
 class UndoableStep(Step):
     """A step that can be taken back as long as no later one that cannot be was done."""

@@ -18,8 +18,9 @@ from etcdops.inventory.load import InventoryError, Read
 from etcdops.inventory.model import Cluster, EngineKind, Host, Member, flag_value
 from etcdops.inventory.source import Fault, Key
 from etcdops.rendering.flags import FLAGS, GATES_FLAG, Version, fit
-from etcdops.rendering.member import NODE_TAKES, RESERVED
+from etcdops.rendering.member import NODE_REFUSES, NODE_TAKES, RESERVED, discovery_problem
 
+NODE = "the bundled node"
 _IN_THE_INVENTORY = {
     "name": "name",
     **{flag: flag.replace("-", "_") for flag in RESERVED if flag.endswith(("-dir", "-urls"))},
@@ -70,7 +71,7 @@ def _engine(read: Read, at: Location, cluster: Cluster, found: Checked) -> None:
     except UsageError as error:
         found.faults.append(read.fault((*at, "engine", "version"), error.message, error.hint))
         return
-    engine = "the bundled node" if cluster.engine.kind is EngineKind.NODE else f"etcd {version}"
+    engine = NODE if cluster.engine.kind is EngineKind.NODE else f"etcd {version}"
     places: list[tuple[Location, Mapping[str, str | int | bool]]] = [((*at, "settings"), cluster.settings)]
     places += [((*at, "members", n, "settings"), one.settings) for n, one in enumerate(cluster.members)]
     for place, settings in places:
@@ -81,6 +82,9 @@ def _engine(read: Read, at: Location, cluster: Cluster, found: Checked) -> None:
                 message = f"it is the same flag of {engine} as {spellings[taken]}"
                 found.faults.append(read.fault((*place, name), message, "keep one of them"))
             spellings[taken] = name
+    problem = discovery_problem(cluster.settings, cluster.engine.kind, version)
+    if problem is not None and not any(fault.location == (*at, "settings", problem[0]) for fault in found.faults):
+        found.faults.append(read.fault((*at, "settings", problem[0]), *problem[1:]))
 
 
 def _setting(read: Read, at: Location, name: str, value: str, version: Version, engine: str, found: Checked) -> str:
@@ -93,6 +97,9 @@ def _setting(read: Read, at: Location, name: str, value: str, version: Version, 
         fitted = fit({name: value}, version)
     except UsageError as error:
         found.faults.append(read.fault(at, error.message, error.hint))
+        return ""
+    if engine == NODE and name in NODE_REFUSES:
+        found.faults.append(read.fault(at, f"{engine} does not take it: {NODE_REFUSES[name]}", "remove it"))
         return ""
     if not fitted.flags:
         found.faults.append(read.fault(at, f"{engine} does not take it{_lived(name, version)}", "remove it"))

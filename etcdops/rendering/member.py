@@ -51,6 +51,14 @@ RESERVED: Mapping[str, str] = {
     "discovery-password": "it is a secret, and everybody on the host can read what is rendered",
 }
 """Flags that no `settings` may hold, and why."""
+DISCOVERIES = ("discovery", "discovery-srv", "discovery-endpoints")
+"""Each is a way for members to find each other at their first start, instead of `--initial-cluster`."""
+_NO_DISCOVERY = "its members are named to it by --initial-cluster, which is written without it"
+NODE_REFUSES: Mapping[str, str] = {
+    **dict.fromkeys((*DISCOVERIES, "discovery-srv-name", "discovery-token"), _NO_DISCOVERY),
+    "proxy": "it is a member, no proxy",
+}
+"""Of the flags of `NODE_TAKES`: what the bundled node does not start with, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +153,10 @@ def member_config(
     tls = cluster.tls
     pki = Pki(tls.directory, tls.client, tls.peer) if tls is not None and tls.files is None else None
     _refuse_reserved(placed.settings)
+    _refuse_unfound(placed.settings, cluster.engine.kind, version)
     own = {
         **_identity(placed),
-        **({} if _discovers(placed.settings) else _bootstrap(inventory, cluster, initial_cluster_state, joined)),
+        **_bootstrap(inventory, cluster, placed.settings, initial_cluster_state, joined),
         **_certificates(cluster, member, pki),
         # zap is the default from 3.5 on; the logger before it knows no JSON
         **({"logger": "zap"} if version.line == (3, 4) else {}),
@@ -186,17 +195,25 @@ def _identity(placed: PlacedMember) -> dict[str, str]:
 
 
 def _bootstrap(
-    inventory: Inventory, cluster: Cluster, state: InitialClusterState, joined: Sequence[str] | None
+    inventory: Inventory,
+    cluster: Cluster,
+    settings: Mapping[str, str],
+    state: InitialClusterState,
+    joined: Sequence[str] | None,
 ) -> dict[str, str]:
-    members = [place(inventory, cluster, one) for one in cluster.members if joined is None or one.label in joined]
-    urls = [f"{one.name}={url}" for one in members for url in one.initial_advertise_peer_urls]
-    return {
-        "initial-cluster": ",".join(urls),
+    found = {
         "initial-cluster-token": cluster.initial_cluster_token,
         "initial-cluster-state": state,
         # refuses what would lose the quorum; the default, and too important to depend on one
         "strict-reconfig-check": "true",
     }
+    if any(name in settings for name in DISCOVERIES):  # etcd refuses `--initial-cluster` beside them
+        if "discovery-srv" not in settings:
+            del found["initial-cluster-token"]  # the service's own takes its place
+        return found
+    members = [place(inventory, cluster, one) for one in cluster.members if joined is None or one.label in joined]
+    urls = [f"{one.name}={url}" for one in members for url in one.initial_advertise_peer_urls]
+    return {"initial-cluster": ",".join(urls), **found}
 
 
 def _certificates(cluster: Cluster, member: Member, pki: Pki | None) -> dict[str, str]:
@@ -221,9 +238,29 @@ def _own_certificates(pki: Pki) -> dict[str, str]:
     return found
 
 
-def _discovers(settings: Mapping[str, str]) -> bool:
-    """Whether the members find each other by themselves: etcd refuses `--initial-cluster` beside that."""
-    return any(name in ("discovery", "discovery-srv", "discovery-token") for name in settings)
+def discovery_problem(
+    settings: Mapping[str, object], kind: EngineKind, version: Version
+) -> tuple[str, str, str] | None:
+    """(setting, what is wrong, what to do) where members would not find each other; each would be a cluster alone."""
+    chosen = [name for name in DISCOVERIES if name in settings]
+    for name in (*chosen, *(one for one in ("discovery-token",) if one in settings)):
+        if kind is EngineKind.NODE:
+            return name, f"the bundled node does not take it: {NODE_REFUSES[name]}", "remove it"
+        if not version.has(name):
+            takes = "discovery, a URL" if version.has("discovery") else "discovery-endpoints and discovery-token"
+            return name, f"etcd {version} does not take it", f"{version} takes {takes}; and discovery-srv"
+    if len(chosen) > 1:
+        return chosen[1], f"members find each other in one way only, and {chosen[0]} is given too", "keep one of them"
+    if ("discovery-endpoints" in settings) != ("discovery-token" in settings):
+        there, other = sorted(("discovery-endpoints", "discovery-token"), key=lambda name: name not in settings)
+        return there, f"it means nothing without {other}", f"give {other} too"
+    return None
+
+
+def _refuse_unfound(settings: Mapping[str, str], kind: EngineKind, version: Version) -> None:
+    if problem := discovery_problem(settings, kind, version):
+        name, why, remedy = problem
+        raise UsageError(f"the setting {name} cannot be: {why}", hint=remedy)
 
 
 def _refuse_reserved(settings: Mapping[str, str]) -> None:

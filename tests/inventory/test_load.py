@@ -141,6 +141,24 @@ def test_all_faults_are_named_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_an_unknown_host_is_told_with_what_else_is_wrong(tmp_path: Path) -> None:
+    """Mended one by one, faults would show one by one."""
+    text = """\
+        hosts:
+          etcd-1: {}
+          etcd-2: {sshh: {}}
+        clusters:
+          prod:
+            tokn: x
+            members: [{host: etcd-1}, {host: etcd-2}, {host: etcd-3}]
+    """
+    assert faults(tmp_path, text) == [
+        "main.yaml:3: hosts.etcd-2.sshh: there is no such setting (fix: did you mean ssh?)",
+        "main.yaml:6: clusters.prod.tokn: there is no such setting (fix: did you mean token?)",
+        "main.yaml:7: clusters.prod.members[2].host: there is no host etcd-3 (fix: did you mean etcd-2?)",
+    ]
+
+
 def test_what_entries_cannot_know_of_each_other_is_checked(tmp_path: Path) -> None:
     """Unknown hosts, names twice, one directory or port of a host for two members."""
     text = """\

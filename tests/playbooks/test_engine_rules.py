@@ -185,6 +185,9 @@ def test_what_cannot_be_taken_back_is_refused_before_anything_is_done(tmp_path: 
     class Final(Step):
         """Changes something for good."""
 
+        def other_way_back(self) -> str:
+            return "or restore b from the backup"
+
     run = Run(
         tmp_path,
         Made(world, "a"),
@@ -194,8 +197,9 @@ def test_what_cannot_be_taken_back_is_refused_before_anything_is_done(tmp_path: 
     with pytest.raises(PartlyApplied):
         run.go()
     world.clear()
-    with pytest.raises(ClusterUnsafe, match="delete b cannot be undone"):
+    with pytest.raises(ClusterUnsafe, match="delete b cannot be undone") as refused:
         run.back()
+    assert refused.value.hint.endswith(f"etcdops runs resume {run.journal.run}; or restore b from the backup")
     assert not world
     assert not run.state.rolling_back
 

@@ -15,7 +15,16 @@ from etcdops.errors import Unreachable, UsageError
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Inventory
 from etcdops.playbooks.journal import RunState
-from etcdops.playbooks.on_hosts import INPUT, RunHosts, find_cluster, planned_inventory, source_of
+from etcdops.playbooks.member_access import member_settings
+from etcdops.playbooks.on_hosts import (
+    INPUT,
+    RunHosts,
+    find_cluster,
+    open_passages,
+    planned_inventory,
+    reaching,
+    source_of,
+)
 from etcdops.playbooks.plan import Danger, Plan, StepSpec
 from etcdops.playbooks.procedures import Procedure, _procedures, carry_out
 from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
@@ -55,6 +64,22 @@ class FakeAccess:
             return session
 
         yield open_host
+
+
+@dataclass
+class ToldTunnel:
+    """Leads nowhere."""
+
+    address: tuple[str, int]
+
+    async def close(self) -> None: ...
+
+
+class ThroughSession(FakeSession):
+    """A host that lets others pass."""
+
+    async def tunnel(self, host: str, port: int) -> ToldTunnel:
+        return ToldTunnel((host, port))
 
 
 class Touch(Step):
@@ -140,3 +165,25 @@ def test_the_cluster_is_named_when_there_is_more_than_one(inventory_file: Path) 
         find_cluster(two)
     with pytest.raises(UsageError, match="no cluster dev"):
         find_cluster(two, "dev")
+
+
+async def test_members_are_reached_as_their_inventory_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """User and password, read once, and a way through SSH where it has one; what was typed comes first."""
+    monkeypatch.setenv("PROD_PASSWORD", "s3cret")
+    path = tmp_path / "prod.yaml"
+    path.write_text(
+        f"{YAML}    access: {{user: root, password: {{env: PROD_PASSWORD}}, via: ssh, server_name: prod}}\n"
+    )
+    inventory = load_inventory([path])
+    cluster = find_cluster(inventory)
+    access = FakeAccess(sessions={"h1": ThroughSession("h1"), "h2": ThroughSession("h2")})
+    async with reaching(inventory, cluster, source_of([path], inventory, cluster), access) as run:
+        await open_passages(run, ["h1", "h2"])
+        settings = member_settings(run, ("http://10.0.0.1:2379",))
+        monkeypatch.delenv("PROD_PASSWORD")
+        assert member_settings(run, settings.endpoints) == settings
+    assert settings.username == "root"
+    assert settings.password is not None
+    assert settings.password.reveal() == "s3cret"
+    assert settings.server_name == "prod"
+    assert settings.routes == {"http://10.0.0.1:2379": "127.0.0.1:2379", "http://10.0.0.2:2379": "127.0.0.1:2379"}

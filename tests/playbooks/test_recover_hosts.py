@@ -76,8 +76,12 @@ def recover(lab: HostCluster, events: list[RunEvent] | None = None) -> KnownRun:
 
 
 def unfinished() -> KnownRun:
-    (known,) = [run for run in list_runs(SystemClock())[0] if not run.state.ended]
+    (known,) = all_unfinished()
     return known
+
+
+def all_unfinished() -> list[KnownRun]:
+    return [run for run in list_runs(SystemClock())[0] if not run.state.ended]
 
 
 def made_beside(lab: HostCluster) -> list[Path]:
@@ -281,10 +285,13 @@ def test_killed_at_every_step_it_ends_the_same(broken: HostCluster) -> None:
             done = etcdops(broken, *line, killed=f"{phase} {step}")
             assert done.returncode == -signal.SIGKILL, (phase, step, done.stdout, done.stderr)
             kills += 1
+            if kind == ACTING[-1] and not all_unfinished():
+                break  # a moment into the last steps all of them can be done, and the run at its end
             line = ("runs", "resume", unfinished().run, "--confirm", NAME)
     assert kills > 2 * len(ACTING)
-    done = etcdops(broken, *line)
-    assert done.returncode == 0, done.stderr
+    if all_unfinished():
+        done = etcdops(broken, *line)
+        assert done.returncode == 0, done.stderr
     assert_recovered(broken)
 
 

@@ -41,6 +41,9 @@ def cluster(version: str, *settings: str) -> str:
         ("3.5", "data-dir: /x", "it is not one to write down here: it comes from the member", "write data_dir instead"),
         ("3.5", "cert-file: /x", "it is not one to write down here: it comes from `tls`", "remove it"),
         ("node", "max-learners: 2", "the bundled node does not take it: it came with 3.6", "remove it"),
+        ("node", "discovery-srv: x", "the bundled node does not take it: its members are named to it by", "remove it"),
+        ("3.5", "discovery-token: x", "etcd 3.5 does not take it: it came with 3.6", "remove it"),
+        ("3.6", "discovery-token: x", "it means nothing without discovery-endpoints", "give discovery-endpoints too"),
     ],
 )
 def test_a_flag_that_the_version_refuses_is_a_fault(version: str, setting: str, message: str, fix: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from etcdops.errors import UsageError
+from etcdops.node.config import known_flags
+from etcdops.rendering.member import NODE_REFUSES
 from tests.rendering.members import config
 
 
@@ -57,9 +59,36 @@ def test_flags_are_those_of_the_version(engine: dict[str, str], flag: str, value
 
 
 def test_members_that_discover_each_other_have_no_initial_cluster() -> None:
-    """etcd refuses both."""
-    flags = config({"settings": {"discovery-srv": "example.com"}}).flags
-    assert not [name for name in flags if name.startswith("initial-cluster")]
+    """etcd refuses both. Token and state still count: a member whose data is lost must not begin a cluster anew."""
+    flags = config({"settings": {"discovery-srv": "example.com"}}, initial_cluster_state="existing").flags
+    assert "initial-cluster" not in flags
+    assert (flags["initial-cluster-token"], flags["initial-cluster-state"]) == ("prod", "existing")
+    by_url = config({"settings": {"discovery": "https://discovery.example.com/token"}}).flags
+    assert [name for name in by_url if name.startswith("initial-cluster")] == ["initial-cluster-state"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "settings", "why"),
+    [
+        ({"version": "3.7"}, {"discovery": "https://d/t"}, "discovery cannot be: etcd 3.7 does not take it"),
+        ({"version": "3.5"}, {"discovery-endpoints": "http://d:2379", "discovery-token": "t"}, "3.5 does not take it"),
+        ({"version": "3.6"}, {"discovery-token": "t"}, "means nothing without discovery-endpoints"),
+        ({"version": "3.6"}, {"discovery-endpoints": "http://d:2379"}, "means nothing without discovery-token"),
+        ({"version": "3.5"}, {"discovery": "https://d/t", "discovery-srv": "x"}, "in one way only"),
+        ({"kind": "node"}, {"discovery-srv": "x"}, "the bundled node does not take it"),
+    ],
+)
+def test_members_that_would_not_find_each_other_are_refused(
+    engine: dict[str, str], settings: dict[str, str], why: str
+) -> None:
+    """Without the setting that is left out, each of them would begin a cluster of its own."""
+    with pytest.raises(UsageError, match=why):
+        config({"engine": engine, "settings": settings})
+
+
+def test_the_flags_that_the_bundled_node_refuses_are_those_it_refuses() -> None:
+    """The console knows nothing of the node's code."""
+    assert set(NODE_REFUSES) == {one.flag.name for one in known_flags.KNOWN_FLAGS.values() if one.refused}
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,12 @@ class _RollingStep(Step):
     def member(self) -> str:
         return str(self.spec.inputs["member"])
 
+    def other_way_back(self) -> str:
+        return (
+            "or end it forwards, then put the inventory back as it was and apply it (rollout apply): a version or an"
+            " authority that members have left is not gone back to"
+        )
+
     async def calm(self, *, hashes: bool = False, without: str = "") -> ClusterView:
         """A look at a cluster that is well, or, after a moment of patience, at one that is not."""
         deadline = asyncio.get_running_loop().time() + self.run.calm_timeout_s

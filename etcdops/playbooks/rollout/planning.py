@@ -61,7 +61,7 @@ def _new_cluster(wanted: Wanted) -> list[StepSpec]:
         what = f"install {describe(cluster.engine)}"
         steps += _each(members, "engine", what, "engine", timeout_s=_ENGINE_TIMEOUT_S, together=_HOST)
     steps += _each(members, "account", "make user and directories", "account", together=_HOST)
-    if cluster.tls is not None:
+    if any(member.leaves or member.bundles for member in members):
         steps += _each(members, "certificates", "write certificates", "certificates")
     if cluster.firewall is not None:
         steps += _each(members, "firewall", "load the firewall's rules", "firewall")

@@ -124,7 +124,9 @@ async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
     return Prepared(plan, None, (), overridden, warned, facts, surveys)
 
 
-_OF_NEW_CLUSTERS = ("even-members", "two-on-one-host", "disk-slow", "disk-full", "engine-missing", "mixed-versions")
+_OF_NEW_CLUSTERS = (
+    "even-members", "two-on-one-host", "disk-slow", "disk-full", "engine-missing", "mixed-versions", "srv-names",
+)  # fmt: skip
 """A cluster that exists may be like that; what is wrong with it is not a rollout's business any more."""
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from etcdops.errors import EtcdopsError, VerificationFailed
-from etcdops.ids import NO_MEMBER, ClusterID, MemberID, cluster_id, format_id, member_id
+from etcdops.ids import NO_MEMBER, format_id
 from etcdops.playbooks.member_access import MemberAccess
 from etcdops.playbooks.plan import Result
 from etcdops.playbooks.rollout.desired import DesiredMember
@@ -15,7 +15,6 @@ from etcdops.playbooks.rollout.desired import DesiredMember
 PROBE_TIMEOUT_S = 3.0
 _TIMEOUT_S = 30.0
 _POLL_S = 0.1
-_DISCOVERS = ("discovery", "discovery-srv", "discovery-token")
 
 
 async def wait_healthy(access: MemberAccess, names: Sequence[str], timeout_s: float) -> Result:
@@ -75,16 +74,6 @@ async def check_members(access: MemberAccess, members: Sequence[DesiredMember]) 
             hint="stop all of them: two clusters with one name serve different data",
         )
     return {"members": len(members), "cluster_id": format_id(clusters.pop())}
-
-
-def expected_cluster(members: Sequence[DesiredMember]) -> ClusterID | None:
-    """The ID of the cluster that these members make from nothing; None: it comes from a discovery service."""
-    ids: list[MemberID] = []
-    for member in members:
-        if any(name in member.config.flags for name in _DISCOVERS):
-            return None
-        ids.append(member_id(member.member.initial_advertise_peer_urls, member.config.flags["initial-cluster-token"]))
-    return cluster_id(ids)
 
 
 async def check_hashes(access: MemberAccess, members: Sequence[DesiredMember]) -> Result:

@@ -171,6 +171,19 @@ def _advertises_nonsense(setting: Setting) -> Iterator[Refusal]:
                 )
 
 
+def _not_by_name(setting: Setting) -> Iterator[Refusal]:
+    """SRV records hold names, which become the peer URLs of a cluster that is made from them."""
+    for member in setting.members:
+        domain = member.config.flags.get("discovery-srv")
+        numbers = [url for url in member.member.initial_advertise_peer_urls if _is_address(_host(url))]
+        if domain and numbers:
+            yield Refusal(
+                "srv-names", member.host, f"{member.name} advertises {', '.join(numbers)} to its peers",
+                f"the members find each other by the SRV records of {domain}, and are known by the names in them",
+                "give initial_advertise_peer_urls as they stand in the records, or the host's name as its address",
+            )  # fmt: skip
+
+
 def _not_its_own(setting: Setting, member: DesiredMember, host: str) -> str:
     """Why an address or name is not the member's host; empty: it is, or nobody can tell."""
     own = set(setting.of(member).addresses)
@@ -403,6 +416,7 @@ _REFUSE: Sequence[Callable[[Setting], Iterator[Refusal]]] = (
     _cloned,
     _listens_locally,
     _advertises_nonsense,
+    _not_by_name,
     _clock_off,
     _disk,
     _manager,

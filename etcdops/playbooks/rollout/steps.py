@@ -95,6 +95,16 @@ class _RolloutStep(Step):
             " start members by hand before it has come to its end"
         )
 
+    def other_way_back(self) -> str:
+        """Only for who wants it: a rollout never stops a member, nor removes data."""
+        cluster = self.run.hosts.cluster
+        directories = ", ".join(dict.fromkeys(member.member.data_dir for member in self.run.members()))
+        return (
+            f"or, to have bare hosts again: on each of {', '.join(self.run.hosts.hosts)} stop and disable the"
+            f" {cluster.service.manager} service {cluster.service.name}, move {directories} away, and put back what was"
+            " replaced, which is below /var/lib/etcdops/services; give the run up with rollout apply --new-run"
+        )
+
 
 class _MemberStep(_RolloutStep):
     """A step about one member."""

@@ -25,6 +25,13 @@ def test_nothing_stands_in_the_way_of_three_bare_hosts() -> None:
     assert refusals(setting(NODE)) == ()
 
 
+def test_members_found_by_srv_records_are_known_by_name() -> None:
+    """Such records hold names; who advertises an address would find that the cluster knows another URL of it."""
+    found = refusals(setting({"settings": {"discovery-srv": "x.test"}}))
+    assert [(one.id, one.host) for one in found] == [("srv-names", "h1"), ("srv-names", "h2"), ("srv-names", "h3")]
+    assert "the SRV records of x.test" in found[0].why
+
+
 @pytest.mark.parametrize(
     ("cluster", "h1", "code", "said"),
     [

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.errors import EtcdopsError
-from etcdops.inventory.connection import connection
 from etcdops.inventory.model import Cluster, EngineKind, PlacedMember, place
-from etcdops.inventory.targets import Secrets
+from etcdops.playbooks.member_access import member_settings
 from etcdops.playbooks.on_hosts import RunHosts
 from etcdops.playbooks.plan import Json, Plan
 from etcdops.playbooks.recover.hosts.trees import Tree
@@ -113,20 +112,9 @@ def recovered_members(run: RunHosts) -> tuple[RecoveredMember, ...]:
     )
 
 
-def member_settings(run: RunHosts) -> ConnectionSettings:
-    """How to reach the members: as the inventory and our own authority say, with what was typed in their place.
-
-    Raises: UsageError, AccessDenied - a secret cannot be had; a person may be asked for it.
-    """
-    endpoints = tuple(member.client_url for member in recovered_members(run))
-    typed = run.access.settings(endpoints, run.cluster.name)
-    first = run.source.paths[0]
-    folder = first if first.is_dir() else first.parent
-    own = connection(run.inventory, run.cluster, folder, Secrets(), with_password=not typed.username).settings
-    found = typed if typed.cert else replace(typed, cert=own.cert, key=own.key)
-    found = found if found.cacert else replace(found, cacert=own.cacert)
-    found = found if found.server_name else replace(found, server_name=own.server_name)
-    return found if found.username else replace(found, username=own.username, password=own.password)
+def recovered_settings(run: RunHosts) -> ConnectionSettings:
+    """How to reach its members. Raises: as `member_settings`."""
+    return member_settings(run, tuple(member.client_url for member in recovered_members(run)))
 
 
 def read_plan(plan: Plan, hosts: RunHosts) -> HostRecovery:
@@ -153,7 +141,7 @@ def _read(inputs: Mapping[str, Json], hosts: RunHosts) -> HostRecovery:
         recovered=Recovered(
             members=members,
             token=token,
-            settings=member_settings(hosts),
+            settings=recovered_settings(hosts),
             snapshot=Path(str(inputs["snapshot"])),
             snapshot_revision=int(str(inputs["snapshot_revision"])),
             revision=int(str(inputs["revision"])),

@@ -14,11 +14,11 @@ from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster
 from etcdops.playbooks.engine import StopRequest
 from etcdops.playbooks.journal import RunState
-from etcdops.playbooks.on_hosts import Access, reaching, source_of
+from etcdops.playbooks.on_hosts import Access, open_passages, reaching, source_of
 from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out, resume_run
 from etcdops.playbooks.recover.hosts.facts import HostFacts, gather_facts
-from etcdops.playbooks.recover.hosts.planned import PROCEDURE, member_settings
+from etcdops.playbooks.recover.hosts.planned import PROCEDURE, recovered_settings
 from etcdops.playbooks.recover.hosts.planning import Choices, make_plan, stamp_of
 from etcdops.playbooks.recover.hosts.steps import build_steps
 from etcdops.playbooks.recover.unfinished import require_password, unfinished_recovery
@@ -87,7 +87,8 @@ async def prepare(request: HostRequest, *, clock: Clock | None = None) -> Prepar
     )
     source = source_of(request.inventory, inventory, cluster)
     async with reaching(inventory, cluster, source, request.access, clock=clock) as run:
-        settings = await asyncio.to_thread(member_settings, run)
+        await open_passages(run, run.hosts)
+        settings = await asyncio.to_thread(recovered_settings, run)
         require_password(report, settings)
         facts = await gather_facts(
             run,
