@@ -75,7 +75,7 @@ class HostCluster:
     def settings(self) -> ConnectionSettings:
         return ConnectionSettings(tuple(f"http://{host.address}:2379" for host in self.hosts))
 
-    def write_inventory(self, *, user: str = "root", data_dir: str = DATA) -> None:
+    def write_inventory(self, *, user: str = "root", data_dir: str = DATA, via: str = "direct") -> None:
         kind, _, minor = self.engine.partition("-")
         become = {"root": "none", "ops": "sudo"}[user]
         password = f", password: {{file: {self.folder / 'sudo'}}}" if user == "ops" else ""
@@ -90,6 +90,7 @@ class HostCluster:
             f"  {NAME}:",
             f'    engine: {{kind: {kind}, version: "{minor or "3.5"}"}}',
             f"    data_dir: {data_dir}",
+            f"    access: {{via: {via}}}",
             f"    members: [{', '.join(f'{{host: {host.name}}}' for host in self.hosts)}]",
         ]
         secret = self.folder / "sudo"

@@ -27,6 +27,7 @@ from etcdops.playbooks.run_event import RunEvent
 from etcdops.playbooks.runs import KnownRun, list_runs
 from tests.hosts.host import Host
 from tests.hosts.hosts import Hosts
+from tests.hosts.network import OPERATOR
 from tests.playbooks.clusters import KEYS
 from tests.playbooks.host_clusters import DATA, NAME, HostCluster
 from tests.support.real_etcd import poll_until
@@ -160,6 +161,22 @@ def test_two_lost_disks_and_the_cluster_is_back_while_nobody_watches(broken: Hos
     assert_recovered(broken)
     with pytest.raises(ClusterUnsafe, match="throw away a working cluster"):
         prepared(broken)
+
+
+@pytest.mark.exhaustive
+def test_where_only_ssh_leads_to_the_members_it_is_proved_through_ssh(broken: HostCluster) -> None:
+    """Client ports are closed to the operator, as in most places."""
+    broken.write_inventory(via="ssh")
+    for host in broken.hosts:
+        broken.hosts.cut(OPERATOR, host, port=2379)
+    try:
+        arguments = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
+        done = etcdops(broken, *arguments, "--confirm", NAME)
+    finally:
+        broken.hosts.heal()
+        broken.write_inventory()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_recovered(broken)
 
 
 def test_taken_back_the_old_state_is_really_there(broken: HostCluster) -> None:
