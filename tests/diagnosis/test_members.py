@@ -171,6 +171,17 @@ def test_a_leader_that_stops_as_the_last_one_is_no_refused_change() -> None:
     assert slugs(diagnose_lines([text % reason, zap % reason])) == []
 
 
+@pytest.mark.parametrize("reason", ["connect: network is unreachable", "Network is unreachable"])
+def test_a_host_without_a_way_accounts_for_timeouts_of_the_others(reason: str) -> None:
+    """Go's words, and those of the C library in the bundled member."""
+    line = (
+        '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","msg":"prober detected unhealthy status",'
+        '"remote-peer-id":"%s","rtt":"0s","error":"dial tcp 10.0.0.2:2380: %s"}'
+    )
+    found = diagnosed(m1=[line % (M2, reason)], m2=[line % (M1, "i/o timeout")])
+    assert slugs(found) == ["network-unreachable"]
+
+
 def test_a_peer_port_that_is_none_is_found_though_streams_stand() -> None:
     """Ports swapped: h3 reads from the others, and what they post to it is not found. Source: rafthttp/pipeline.go."""
     posted = f"failed to write {M3} on pipeline (unexpected http status Not Found while posting to"

@@ -143,7 +143,13 @@ RULES = (
     # Why somebody could not be reached, the narrow reasons first.
     Rule(
         "network-unreachable",
-        ("network is unreachable", "network is down", "unreachable network"),
+        (
+            "network is unreachable",
+            "Network is unreachable",
+            "network is down",
+            "Network is down",
+            "unreachable network",
+        ),
         CERTAIN,
         group="reach",
     ),

@@ -6,7 +6,7 @@ import json
 from functools import partial
 
 from tests.diagnosis.faults.cluster import FaultCluster, Member, initial_cluster, wait_until
-from tests.diagnosis.faults.fault import Fault
+from tests.diagnosis.faults.fault import ETCD, Fault
 
 
 def firewall_drops(cluster: FaultCluster) -> None:
@@ -175,8 +175,8 @@ FAULTS = (
     Fault("quorum-lost", majority_hangs, logs=("h3",)),
     Fault("network-unreachable", route_is_gone),
     Fault("dns-lookup-failed", name_that_nobody_knows, spares_data=False),
-    Fault("dns-srv-failure", srv_records_of_others, spares_data=False),
-    Fault("dns-srv-failure", no_srv_records, "no-domain", spares_data=False),
+    Fault("dns-srv-failure", srv_records_of_others, spares_data=False, engines=ETCD),
+    Fault("dns-srv-failure", no_srv_records, "no-domain", spares_data=False, engines=ETCD),
     Fault("leader-flapping", leader_loses_its_links, acceptable=("peer-io-timeout",)),
     Fault("heartbeat-slow", process_pauses, acceptable=("server-overloaded",)),
     Fault("clock-drift", clock_is_ahead, engines=("node",)),

@@ -278,9 +278,9 @@ FAULTS = (
     Fault("oom-killed", too_little_memory),
     Fault("version-downgrade", older_program, engines=("etcd-3.5",)),
     Fault("version-incompatible", older_joins, engines=("etcd-3.5",), spares_data=False),
-    Fault("discovery-full", discovery_full, spares_data=False),
-    Fault("discovery-token-reused", discovery_used_before, spares_data=False),
-    Fault("discovery-unreachable", discovery_down, spares_data=False),
+    Fault("discovery-full", discovery_full, spares_data=False, engines=ETCD),
+    Fault("discovery-token-reused", discovery_used_before, spares_data=False, engines=ETCD),
+    Fault("discovery-unreachable", discovery_down, spares_data=False, engines=ETCD),
     # etcd takes the missing token for one that was used up; the remedy is a new one for both
     Fault(
         "discovery-token-reused",
@@ -288,5 +288,6 @@ FAULTS = (
         "no-token",
         acceptable=("discovery-unreachable",),
         spares_data=False,
+        engines=ETCD,
     ),
 )
