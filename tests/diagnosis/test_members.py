@@ -13,7 +13,7 @@ from etcdops.diagnosis.diagnose import conclude, diagnose, diagnose_lines
 from etcdops.diagnosis.finding import Diagnosis
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.reading import find_sources
-from tests.diagnosis.cases import made
+from tests.diagnosis.cases import SAMPLES, made
 
 M1, M2, M3 = "8a1f9d2c3b4e5f60", "9b2f9d2c3b4e5f61", "ac3f9d2c3b4e5f62"
 
@@ -204,6 +204,12 @@ def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> N
     assert [symptom.slug for symptom in found.findings[0].explains] == ["peer-connection-refused"]
     told[0] = frame % "ADVERTISE_CLIENT_URLS=http://127.0.0.1:2379"
     assert slugs(diagnosed(m1=[refused % "10.0.0.2:2380"], m3=told))[0] == "peer-connection-refused"
+
+
+@pytest.mark.parametrize("folder", sorted((SAMPLES / "hosts").iterdir()), ids=lambda folder: str(folder.name))
+def test_journals_of_three_hosts_name_the_cause(folder: Path) -> None:
+    """Kept from faults made on the test hosts (tests/diagnosis/faults), shortened; the folder's name is the cause."""
+    assert slugs(diagnose(find_sources([str(folder)])))[0] == folder.name.partition(".")[0]
 
 
 @pytest.mark.parametrize("seed", range(5))
