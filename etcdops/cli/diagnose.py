@@ -156,7 +156,11 @@ def _rendered(
         live = dataclasses.replace(examination, logs=())
         live_look = look if shown == "text" else Look(color=False, ascii=False)
         text = render_examination(live, live_look, width=min(width, 120), language=language, full=full)
-        parts.append(f"{text}\n{_IN_LOGS[language]}" if shown == "text" else f"````text\n{text}````\n")
+        parts.append(text if shown == "text" else f"````text\n{text}````\n")
+        if not diagnosis.sources:
+            return "\n".join(parts)
+        if shown == "text":
+            parts.append(_IN_LOGS[language])
     if shown == "markdown":
         parts.append(diagnose_view.render_markdown(left, language))
     else:

@@ -81,6 +81,8 @@ class SourceLog:
     data_dir: str = ""
     versions: list[str] = field(default_factory=list)
     zoned: bool = False
+    damage: str = ""
+    """Why its end could not be read."""
     peers: Counter[str] = field(default_factory=Counter)
     """How many peers each sign was seen with; past PEERS_KEPT they are a crowd."""
     is_etcds: bool = False
@@ -122,6 +124,7 @@ class SourceLog:
         """Take in the part of the same log that follows; its lines are numbered from 1."""
         self.member, self.host = self.member or later.member, self.host or later.host
         self.data_dir = self.data_dir or later.data_dir
+        self.damage = self.damage or later.damage
         self.zoned, self.is_etcds = self.zoned or later.zoned, self.is_etcds or later.is_etcds
         self.versions += [version for version in later.versions if version not in self.versions]
         del self.versions[VERSIONS_KEPT:]

@@ -14,7 +14,7 @@ from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.parts import cut, pays, read_parts
 from etcdops.diagnosis.rank import rank
-from etcdops.diagnosis.reading import Source, blocks, is_plain, opened
+from etcdops.diagnosis.reading import Damaged, Source, blocks, is_plain, opened
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.timeline import timeline
 from etcdops.diagnosis.window import Window as Window
@@ -59,6 +59,7 @@ def conclude(collector: Collector) -> Diagnosis:
             clock[log.name],
             tuple(log.versions),
             log.is_etcds,
+            log.damage,
         )
         for log in logs.values()
     )
@@ -83,10 +84,13 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
         return
     sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
-        for lines in blocks(stream, source.name):
-            sieve.block(lines)
-            if progress is not None:
-                progress(source.name, beneath.tell() if source.size else 0, source.size)
+        try:
+            for lines in blocks(stream, source.name):
+                sieve.block(lines)
+                if progress is not None:
+                    progress(source.name, beneath.tell() if source.size else 0, source.size)
+        except Damaged as error:
+            log.damage = str(error)
     sieve.finish()
     log.lines = sieve.lines
 

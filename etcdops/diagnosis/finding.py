@@ -77,6 +77,8 @@ class SourceSummary:
     versions: tuple[str, ...]
     is_etcds: bool
     """Whether any line of it is etcd's; without one, no findings say nothing."""
+    damage: str = ""
+    """Why its end could not be read; what comes before it counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from etcdops.diagnosis.collect import Collector, SourceLog
 from etcdops.diagnosis.frame import parse_line
-from etcdops.diagnosis.reading import blocks
+from etcdops.diagnosis.reading import Damaged, blocks
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.window import Window
 
@@ -131,10 +131,13 @@ class PartReader:
         with self._path.open("rb", buffering=0) as file:
             file.seek(part.start)
             before = part.start
-            for lines in blocks(cast(BinaryIO, _Upto(file, part.end - part.start)), self._name):
-                self._sieve.block(lines)
-                yield file.tell() - before
-                before = file.tell()
+            try:
+                for lines in blocks(cast(BinaryIO, _Upto(file, part.end - part.start)), self._name):
+                    self._sieve.block(lines)
+                    yield file.tell() - before
+                    before = file.tell()
+            except Damaged as error:
+                self.log.damage = str(error)
         self._sieve.finish()
         self.log.lines = self._sieve.lines
 

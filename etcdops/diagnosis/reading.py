@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import importlib
 import lzma
 import os
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,11 @@ BLOCK_SIZE = 1 << 20
 _LINE_MAX = 8 << 20
 """A line longer than that is cut: no log has one, a binary file may."""
 STDIN = "-"
+_WHOLE = "is the file whole?"
+_ZSTD_WINDOW_MAX = 128 << 20
+"""As zstd's own default: files made with `--long=28` and more need more memory than a log is worth."""
+_ZSTD_STEP = 32 << 10
+"""Packed bytes unpacked at a time: a megabyte or so of a log."""
 FILES_MAX = 10_000
 
 _GZIP, _XZ, _ZSTD, _BZIP = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
@@ -128,35 +133,70 @@ def _decompressed(name: str, start: bytes, raw: BinaryIO) -> BinaryIO:
     return raw
 
 
+class _Zstandard:
+    """Frames of zstd, one after another. Memory is bounded by what a frame needs (`zstd --long` asks for more)."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        import zstandard  # not before it is needed: few logs are
+
+        self._raw = raw
+        self._new = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX).decompressobj
+        self._damaged = zstandard.ZstdError
+        self._frame = self._new()
+        self._begun = False
+
+    def read(self, _: int) -> bytes:
+        """The next bytes, b"" after the last. Raises: EOFError - a frame is cut; OSError - it is damaged."""
+        while True:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame, self._begun = self._new(), False
+            packed = packed or self._raw.read(_ZSTD_STEP)
+            if not packed and not self._begun:
+                return b""
+            if not packed:
+                raise EOFError("compressed data ends in the middle")
+            self._begun = True
+            try:
+                found = self._frame.decompress(packed)
+            except self._damaged as error:
+                raise OSError(str(error)) from error
+            if found:
+                return found
+
+
 def _zstandard(name: str, raw: BinaryIO) -> BinaryIO:
-    """Python 3.14 brings it; before that it is a package of its own."""
-    for module, opener in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
-        try:
-            return cast(BinaryIO, getattr(importlib.import_module(module), opener)(raw))
-        except ImportError:
-            continue
-    raise UsageError(
-        f"{name} is compressed with zstd, which this Python cannot read",
-        hint=f"pip install zstandard, or: zstdcat {name} | etcdops diagnose -",
-    )
+    try:
+        return cast(BinaryIO, _Zstandard(raw))
+    except ImportError as error:
+        raise UsageError(
+            f"{name} is compressed with zstd, which this Python cannot read",
+            hint=f"pip install zstandard, or: zstdcat {name} | etcdops diagnose -",
+        ) from error
+
+
+class Damaged(Exception):
+    """What could be read of a log was read; the rest of it cannot be."""
 
 
 def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
-    """Blocks of whole lines, without their newlines. A file that ends early or badly just ends.
+    """Blocks of whole lines, without their newlines.
 
-    Raises: UsageError - compressed data that cannot be read at all.
+    Raises: UsageError - compressed data that cannot be read at all; Damaged - after everything that can be read.
     """
     rest = b""
     any_yet = False
+    broken = ""
     # read1 gives what is there: of a cut archive all that can be unpacked, of a pipe all that has come.
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     while True:
         try:
             chunk = read(BLOCK_SIZE)
-        except (EOFError, lzma.LZMAError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
             if not any_yet:
-                raise UsageError(f"{name} cannot be read: {error}", hint="is the file whole?") from error
-            chunk = b""
+                hint = f"zstd --long=31 -dc {name} | etcdops diagnose -" if "memory" in str(error) else _WHOLE
+                raise UsageError(f"{name} cannot be read: {error}", hint=hint) from error
+            broken, chunk = str(error), b""
         if not chunk:
             break
         any_yet = True
@@ -170,3 +210,5 @@ def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
             yield lines
     if rest:
         yield [rest]
+    if broken:
+        raise Damaged(broken)
