@@ -179,11 +179,10 @@ class ConsoleApp(App[None], inherit_bindings=False):
             self._redraw_screen()
 
     def _log_findings(self) -> LogFindings:
-        names = dict(self.logs.book.names_of())
         view = self.console_state.view
-        for member in view.members if view else ():
-            if member.id is not None:
-                names.setdefault(format(member.id, "x"), member.label)
+        members = {format(m.id, "x"): m.name for m in view.members if m.id and m.name} if view else {}
+        self.logs.book.name_members(members)
+        names = {**members, **self.logs.book.names_of()}
         return log_findings(self.logs.book.diagnosis, names, self.logs.troubles.values(), self.clock.wall())
 
     def _tick(self) -> None:

@@ -136,6 +136,24 @@ def test_the_error_stands_first_and_what_columns_say_is_left_out() -> None:
     assert book.lines[0].text == "apply failed error=too slow took=1s"
 
 
+def test_members_are_called_by_name_wherever_a_line_has_their_id() -> None:
+    """As soon as one is known: by the member's own log, or by the cluster; the line itself stays as it was written."""
+    third = format(MEMBER_IDS[2], "x")
+    book = book_of(
+        etcd_1=[zap(1, f"lost {third}", remote_peer_id=third)], etcd_3=[zap(2, "added member", local_member_id=third)]
+    )
+    assert book.lines[0].text == f"lost {third} remote-peer-id={third}"
+    book.conclude()
+    line = book.lines[0]
+    assert line.text == "lost etcd-3 remote-peer-id=etcd-3"
+    assert line.text[: line.message_size] == "lost etcd-3"
+    assert third in line.raw
+    assert len(LogView(filter=parse_filter("etcd-3")).chosen(book.lines)) == 1
+    book.name_members({third: "renamed"})
+    book.add("etcd-1", [zap(3, f"found {third}")], START)
+    assert messages(book)[-1] == "found renamed"
+
+
 def test_filters_by_text_level_member_and_known_causes() -> None:
     book = book_of(
         etcd_1=[

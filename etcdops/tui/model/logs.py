@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import enum
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from etcdops.diagnosis.diagnose import conclude
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.finding import Diagnosis
 from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.identify import is_id
 from etcdops.tui.model.text import clean
 
 LINES_KEPT = 20_000
@@ -28,6 +29,7 @@ _UNSTEADY_S = 1.0
 """Lines of one log stand in the order in which they were written, also when two of its writers read the clock the other
 way round. A clock that goes back further was set, and lines go where it says."""
 _ANSI = re.compile(r"\x1b\[[\d;]*[A-Za-z]")
+_ID = re.compile(r"\b[0-9a-f]{12,16}\b")
 _TOLD_ELSEWHERE = frozenset({"level", "ts", "caller", "logger", "stacktrace", "stack", "local-member-id"})
 """Fields that a row leaves out: it has a column for what they say, or no room for it."""
 
@@ -62,7 +64,7 @@ class LogLine(NamedTuple):
     """The time by the member's own clock."""
     level: Level
     text: str
-    """Message and fields, safe to draw, cut to some length."""
+    """Message and fields, safe to draw, cut to some length; members by name where that is known, else by ID."""
     message_size: int
     """Characters of `text` that are the message."""
     raw: str
@@ -104,6 +106,8 @@ class LogBook:
         self._collector = Collector()
         for name in names:
             self.index(name)
+        self._names: dict[str, str] = {}
+        """Of members, by ID."""
         self._bytes = 0
         self._news = False
 
@@ -153,6 +157,7 @@ class LogBook:
             reading.recent = entry.time
         stamp = reading.recent
         message, text = shown_text(entry)
+        message, text = self._named(message), self._named(message) + self._named(text[len(message) :])
         raw = clean(entry.raw)
         self._bytes += len(raw) + len(text)
         at = stamp - reading.offset_s
@@ -164,6 +169,25 @@ class LogBook:
         # The end of a log is told by whatever stands there, so any line may matter; those that rules know do.
         self._news = self._news or bool(rules) or entry.deadly
         return next((rule.sign for rule in rules if rule.sign in catalogue()), "")
+
+    def name_members(self, names: Mapping[str, str]) -> None:
+        """Have lines say these names in the place of these IDs; those that are known otherwise stay."""
+        more = {word: clean(name) for word, name in names.items() if self._names.get(word) != clean(name)}
+        if not more:
+            return
+        self._names |= more
+        self.lines = [self._renamed(line) for line in self.lines]
+        self._bytes = sum(len(line.raw) + len(line.text) for line in self.lines)
+        self.version += 1
+
+    def _renamed(self, line: LogLine) -> LogLine:
+        if not _ID.search(line.text):
+            return line
+        message = self._named(line.text[: line.message_size])
+        return line._replace(text=message + self._named(line.text[line.message_size :]), message_size=len(message))
+
+    def _named(self, text: str) -> str:
+        return _ID.sub(lambda found: self._names.get(found[0], found[0]), text) if self._names else text
 
     def _merge(self, made: list[LogLine]) -> None:
         """Put new lines where they belong: nearly always at the end, or close to it."""
@@ -205,6 +229,8 @@ class LogBook:
             offsets = [reading.offset_s for reading in self._readings]
             self.lines = sorted(line._replace(at=line.stamp - offsets[line.source]) for line in self.lines)
             self.version += 1
+        members = {log.member: log.name for log in self._collector.sources.values() if is_id(log.member)}
+        self.name_members({word: name for word, name in members.items() if word not in self._names})
         return self.diagnosis
 
     def names_of(self) -> dict[str, str]:
