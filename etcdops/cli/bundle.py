@@ -18,7 +18,7 @@ from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
-from etcdops.errors import EtcdopsError, ExitCode, UsageError
+from etcdops.errors import ExitCode, UsageError
 from etcdops.wording import counted
 
 if TYPE_CHECKING:
@@ -140,9 +140,6 @@ def _collected(invocation: Invocation, asked: Asked, logs: tuple[str, ...], sinc
         for log in fetched.logs:
             name = log.place.name.replace("/", "_")
             found.logs.append((f"logs/{name}.log", log.source, log.place.described))
-        for outcome in fetched.outcomes:
-            if outcome.error is not None:
-                found.left_out.append((f"the log of {outcome.subject.member}", _reason(outcome.error)))
         found.names += [name for host in fetched.named.inventory.hosts.values() for name in (host.name, host.address)]
         found.names += [outcome.subject.member for outcome in fetched.outcomes]
         yield found
@@ -156,10 +153,6 @@ def _ask_members(invocation: Invocation, found: _Collected) -> None:
         found.secrets.append(settings.password.reveal())
     with invocation.waiting(f"asking {', '.join(settings.endpoints)} ..."):
         found.observation = invocation.run(observe_cluster(settings, hashes=False))
-
-
-def _reason(error: EtcdopsError) -> str:
-    return f"{error.message} ({error.cause})" if error.cause else error.message
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 import time
@@ -119,7 +120,7 @@ def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[F
         with invocation.waiting(f"reading the logs of {', '.join(named.hosts)} ..."):
             fetched = invocation.run(fetch())
         _say(invocation, fetched, span)
-        yield fetched
+        yield _with_unread(fetched)
 
 
 def _settings(
@@ -138,8 +139,7 @@ def _settings(
     except UsageError:
         raise
     except EtcdopsError as error:
-        why = f"{error.message} ({error.cause})" if error.cause else error.message
-        return None, (Unseen("the members' API", why, error.hint),)
+        return None, (Unseen("the members' API", _why(error), error.hint),)
 
 
 async def _look(
@@ -164,10 +164,10 @@ def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
     from etcdops.clock import rfc3339
 
     failed = [outcome.error for outcome in fetched.outcomes if outcome.error is not None]
-    if failed and len(failed) == len(fetched.outcomes) and fetched.observation is None:
+    if failed and len(failed) == len(fetched.outcomes) and (fetched.observation is None or not fetched.named.cluster):
         raise failed[0]
     for error in failed:
-        warn(f"{error.message}{f' ({error.cause})' if error.cause else ''}: its log is not read")
+        warn(f"{_why(error)}: its log is not read")
     for log in fetched.logs:
         if log.is_older:
             warn(f"{log.place.described} has no line of that time; its last {counted(log.lines, 'line')} are read")
@@ -175,6 +175,25 @@ def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
             warn(f"{log.place.described} is longer: only its last {counted(log.lines, 'line')} are read")
     if span.since is not None:
         invocation.note(f"logs since {rfc3339(span.since)}; choose with --since")
+
+
+def _with_unread(fetched: Fetched) -> Fetched:
+    """With the logs that could not be had among what was not looked at."""
+    from etcdops.doctor.observation import Unseen
+
+    seen = fetched.observation
+    if seen is None:
+        return fetched
+    unread = [
+        Unseen(f"the log of {outcome.subject.member}", _why(outcome.error), outcome.error.hint)
+        for outcome in fetched.outcomes
+        if outcome.error is not None
+    ]
+    return dataclasses.replace(fetched, observation=dataclasses.replace(seen, unseen=(*seen.unseen, *unread)))
+
+
+def _why(error: EtcdopsError) -> str:
+    return f"{error.message} ({'; '.join(error.cause.splitlines())})" if error.cause else error.message
 
 
 def hint_without_logs() -> str:

@@ -30,8 +30,7 @@ from etcdops.services.port import EffectiveConfig, ServiceStatus
 _TIMEOUT_S = 60.0
 KERNEL_S = 7 * 86_400.0
 """How far back the kernel's words count."""
-_CONTAINED = (Manager.DOCKER, Manager.PODMAN, Manager.KUBELET)
-"""Their members name directories as they see them inside."""
+_MOUNTS = '[ "$(readlink "/proc/$1/ns/mnt")" = "$(readlink /proc/self/ns/mnt)" ] || echo other'
 _NO_LIMIT = 1 << 60
 """What version 1 of control groups says where nothing is limited is a little above."""
 _KILLED = re.compile(r"Killed process (\d+) \(([^)]*)\)")
@@ -130,6 +129,8 @@ class _Seen:
     """Of the member itself; a manager may only know what is above it."""
     status: ServiceStatus | None = None
     config: EffectiveConfig | None = None
+    is_contained: bool = False
+    """It sees other files than its host does."""
 
     def folder(self, flag: str) -> str:
         """A directory of its settings, as the host sees it; empty: none, or nobody can tell."""
@@ -141,36 +142,48 @@ class _Seen:
             )
         if path and not path.startswith("/"):
             return f"/proc/{self.pid}/cwd/{path}" if self.pid is not None else ""
-        if not path or (self.found.keeper in _CONTAINED and self.pid is None):
-            return ""
-        return _prefix(self.found, self.pid) + path
+        if not path or not self.is_contained:
+            return path
+        return f"/proc/{self.pid}/root{path}" if self.pid is not None else ""
 
 
 def folder_prefix(member: MemberOnHost) -> str:
     """What makes a path of a member one of its host: the root of its container, or nothing."""
-    return _prefix(member.found, member.process.pid if member.process is not None else None)
+    pid = member.process.pid if member.process is not None else None
+    root = f"/proc/{pid}/root"
+    contained = member.data.path.startswith(f"{root}/") if member.data is not None else _keeps_apart(member.found)
+    return root if pid is not None and contained else ""
 
 
-def _prefix(found: Found, pid: int | None) -> str:
-    return f"/proc/{pid}/root" if found.keeper in _CONTAINED and pid is not None else ""
+def _keeps_apart(found: Found) -> bool:
+    return found.keeper in (Manager.DOCKER, Manager.PODMAN, Manager.KUBELET)
 
 
 async def _service(session: Session, found: Found) -> _Seen:
     pid = await member_below(session, found.pid) if found.pid is not None else None
     spec = spec_of(found)
-    if spec is None or spec.manager is Manager.KUBELET:
-        return _Seen(found, pid)
+    if spec is None:
+        return _Seen(found, pid, is_contained=pid is not None and await _sees_other_files(session, pid))
+    contained = _keeps_apart(found)
+    if spec.manager is Manager.KUBELET:
+        return _Seen(found, pid, is_contained=contained)
     service = service_for(session, spec)
     try:
         status, config = await asyncio.gather(service.status(), service.effective_config())
     except EtcdopsError:
-        return _Seen(found, pid)  # what discovery saw of it stands
-    return _Seen(found, pid, status, config)
+        return _Seen(found, pid, is_contained=contained)  # what discovery saw of it stands
+    return _Seen(found, pid, status, config, contained)
+
+
+async def _sees_other_files(session: Session, pid: int) -> bool:
+    """Whether a process that nobody keeps has mounts of its own, as in a container of an engine we do not know."""
+    asked = script(_MOUNTS, str(pid), user=ROOT)
+    return (await session.run(asked, check=False)).text == "other"
 
 
 def _folders(wanted: Sequence[PlacedMember], seen: Sequence[_Seen]) -> list[str]:
     """Of all members that are to be there or are, and of their logs."""
-    contained = any(one.found.keeper in _CONTAINED for one in seen)
+    contained = any(one.is_contained for one in seen)
     paths = [path for member in wanted for path in (member.data_dir, member.wal_dir) if not contained]
     paths += [path for one in seen for path in (one.folder("data-dir"), one.folder("wal-dir"))]
     return list(dict.fromkeys(filter(None, paths)))

@@ -16,6 +16,8 @@ from etcdops.inventory.model import Cluster, Host, Inventory, place
 from etcdops.remote.become import Become
 from etcdops.remote.local import LocalSession
 from etcdops.remote.session import Session
+from etcdops.services.discover import Found
+from etcdops.services.port import Origin, ProcessConfig, Setting, State
 from tests.support.ports import free_ports
 from tests.support.real_etcd import find_etcd
 
@@ -75,6 +77,28 @@ def test_the_kernel_tells_whom_it_killed_and_when() -> None:
     assert hosts._oom_kill(*broken) is None
     ring = sections("@@uptime\n100.5\n1000\n@@dmesg\n[   50.5] Killed process 9 (etcd) total-vm:1kB\n")
     assert hosts._kernel(ring)[0][0] == 950.0
+
+
+@pytest.mark.parametrize(
+    ("data_dir", "contained", "pid", "expected"),
+    [
+        ("/data", False, 7, "/data"),
+        ("/data", True, 7, "/proc/7/root/data"),
+        ("/data", True, None, ""),
+        ("data", False, 7, "/proc/7/cwd/data"),
+        ("data", False, None, ""),
+        (None, False, 7, "/proc/7/cwd/m1.etcd"),
+    ],
+)
+def test_a_directory_is_named_as_its_host_sees_it(
+    data_dir: str | None, contained: bool, pid: int | None, expected: str
+) -> None:
+    """Inside a container, relative to where it was started, or etcd's default, which hangs on its name."""
+    flags = {"name": Setting("m1", Origin.FLAG)}
+    if data_dir is not None:
+        flags["data-dir"] = Setting(data_dir, Origin.FLAG)
+    found = Found("", "7", State.RUNNING, pid, ProcessConfig("etcd", flags))
+    assert hosts._Seen(found, pid, is_contained=contained).folder("data-dir") == expected
 
 
 def test_only_names_are_resolved_and_each_once() -> None:
