@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from etcdops.cli import tui as tui_command
+from etcdops.cli.options import Invocation
+from etcdops.cli.tui_logs import chosen_logs
 from etcdops.client.settings import ConnectionSettings
 from etcdops.errors import UsageError
+from etcdops.playbooks.cluster_file import Engine, EngineKind
+from etcdops.playbooks.local_cluster import new_cluster
 from etcdops.tui.app import SCREENS, set_no_color
 
 
@@ -114,3 +119,58 @@ def test_help_imports_neither_textual_nor_grpc() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "--read-only" in done.stdout
+
+
+def invocation_with(**connection: object) -> Invocation:
+    return Invocation(connection=dict(connection))
+
+
+def test_logs_that_are_named_are_followed_and_nothing_else(tmp_path: Path) -> None:
+    """A folder is the logs in it; the cluster's own are not looked for."""
+    for name in ("m1.log", "m2.log"):
+        (tmp_path / name).write_text("line\n")
+    feed = chosen_logs(invocation_with(local="/nowhere"), [str(tmp_path)], wanted=True)
+    assert feed is not None
+    assert [source.name for source in feed.sources()] == ["m1", "m2"]
+
+
+def test_logs_that_cannot_be_followed_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="does not exist"):
+        chosen_logs(invocation_with(), [str(tmp_path / "none.log")], wanted=True)
+    with pytest.raises(UsageError, match="keyboard"):
+        chosen_logs(invocation_with(), ["-"], wanted=True)
+
+
+def test_a_local_cluster_brings_its_logs_unless_none_are_wanted(tmp_path: Path) -> None:
+    new_cluster("lab", tmp_path, Engine(EngineKind.NODE), ports=range(20_000, 20_006))
+    feed = chosen_logs(invocation_with(local=str(tmp_path)), [], wanted=True)
+    assert feed is not None
+    assert (feed.sources()[0].name, feed.sources()[0].where) == ("m1", str(tmp_path / "m1.log"))
+    assert chosen_logs(invocation_with(local=str(tmp_path)), [], wanted=False) is None
+
+
+def test_a_cluster_of_an_inventory_brings_the_logs_of_its_hosts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is connected before they are read; without an inventory there are none."""
+    for name in ("ETCDOPS_INVENTORY", "ETCDOPS_CLUSTER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert chosen_logs(invocation_with(endpoints="http://127.0.0.1:1"), [], wanted=True) is None
+    (tmp_path / "etcdops.yaml").write_text(INVENTORY)
+    feed = chosen_logs(invocation_with(cluster="prod"), [], wanted=True)
+    assert feed is not None
+    wheres = [(source.name, source.where) for source in feed.sources()]
+    assert wheres == [("m1", "the journal of etcd.service on h1"), ("m2", "the journal of etcd.service on h2")]
+
+
+INVENTORY = """
+hosts:
+  h1: {address: 10.0.0.1}
+  h2: {address: 10.0.0.2}
+clusters:
+  prod:
+    members:
+      - {name: m1, host: h1}
+      - {name: m2, host: h2}
+"""
