@@ -36,11 +36,16 @@ class Plan:
     keys: tuple[int, ...]
     """Sizes of the store at which puts are measured beside one of `FEW_KEYS`."""
 
+    log_bytes: int = GIGABYTE
+    """Size of the log that is diagnosed."""
+
     put_by_put: bool = True
     """Fill a second pair to `bytes_stored` by single puts too, because that grows a raft log and a heap differently."""
 
 
-QUICK = Plan(rounds=1, puts=4_000, reads=8_000, bytes_stored=20_000_000, keys=(100_000,), put_by_put=False)
+QUICK = Plan(
+    rounds=1, puts=4_000, reads=8_000, bytes_stored=20_000_000, keys=(100_000,), log_bytes=200_000_000, put_by_put=False
+)
 USUAL = Plan(rounds=2, puts=8_000, reads=20_000, bytes_stored=100_000_000, keys=(1_000_000,))
 FULL = Plan(rounds=3, puts=20_000, reads=40_000, bytes_stored=GIGABYTE, keys=(1_000_000, 10_000_000))
 

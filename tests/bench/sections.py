@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 
-from tests.bench import members, rollout
+from tests.bench import log_reading, members, rollout
 from tests.bench.figures import Better
 from tests.bench.put_load import VALUE_BYTES, put
 from tests.bench.read_load import read
@@ -15,10 +15,11 @@ from tests.bench.stream_load import LEASE_TTL_S, keep_alive, watch
 from tests.hosts.requirement import why_not
 from tests.support.real_etcd import RealCluster
 
-SECTIONS = ("1", "3", "watch", "lease", "growth", "rollout")
+SECTIONS = ("1", "3", "watch", "lease", "growth", "rollout", "logs")
 ROLLOUT = "rollout (ssh loop, etcdops)"
 """Its columns are no engines: what makes the cluster is compared."""
-TITLES = ("1 member", "3 members", "watch", "lease", "growth", ROLLOUT)
+LOGS = "logs (grep, etcdops)"
+TITLES = ("1 member", "3 members", "watch", "lease", "growth", ROLLOUT, LOGS)
 """What they are called in the table, in its order, whichever is measured first."""
 
 CLIENTS = ((1, 1), (10, 10), (50, 10))
@@ -252,9 +253,25 @@ def rollouts(bench: Bench) -> None:
         bench.add(ROLLOUT, f"three hosts over TLS; {what}", "s", found, better=Better.LOWER, target=target)
 
 
+def logs(bench: Bench) -> None:
+    """`etcdops diagnose` on a log of a busy member, beside grep on the same file."""
+    size = bench.plan.log_bytes
+    path = log_reading.make_log(bench.folder, size)
+    found = [(log_reading.grep(path), log_reading.diagnose(path)) for _ in range(bench.plan.rounds + 1)]
+    path.unlink()
+    beside = {
+        "etcd": min(searched.seconds for searched, _ in found),
+        "node": min(diagnosed.seconds for _, diagnosed in found),
+    }
+    bench.add(LOGS, f"diagnose {size / 1e6:,.0f} MB", "s", beside, better=Better.LOWER, target=6.0)
+    memory = {"etcd": 0.0, "node": max(diagnosed.resident_bytes for _, diagnosed in found) / 1e6}
+    bench.add(LOGS, "memory of diagnose", "MB", memory, better=Better.LOWER, target=150.0, own=True)
+
+
 def run(bench: Bench, section: str) -> None:
     """Measure one of `SECTIONS`."""
     if section in ("1", "3"):
         requests(bench, int(section))
     else:
-        {"watch": watches, "lease": leases, "growth": growth, "rollout": rollouts}[section](bench)
+        measures = {"watch": watches, "lease": leases, "growth": growth, "rollout": rollouts, "logs": logs}
+        measures[section](bench)

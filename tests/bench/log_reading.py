@@ -1,0 +1,57 @@
+"""How long `etcdops diagnose` reads a big log, beside `grep` on the same file, and with how much memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from etcdops.errors import ExitCode
+from tests.diagnosis.busy_log import write_busy_log
+
+PATTERN = '"level":"warn"'
+"""What the issue that set the target looks for."""
+
+
+class Taken(NamedTuple):
+    """Wall-clock seconds, and the most memory all its processes held together."""
+
+    seconds: float
+    resident_bytes: int
+
+
+def make_log(folder: Path, size: int) -> Path:
+    """A log of that many bytes, as a busy member writes it; read once, so that it is in the page cache."""
+    path = folder / "busy.log"
+    write_busy_log(path, size)
+    with path.open("rb") as file:
+        while file.read(1 << 22):
+            pass
+    return path
+
+
+def grep(path: Path) -> Taken:
+    return _taken(["grep", "-c", "-F", PATTERN, str(path)], processes=1, expected=0)
+
+
+def diagnose(path: Path) -> Taken:
+    """The whole command, its start included; it finds trouble in such a log."""
+    command = [sys.executable, "-m", "etcdops", "diagnose", "--json", str(path)]
+    return _taken(command, processes=2, expected=ExitCode.UNHEALTHY)
+
+
+def _taken(command: list[str], *, processes: int, expected: int) -> Taken:
+    # Not to /dev/null: grep would stop at its first match.
+    with tempfile.TemporaryFile() as output:
+        started = time.monotonic()
+        running = subprocess.Popen(command, stdout=output)
+        _, status, used = os.wait4(running.pid, 0)
+        seconds = time.monotonic() - started
+    running.returncode = os.waitstatus_to_exitcode(status)
+    assert running.returncode == expected, f"{command} ended with {running.returncode}"
+    # The kernel tells the most that one of a process and its children held.
+    return Taken(seconds, processes * used.ru_maxrss * 1024)
