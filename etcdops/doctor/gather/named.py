@@ -62,7 +62,12 @@ def only_hosts(inventory: Inventory | None, hosts: Sequence[str], unit: str, con
 
 def _typed(text: str) -> Host:
     """As for ssh, which also knows the names in `~/.ssh/config`."""
-    target = parse_jump(text)
+    try:
+        target = parse_jump(text)
+    except UsageError as error:
+        raise UsageError(
+            f"{text!r} is no host", hint="write it as [user@]host[:port], or as in the inventory"
+        ) from error
     ssh = SSH(user=target.user, port=target.port or None)
     return Host.model_construct(name=target.name, address="", local=target.name == HERE, ssh=ssh, tags={})
 

@@ -1,0 +1,59 @@
+"""Logs and live checks as one document, and what is typed instead of logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from etcdops.cli.diagnose_live_view import whole_json
+from etcdops.diagnosis.diagnose import diagnose_lines
+from etcdops.doctor.examine import Examination
+from etcdops.doctor.finding import Finding
+from etcdops.doctor.observation import Observation
+from tests.cli.conftest import RunCli
+
+LINES = [
+    '{"level":"fatal","ts":"2026-01-31T08:00:00.1Z","caller":"etcdmain/etcd.go:1","msg":"discovery failed",'
+    '"error":"member 8e9e05c52164694d has already been bootstrapped"}',
+    '{"level":"error","ts":"2026-01-31T08:00:01.1Z","caller":"rafthttp/util.go:99",'
+    '"msg":"request sent was ignored due to cluster ID mismatch","remote-peer-id":"a6ab2b850686fd8e",'
+    '"remote-peer-cluster-id":"94dda5ceb0b7be3f","local-member-cluster-id":"a1e378395892f93d"}',
+]
+
+
+def test_causes_that_are_proved_live_come_first() -> None:
+    """Whatever the logs alone would say first; each names its proof, and `live` is doctor's document."""
+    diagnosis = diagnose_lines(LINES, "m1")
+    slugs = [finding.slug for finding in diagnosis.findings]
+    assert "cluster-id-mismatch" in slugs[1:]
+    stray = Finding("E401", "h3", "h3 has data of another cluster", "stop it")
+    left = tuple(finding for finding in diagnosis.findings if finding.slug != "cluster-id-mismatch")
+    document = json.loads(whole_json(diagnosis, Examination((stray,), left, (), Observation(logs=diagnosis)), "en"))
+    assert document["schema"] == "etcdops.diagnose/1"
+    first, *others = document["findings"]
+    assert (first["slug"], first["proved_live"]) == ("cluster-id-mismatch", "E401 h3")
+    assert {one["proved_live"] for one in others} == {None}
+    assert len(others) == len(slugs) - 1
+    assert document["live"]["findings"][0]["code"] == "E401"
+    assert document["healthy"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["m1.log", "--unit", "etcd"], "logs were given and are to be fetched as well"),
+        (["--unit", "etcd", "--container", "etcd"], "name two things"),
+        (["--cluster", "prod"], "there is no inventory"),
+        (["--host", "a:b"], "'a:b' is no host"),
+    ],
+)
+def test_what_does_not_go_together_is_said(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+) -> None:
+    """Before any host is asked."""
+    monkeypatch.chdir(tmp_path)
+    ran = cli("diagnose", *words, HOME=str(tmp_path), XDG_CONFIG_HOME=str(tmp_path))
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
