@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from etcdops.cli.diagnose_view import finding_json as log_json
 from etcdops.cli.finding_view import finding_json, render_findings, wrap
-from etcdops.cli.output import Json, Look, hex_id, printable
+from etcdops.cli.output import Json, Look, cell_width, hex_id, printable
 from etcdops.cli.status_view import headline, render_head, render_members
 from etcdops.client.metrics import MemberMetrics
 from etcdops.clock import rfc3339
@@ -54,7 +54,8 @@ def render_examination(
         blocks.append("\n".join([words["logs"], *lines]))
     if examination.unseen:
         blocks.append("\n".join([words["unseen"], *_unseen(examination, look, width)]))
-    blocks.append(wrap(f"{words['seen']}: {', '.join(_scope(observation))}", width, " " * 11))
+    label = f"{words['seen']}: "
+    blocks.append(label + wrap(", ".join(_scope(observation)), width - cell_width(label), " " * cell_width(label)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -78,7 +79,8 @@ def _scope(observation: Observation) -> Iterator[str]:
     if view is not None:
         yield f"{len(view.answering)} of {counted(len(view.members), 'member')}"
         read = sum(isinstance(one, MemberMetrics) for one in observation.metrics.values())
-        yield f"{read} of {counted(len(observation.metrics), 'metrics page')}"
+        if observation.metrics:
+            yield f"{read} of {counted(len(observation.metrics), 'metrics page')}"
         if view.hashes_revision is not None and view.hashes_agree() is not None:
             yield f"data compared at revision {view.hashes_revision}"
     if observation.hosts:

@@ -6,12 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from etcdops.cli.output import Json, Look, cell_width, printable
+from etcdops.diagnosis.causes import catalogue
 from etcdops.diagnosis.finding import Severity
 from etcdops.doctor.codes import known
 from etcdops.doctor.finding import Finding
 
 EVIDENCE_SHOWN = 3
 _INDENT = " " * 7
+_WORD = re.compile(r"( *)([\u2e80-\uffef]|[^ \u2e80-\uffef]+)")
 _MARKS = {
     Severity.CRITICAL: ("✖", "bad"),
     Severity.ERROR: ("✖", "bad"),
@@ -54,8 +56,9 @@ def _block(finding: Finding, look: Look, width: int, proof: bool, full: bool, la
     else:
         yield f"{label} {known(finding.code).title[language]}"
         yield part("", finding.summary)
-    if finding.detail and (finding.is_urgent or full):
-        yield part("", finding.detail)
+    about = finding.detail if language == "en" else _cause(finding, language)
+    if about and (finding.is_urgent or full):
+        yield part("", about)
     if proof:
         shown = finding.evidence if full else finding.evidence[:EVIDENCE_SHOWN]
         for line in shown:
@@ -67,6 +70,12 @@ def _block(finding: Finding, look: Look, width: int, proof: bool, full: bool, la
     yield part(words["next"], finding.next_step)
     if finding.blocked:
         yield part(words["wait"], finding.blocked)
+
+
+def _cause(finding: Finding, language: str) -> str:
+    """What the page says, or that of the cause it proves."""
+    cause = catalogue().get(finding.slug)
+    return known(finding.code).cause[language] or (cause.cause[language] if cause is not None else "")
 
 
 def finding_json(finding: Finding, language: str = "en") -> Mapping[str, Json]:
@@ -88,7 +97,10 @@ def finding_json(finding: Finding, language: str = "en") -> Mapping[str, Json]:
 
 
 def wrap(text: str, width: int, indent: str) -> str:
-    """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`."""
+    """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`.
+
+    Chinese has no blanks to break at: its characters are words.
+    """
     lines, line = [], ""
     for gap, word in _words(text):
         if line and cell_width(line + gap + word) > width:
@@ -100,4 +112,4 @@ def wrap(text: str, width: int, indent: str) -> str:
 
 def _words(text: str) -> list[tuple[str, str]]:
     """Each word with the blanks before it; commands in a sentence are words as any other."""
-    return [(match[1], match[2]) for match in re.finditer(r"( *)([^ ]+)", text)]
+    return [(match[1], match[2]) for match in _WORD.finditer(text)]

@@ -100,7 +100,8 @@ def _during(faults: Sequence[Advisory]) -> str:
 
 def _line_of(fault: Advisory) -> str:
     when = "" if fault.operation == ALWAYS else f"{fault.operation}: "
-    return f"{when}{fault.title['en']} ({fault.source})"
+    source = "" if fault.source in fault.title["en"] else f" ({fault.source})"
+    return f"{when}{fault.title['en']}{source}"
 
 
 def _upgrade(release: Release) -> str:

@@ -1,0 +1,195 @@
+"""`etcdops doctor`: how an examination reads, and the whole way on members that serve."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from etcdops.cli.doctor_view import SCHEMA, examination_json, render_examination
+from etcdops.cli.output import Look, cell_width
+from etcdops.client.metrics import NoMetrics
+from etcdops.doctor.advisories import concerning, operations
+from etcdops.doctor.examine import Examination, examine
+from etcdops.doctor.observation import Outcome, Unseen
+from etcdops.errors import ExitCode
+from etcdops.services.port import State
+from tests.cli.conftest import Ran, RunCli, clean_environment
+from tests.conftest import Golden, MakeCluster
+from tests.doctor.cases import FINE, down, path
+from tests.doctor.observations import OTHER_CLUSTER, STRANGER, disk, host, observed, on_host
+from tests.fakes.served_member import ServedMember
+from tests.support.real_etcd import RealCluster
+
+
+def stray() -> Examination:
+    """A member's place is taken by a process of another cluster, a disk gets full, one host cannot be looked at."""
+    seen = down(
+        2,
+        host(2, on_host(2, member_id=STRANGER, cluster_id=OTHER_CLUSTER)),
+        host(3, file_systems=(disk(free_bytes=5 << 30),)),
+    )
+    ways = tuple(path(start, 2, Outcome.WRONG_MEMBER, "member 91bc3c398fb3c146") for start in ("h1", "h3"))
+    why = Unseen("the host h4", "no connection within 5 s", "ssh to h4, become root there")
+    return examine(dataclasses.replace(seen, paths=ways, unseen=(why,)))
+
+
+def restarting() -> Examination:
+    return examine(observed(host(1, on_host(1, restarts=7), file_systems=(disk(kind="nfs4"),))))
+
+
+EXAMINATIONS = {"well": examine(FINE), "stray": stray(), "restarting": restarting()}
+
+
+@pytest.mark.parametrize("name", EXAMINATIONS)
+def test_the_report(name: str, golden: Golden) -> None:
+    golden.check(f"{name}.txt", render_examination(EXAMINATIONS[name], Look(), width=80))
+
+
+def test_the_report_in_chinese(golden: Golden) -> None:
+    """Titles are Chinese; names, numbers and commands are what they are."""
+    golden.check("stray-zh.txt", render_examination(stray(), Look(), width=80, language="zh"))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("name", EXAMINATIONS)
+def test_the_report_fits_80_columns(name: str, language: str) -> None:
+    for full in (False, True):
+        text = render_examination(EXAMINATIONS[name], Look(), width=80, language=language, full=full)
+        assert max(map(cell_width, text.splitlines())) <= 80
+
+
+def test_ascii_is_ascii() -> None:
+    assert render_examination(stray(), Look(ascii=True), width=80).isascii()
+
+
+def test_what_members_say_is_shown_not_obeyed() -> None:
+    """Reasons come from outside."""
+    seen = dataclasses.replace(
+        FINE,
+        hosts={"h1": host(1, on_host(1, state=State.FAILED, reason="\x1b[2Jexit status 1"))},
+        metrics={"etcd-1": NoMetrics("10.0.0.1:2379", "refused\x07")},
+    )
+    text = render_examination(examine(seen), Look(), width=80, full=True)
+    assert "\x1b" not in text
+    assert "\x07" not in text
+
+
+def test_json_has_findings_worst_first_with_their_proof(golden: Golden) -> None:
+    """The stable document."""
+    document = {"schema": SCHEMA, **examination_json(stray())}
+    golden.check("stray.json", json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[ServedMember]:
+    (tmp_path / "member").mkdir()
+    with ServedMember(tmp_path / "member") as member:
+        yield member
+
+
+@pytest.mark.slow
+def test_a_member_that_is_well_has_nothing_to_do(cli: RunCli, served: ServedMember) -> None:
+    """The bundled member, over its own port: API, metrics, version, health."""
+    ran = cli("doctor", "--endpoints", f"http://{served.address}", "--json")
+    document = json.loads(ran.out)
+    assert [one["code"] for one in document["findings"]] == ["I206"], ran.out
+    assert document["looked_at"]["metrics"] == document["looked_at"]["members"]
+    assert (ran.code, document["healthy"]) == (ExitCode.OK, True)
+
+
+def test_nobody_there_is_a_finding_with_its_next_step(cli: RunCli) -> None:
+    """Exit 5: doctor looked, and it is bad."""
+    ran = cli("doctor", "--endpoints", "http://127.0.0.1:1", "--dial-timeout", "300ms")
+    assert ran.code == ExitCode.UNHEALTHY
+    assert "E101 no member answers" in ran.out
+    assert "next: start the members at 127.0.0.1:1" in ran.out
+
+
+def test_an_operation_nobody_knows_faults_of_is_refused(cli: RunCli) -> None:
+    ran = cli("doctor", "--before", "lunch")
+    assert ran.code == ExitCode.USAGE
+    assert "defragment" in ran.err
+
+
+def test_a_probe_without_hosts_is_refused(cli: RunCli) -> None:
+    assert cli("doctor", "--endpoints", "http://127.0.0.1:1", "--probe").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("code", ["E401", "w305"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_each_finding_has_its_page(cli: RunCli, code: str, language: str) -> None:
+    """In both languages, offline, also where the page of a cause says most of it."""
+    ran = cli("explain", code, "--lang", language)
+    assert f"[{code.upper()}]" in ran.out
+    assert "$ " in ran.out
+    assert json.loads(cli("explain", code, "-w", "json").out)["code"] == code.upper()
+
+
+def test_a_code_that_is_none_names_the_nearest(cli: RunCli) -> None:
+    ran = cli("explain", "E999")
+    assert ran.code == ExitCode.USAGE
+    assert "there is no finding 'E999'" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("release", "fault", "has"),
+    [
+        ((3, 5, 22), "defragment-while-snapshot-applied", True),
+        ((3, 5, 23), "defragment-while-snapshot-applied", False),
+        ((3, 6, 4), "defragment-while-snapshot-applied", True),
+        ((3, 7, 0), "defragment-while-snapshot-applied", False),
+        ((3, 4, 45), "member-update-promotes", True),
+        ((3, 3, 27), "cve-2026-33413", True),
+        ((3, 3, 27), "data-inconsistency-3-5", False),
+        ((3, 5, 2), "data-inconsistency-3-5", True),
+    ],
+)
+def test_a_fault_belongs_to_the_releases_that_have_it(release: tuple[int, int, int], fault: str, has: bool) -> None:
+    """Source: etcd's changelogs."""
+    assert (fault in {one.name for one in concerning(release)}) is has
+
+
+def test_operations_are_those_of_the_table() -> None:
+    assert {"defragment", "member add", "force-new-cluster"} <= set(operations())
+    assert "always" not in operations()
+
+
+def doctor(cluster: RealCluster, home: Path, *arguments: str) -> Ran:
+    ran = subprocess.run(
+        [sys.executable, "-m", "etcdops", "doctor", "--endpoints", ",".join(cluster.endpoints), *arguments],
+        env=clean_environment(home),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    return Ran(ran.returncode, ran.stdout, ran.stderr)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+@pytest.mark.parametrize("etcd_binaries", ["3.5"], indirect=True)
+def test_real_etcd_from_well_to_a_lost_quorum(real_etcd: MakeCluster, tmp_path: Path) -> None:
+    """The tests' etcd is old, which is known; nothing else is wrong until members die."""
+    cluster = real_etcd(size=3)
+    # Load of this machine may make disks and links slow: that is no matter here.
+    well = json.loads(doctor(cluster, tmp_path, "--json").out)
+    assert [one for one in well["findings"] if one["severity"] in ("error", "critical")] == []
+    assert {"I213", "I707"} <= {one["code"] for one in well["findings"]}
+
+    cluster.members[1].kill()
+    degraded = json.loads(doctor(cluster, tmp_path, "--json").out)
+    assert degraded["findings"][0]["code"] == "E201"
+    assert degraded["findings"][0]["subject"] == "m2"
+
+    cluster.members[2].kill()
+    lost = doctor(cluster, tmp_path, "--dial-timeout", "500ms")
+    assert lost.code == ExitCode.UNHEALTHY
+    assert "E102 quorum lost" in lost.out
+    assert "authentication, leases, health" in lost.out
