@@ -158,8 +158,8 @@ def learner_promoted_too_early(cluster: FaultCluster) -> None:
     cluster.later(partial(learner.signal, "SIGCONT"))
     for number in range(20):
         cluster["h1"].ctl("put", f"k{number}", "v")
-    leader = cluster.leader(cluster.members[:2])
-    leader.ctl("member", "promote", cluster.ids_of([leader])["h3"], check=False)
+    identity = cluster.ids_of(cluster.members[:2])["h3"]
+    run_app(cluster, f"sleep 1; etcdctl member promote {identity}")
 
 
 def two_learners(cluster: FaultCluster) -> None:
@@ -234,7 +234,7 @@ FAULTS = (
     Fault("force-new-cluster-left-on", force_new_cluster_stays, spares_data=False),
     Fault("reconfig-not-enough-started", added_and_never_started, spares_data=False),
     Fault("reconfig-unhealthy", added_while_one_is_down, acceptable=("peer-connection-refused",), spares_data=False),
-    Fault("learner-not-ready", learner_promoted_too_early, spares_data=False),
+    Fault("learner-not-ready", learner_promoted_too_early, unit=APP, logs=("h1",), spares_data=False),
     Fault("too-many-learners", two_learners, unit=APP, logs=("h1",), spares_data=False),
     Fault("advertise-loopback", loopback_is_advertised, spares_data=False),
 )

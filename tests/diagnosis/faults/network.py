@@ -78,6 +78,7 @@ def name_that_nobody_knows(cluster: FaultCluster) -> None:
         member.kill()
         member.wipe()
         member.configure(initial_cluster=known)
+    cluster.mark()
     for name in ("h1", "h3"):
         cluster[name].start()
 
@@ -177,7 +178,7 @@ FAULTS = (
     Fault("dns-lookup-failed", name_that_nobody_knows, spares_data=False),
     Fault("dns-srv-failure", srv_records_of_others, spares_data=False, engines=ETCD),
     Fault("dns-srv-failure", no_srv_records, "no-domain", spares_data=False, engines=ETCD),
-    Fault("leader-flapping", leader_loses_its_links, acceptable=("peer-io-timeout",)),
+    Fault("leader-flapping", leader_loses_its_links, acceptable=("peer-io-timeout", "peer-unreachable")),
     Fault("heartbeat-slow", process_pauses, acceptable=("server-overloaded",)),
     Fault("clock-drift", clock_is_ahead, engines=("node",)),
     Fault("leader-election", leadership_is_moved),
