@@ -112,7 +112,7 @@ def test_the_death_of_the_leader_is_read_and_found(
         assert "Nothing listens" not in text, "what its peers say of the silence is proof of it, not another finding"
         terminal.press("Tab")
         terminal.press("Enter")
-        text = terminal.until(lambda text: "Esc closes" in text, "the page of the finding")
-        assert f"{leader} has not answered" in text
+        page = f"│ {leader} has not answered"
+        terminal.until(lambda text: "Esc closes" in text and page in text, "the page of the finding")
     finally:
         terminal.close()
