@@ -149,10 +149,12 @@ def _rendered(
     parts: list[str] = []
     if timeline and diagnosis.timeline and shown == "text":
         parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
-    left = diagnosis if examination is None else dataclasses.replace(diagnosis, findings=examination.logs)
+    left = diagnosis
     if examination is not None:
+        from etcdops.cli.diagnose_live_view import with_names
         from etcdops.cli.doctor_view import render_examination
 
+        left = dataclasses.replace(diagnosis, findings=with_names(examination.logs, examination.observation.view))
         live = dataclasses.replace(examination, logs=())
         live_look = look if shown == "text" else Look(color=False, ascii=False)
         text = render_examination(live, live_look, width=min(width, 120), language=language, full=full)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from collections.abc import Sequence
 
 from etcdops.cli.diagnose_view import diagnosis_json
 from etcdops.cli.doctor_view import examination_json
 from etcdops.cli.output import Json
+from etcdops.client.view import ClusterView
 from etcdops.diagnosis.finding import Diagnosis, Finding
 from etcdops.doctor.examine import Examination
+from etcdops.ids import format_id
 
 
 def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) -> str:
@@ -33,6 +37,24 @@ def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) ->
 def in_order(diagnosis: Diagnosis, examination: Examination) -> tuple[Finding, ...]:
     """The findings of logs: first those that are proved live, then the others, each in the order they had."""
     return tuple(sorted(diagnosis.findings, key=lambda finding: _prover(finding, examination) is None))
+
+
+def with_names(findings: Sequence[Finding], view: ClusterView | None) -> tuple[Finding, ...]:
+    """For people: members are called `h3 (a6ab2b850686fd8e)` where logs only have the ID."""
+    listed = view.members if view is not None else ()
+    names = {
+        format_id(member.id): f"{member.name} ({format_id(member.id)})"
+        for member in listed
+        if member.id and member.name
+    }
+    return tuple(
+        dataclasses.replace(
+            finding,
+            members=tuple(names.get(one.lstrip("0"), one) for one in finding.members),
+            peers=tuple(names.get(one.lstrip("0"), one) for one in finding.peers),
+        )
+        for finding in findings
+    )
 
 
 def _prover(finding: Finding, examination: Examination) -> str | None:

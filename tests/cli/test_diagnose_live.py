@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from etcdops.cli.diagnose_live_view import whole_json
+from etcdops.cli.diagnose_live_view import whole_json, with_names
+from etcdops.client.view import ClusterView, MemberView
 from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.examine import Examination
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.observation import Observation
+from etcdops.ids import MemberID
 from tests.cli.conftest import RunCli
 
 LINES = [
@@ -38,6 +40,16 @@ def test_causes_that_are_proved_live_come_first() -> None:
     assert len(others) == len(slugs) - 1
     assert document["live"]["findings"][0]["code"] == "E401"
     assert document["healthy"] is False
+
+
+def test_people_read_names_where_logs_have_ids() -> None:
+    """The member list knows them; a peer of another cluster stays what it is."""
+    (found,) = diagnose_lines(LINES[1:], "m1").findings
+    assert found.peers == ("a6ab2b850686fd8e",)
+    h3 = MemberView(MemberID(0xA6AB2B850686FD8E), "h3", (), (), False, True, "", None)
+    (named,) = with_names([found], ClusterView(None, (h3,)))
+    assert named.peers == ("h3 (a6ab2b850686fd8e)",)
+    assert with_names([found], None) == (found,)
 
 
 @pytest.mark.parametrize(
