@@ -171,6 +171,16 @@ def test_a_leader_that_stops_as_the_last_one_is_no_refused_change() -> None:
     assert slugs(diagnose_lines([text % reason, zap % reason])) == []
 
 
+def test_a_full_disk_in_the_words_of_the_bundled_member() -> None:
+    """The save that failed is named with the reason. Source: node/server/ending.py."""
+    line = (
+        '{"level":"fatal","ts":"2024-05-02T10:00:00.000Z","msg":"failed to save Raft hard state and entries",'
+        '"error":"/var/lib/etcd/member/wal.db: no space left while appending"}'
+    )
+    told = '{"level":"fatal","ts":"2024-05-02T10:00:00.000Z","msg":"the member stopped","reason":"the disk is full"}'
+    assert slugs(diagnose_lines([line])) == slugs(diagnose_lines([told])) == ["disk-full"]
+
+
 @pytest.mark.parametrize("reason", ["connect: network is unreachable", "Network is unreachable"])
 def test_a_host_without_a_way_accounts_for_timeouts_of_the_others(reason: str) -> None:
     """Go's words, and those of the C library in the bundled member."""

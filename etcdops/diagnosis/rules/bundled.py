@@ -5,6 +5,7 @@ from __future__ import annotations
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, Rule
 
 RULES = (
+    Rule("disk-full", ("no space left while", "reason=the disk is full", "database or disk is full"), group="disk"),
     Rule("datadir-locked", ("is using the data directory",), deadly=True, group="lock"),
     Rule("cluster-id-mismatch", ("but the members around run cluster",), deadly=True, group="identity"),
     Rule(

@@ -38,8 +38,8 @@ def disk_read_only(cluster: FaultCluster) -> None:
 
 def disk_slow(cluster: FaultCluster) -> None:
     """Every fsync of h3 takes 1.2 s."""
-    odd = _patched(cluster, delay_s=1.2)
-    _write(cluster, odd)
+    _patched(cluster, delay_s=1.2)
+    _write_some(cluster)
 
 
 def disk_slow_on_the_leader(cluster: FaultCluster) -> None:
@@ -48,13 +48,13 @@ def disk_slow_on_the_leader(cluster: FaultCluster) -> None:
     leader = cluster.leader()
     if leader is not odd:
         leader.ctl("move-leader", cluster.ids()[odd.name], check=False)
-    _write(cluster, odd)
+    _write_some(cluster)
 
 
 def disk_broken(cluster: FaultCluster) -> None:
     """The device answers fsync with an input/output error."""
-    odd = _patched(cluster, errno=5)
-    _write(cluster, odd)
+    _patched(cluster, errno=5)
+    _write_some(cluster)
 
 
 def quota_reached(cluster: FaultCluster) -> None:
@@ -227,10 +227,17 @@ def _patched(cluster: FaultCluster, *, delay_s: float = 0.0, errno: int = 0) -> 
 
 
 def _write(cluster: FaultCluster, odd: Member) -> None:
-    """Until the member shows it: a big write goes into its log, and with a time limit of its own."""
-    for number in range(6):
-        if cluster["h1"].ctl("put", f"w{number}", stdin="x" * 1_000_000, check=False, timeout_s=8).status:
+    """Until the member falls over: a full disk is met by the next segment of the log at the latest, after 64 MB."""
+    for number in range(70):
+        cluster["h1"].ctl("put", f"w{number}", stdin="x" * 1_000_000, check=False, timeout_s=8)
+        if set(odd.run("systemctl show -p NRestarts -p ActiveState --value etcd").stdout.split()) != {"0", "active"}:
             return
+
+
+def _write_some(cluster: FaultCluster) -> None:
+    """A few writes, each of which the member must put onto its disk."""
+    for number in range(5):
+        cluster["h1"].ctl("put", f"w{number}", "v", check=False, timeout_s=8)
 
 
 FAULTS = (
