@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+
+import pytest
 
 from etcdops.doctor.gather.certificates import gather_certificates
 from etcdops.doctor.observation import HostObservation, MemberOnHost
+from etcdops.remote.become import Become
+from etcdops.remote.local import LocalSession
 from etcdops.remote.session import Session
 from etcdops.services.discover import Found
 from etcdops.services.port import Origin, ProcessConfig, Setting, State
+from tests.doctor.gather.test_paths import PEERS, port
 from tests.fakes.session import FakeSession
 from tests.support.certificates import Authority
 
@@ -61,6 +67,34 @@ async def test_one_authority_for_all_is_told_of_once_and_trusted(tmp_path: Path)
 
     seen = await gather_certificates(connect, {"h1": host("h1"), "h2": host("h2")})
     assert [(one.use, one.trusted) for one in seen] == [("peer", True), ("peer", True), ("authority", None)]
+
+
+@pytest.mark.slow
+async def test_a_port_that_shows_another_certificate_than_its_file_is_told_of_too(tmp_path: Path) -> None:
+    """A process that took in an old one; the same one again would say nothing new."""
+    authority = Authority(tmp_path)
+    old, new = authority.issue("old"), authority.issue("new")
+    for shown, expected in ((old, ["h1:{}", "m-h1 on port {}"]), (new, ["h1:{}"])):
+        async with port(peers=PEERS, tls=(shown, authority.ca)) as number:
+            flags = {
+                "peer-cert-file": str(new.cert),
+                "peer-key-file": str(new.key),
+                "listen-peer-urls": f"https://127.0.0.1:{number}",
+            }
+            (member,) = host("h1", flags).members
+            running = MemberOnHost(dataclasses.replace(member.found, state=State.RUNNING))
+            session = LocalSession("h1", Become(needed=False))
+
+            async def connect(_: str, session: Session = session) -> Session:
+                return session
+
+            try:
+                seen = await gather_certificates(connect, {"h1": HostObservation("h1", members=(running,))})
+            finally:
+                await session.close()
+        assert [one.where for one in seen] == [
+            text.format(at) for text, at in zip(expected, (new.cert, number), strict=False)
+        ]
 
 
 async def test_files_that_are_missing_or_no_certificates_are_named(tmp_path: Path) -> None:
