@@ -1,4 +1,4 @@
-"""`etcdops inventory check|show|import`: what is written down of clusters and hosts, and whether it holds."""
+"""`etcdops inventory check|show|import|render`: what is written down of clusters and hosts, and whether it holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli import inventory_import
+from etcdops.cli import inventory_import, inventory_render
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.host_options import accept_new_option, inventory_option
@@ -40,6 +40,7 @@ SHOW_SCHEMA = "etcdops.inventory/1"
         ("is what I wrote right?", "etcdops inventory check"),
         ("and do the hosts let us in?", "etcdops inventory check --connect"),
         ("what does it mean, with all defaults?", "etcdops inventory show"),
+        ("what belongs around a cluster, such as alerts", "etcdops inventory render prometheus"),
         ("begin with what is there", "etcdops inventory import --endpoints http://10.0.0.1:2379 --ssh"),
     ],
 )
@@ -223,6 +224,7 @@ def show(given: tuple[Path, ...], as_yaml: bool) -> None:
 
 
 command.add_command(inventory_import.command)
+command.add_command(inventory_render.command)
 
 
 def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:
