@@ -19,7 +19,7 @@ from etcdops.errors import UsageError
 if TYPE_CHECKING:
     from etcdops.inventory.model import Cluster, Inventory
     from etcdops.rendering.files import RenderedFile
-    from etcdops.rendering.member import MemberConfig
+    from etcdops.rendering.member import InitialClusterState, MemberConfig
 
 SCHEMA = "etcdops.rendered/1"
 
@@ -41,8 +41,8 @@ class _Asked:
         """(host, configuration) of each."""
         from etcdops.rendering.member import member_config
 
+        state: InitialClusterState = "new" if self.is_new else "existing"
         for member in self.cluster.members:
-            state = "new" if self.is_new else "existing"
             yield member.host, member_config(self.inventory, self.cluster, member, initial_cluster_state=state)
 
 

@@ -59,9 +59,14 @@ def member_files(
 
 
 def member_directories(member: MemberConfig, manager: Manager) -> tuple[Directory, ...]:
-    """Where the member keeps its data, open to nobody else. In a container it is root, without root's powers."""
+    """Where the member keeps its data, open to nobody else. In a container it is root, without root's powers.
+
+    supervisord refuses a program whose log has no folder to be in.
+    """
     owner = (_ROOT, _ROOT) if manager in _CONTAINERS else (member.user, member.group)
-    return tuple(Directory(path, Ownership(0o700, *owner)) for path in _written(member))
+    data = tuple(Directory(path, Ownership(0o700, *owner)) for path in _written(member))
+    logs = Directory(places.LOGS, Ownership(0o755, _ROOT, _ROOT))
+    return (*data, logs) if manager is Manager.SUPERVISORD else data
 
 
 def environment_file(member: MemberConfig, path: str = "") -> RenderedFile:
