@@ -46,7 +46,11 @@ def test_check_names_all_faults(cli: RunCli, tmp_path: Path) -> None:
     told = cli("inventory", "check", "-i", str(path), "-w", "json")
     assert told.code == 2
     faults = json.loads(told.out)["faults"]
-    assert [(one["line"], one["key"]) for one in faults] == [(2, "hosts.a.adress"), (5, "clusters.c.members[1].host")]
+    assert [(one["line"], one["key"]) for one in faults] == [
+        (2, "hosts.a.adress"),
+        (5, "clusters.c.members[1].host"),
+        (5, "clusters.c.members[0].host"),
+    ]
     assert faults[0]["fix"] == "did you mean address?"
 
 
