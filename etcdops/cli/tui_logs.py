@@ -51,8 +51,11 @@ def _files(named: Sequence[str]) -> LogFeed:
 
     if STDIN in named:
         raise UsageError("the keyboard is on standard input", hint="write it to a file, or: etcdops diagnose -")
-    paths = [source.path for source in find_sources(list(named)) if source.path is not None]
-    return FileLogs(named_files(paths))
+    found = find_sources(list(named))
+    for source in found:
+        if source.size is None:
+            raise UsageError(f"{source.name} is no file", hint="write it to a file, or: etcdops diagnose")
+    return FileLogs(named_files([source.path for source in found if source.path is not None]))
 
 
 def _of_inventory(invocation: Invocation) -> LogFeed | None:

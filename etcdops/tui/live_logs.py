@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import lzma
 import os
+import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager
@@ -102,7 +103,10 @@ async def _taken(queue: asyncio.Queue[LogPiece | LogTrouble]) -> AsyncGenerator[
 
 
 class FileTail:
-    """A file read on from where it was left. Follows the name: a file that takes its place is read from its start."""
+    """A file read on from where it was left. Follows the name: a file that takes its place is read from its start.
+
+    `close` may come from another thread than the one that reads just then; whoever is the last closes the file.
+    """
 
     def __init__(self, path: Path, lines: int) -> None:
         self._path = path
@@ -112,23 +116,39 @@ class FileTail:
         self._begun = b""
         self._first = True
         self._packed = False
+        self._reading = threading.Lock()
+        self._ended = False
 
     def read(self) -> list[str]:
         """The next lines, at most about CHUNK_BYTES; at first the last ones. Nothing = nothing new.
 
         Raises: OSError - there is no such file, or it cannot be read; UsageError - its compression is unknown here.
         """
-        if self._packed:
-            return []
+        try:
+            with self._reading:
+                return [] if self._packed or self._ended else self._next()
+        finally:
+            if self._ended:
+                self.close()
+
+    def close(self) -> None:
+        self._ended = True
+        if self._reading.acquire(blocking=False):
+            try:
+                self._shut()
+            finally:
+                self._reading.release()
+
+    def _next(self) -> list[str]:
         if self._file is None:
             return self._open()
         found = self._more()
         if not found and self._replaced():
-            self.close()
+            self._shut()
             return self._open()
         return found
 
-    def close(self) -> None:
+    def _shut(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -139,6 +139,9 @@ def test_logs_that_cannot_be_followed_are_refused_with_what_to_do(tmp_path: Path
         chosen_logs(invocation_with(), [str(tmp_path / "none.log")], wanted=True)
     with pytest.raises(UsageError, match="keyboard"):
         chosen_logs(invocation_with(), ["-"], wanted=True)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="is no file"):
+        chosen_logs(invocation_with(), [str(tmp_path / "pipe")], wanted=True)
 
 
 def test_a_local_cluster_brings_its_logs_unless_none_are_wanted(tmp_path: Path) -> None:

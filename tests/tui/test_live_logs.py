@@ -85,6 +85,25 @@ def test_a_packed_file_is_read_once_and_a_line_without_end_is_cut(tmp_path: Path
     tail.close()
 
 
+def test_a_file_that_is_let_go_while_it_is_read_does_not_stay_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The console ends while a thread is just opening the file."""
+    path = tmp_path / "m1.log"
+    path.write_text("a\n")
+    tail = FileTail(path, 10)
+    more = FileTail._more
+
+    def slow(self: FileTail) -> list[str]:
+        self.close()
+        return more(self)
+
+    monkeypatch.setattr(FileTail, "_more", slow)
+    assert tail.read() == ["a"]
+    assert tail._file is None
+    assert tail.read() == []
+
+
 async def pieces_of(feed: LogFeed, count: int) -> list[LogPiece | LogTrouble]:
     """The first pieces that come."""
     found: list[LogPiece | LogTrouble] = []
