@@ -37,7 +37,7 @@ from etcdops.doctor.observation import (
     PeerPath,
     ServerVersion,
 )
-from etcdops.facts.host import Disk, HostFacts
+from etcdops.facts.host import Disk, HostFacts, Listener
 from etcdops.inventory.model import Engine, EngineKind
 from etcdops.services.port import State
 from tests.doctor.observations import (
@@ -88,6 +88,10 @@ def with_members(*changes: MemberView) -> Observation:
 def with_reading(*, earlier: MemberMetrics | None = None, now: MemberMetrics, **changes: object) -> Observation:
     before = {"etcd-1": earlier} if earlier is not None else {}
     return asked(metrics={"etcd-1": now}, earlier_metrics=before, **changes)
+
+
+def listening(*ports: int) -> MemberProcess:
+    return MemberProcess(7, 50, 65536, listeners=tuple(Listener("::", port) for port in ports))
 
 
 def silent(number: int) -> MemberView:
@@ -364,6 +368,13 @@ IDENTITY = (
         "etcd-2",
         observed(host(2, on_host(2, listen_peer_urls="http://127.0.0.1:2380"))),
         observed(host(2, on_host(2, listen_peer_urls="http://127.0.0.1:2380,http://10.0.0.2:2380"))),
+    ),
+    Case(
+        "E424",
+        "etcd-2",
+        down(2, host(2, on_host(2, process=listening(12380, 2379)))),
+        down(2, host(2, on_host(2, process=listening(2380, 2379)))),
+        "12380",
     ),
     Case("W415", "etcd-2", observed(host(2, on_host(2, listen_client_urls="http://localhost:2379"))), FINE),
     Case(

@@ -9,7 +9,7 @@ from etcdops.doctor.advisories import parse_release
 from etcdops.doctor.checks.cluster import unsafe_reason
 from etcdops.doctor.finding import CLUSTER, Finding
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
-from etcdops.doctor.urls import host_of, initial_cluster, is_loopback, same_urls, split_urls
+from etcdops.doctor.urls import host_of, initial_cluster, is_loopback, port_of, same_urls, split_urls
 from etcdops.numbers import show_bytes
 from etcdops.services.port import ProcessConfig
 
@@ -119,6 +119,28 @@ def listens_on_loopback(observation: Observation) -> Iterator[Finding]:
                 f" {', '.join(told)}",
                 f"add {host_of(told[0])} (or 0.0.0.0) to --{listen}{_where(on_host.settings, listen)} and restart it",
                 evidence=(f"{host.host}: --{listen} {','.join(urls)}, --{advertise} {','.join(told)}",),
+            )
+
+
+def real_ports(observation: Observation) -> Iterator[Finding]:
+    """A running member that has no port open where the cluster dials it: whatever its flags say."""
+    view = observation.view
+    members = {member.name: member for member in view.members} if view is not None and view.members_known else {}
+    for host, on_host, name in observation.ours if members else ():
+        process, member = on_host.process, members.get(name)
+        if member is None or member.answered or process is None or not process.listeners:
+            continue
+        open_ports = sorted({one.port for one in process.listeners})
+        dialled = {port_of(url) for url in member.peer_urls} - {None}
+        if dialled and not dialled & set(open_ports):
+            yield Finding(
+                "E424",
+                name,
+                f"peers dial {name} at {', '.join(member.peer_urls)}, but its process has only"
+                f" {', '.join(map(str, open_ports))} open",
+                "make --listen-peer-urls and the member list agree: correct the flag and restart it, or etcdctl member"
+                " update",
+                evidence=(f"{host.host}: process {process.pid} listens on {', '.join(map(str, open_ports))}",),
             )
 
 
@@ -252,6 +274,7 @@ CHECKS = (
     joining,
     forced,
     listens_on_loopback,
+    real_ports,
     pending,
     differing,
     dangerous,
