@@ -63,6 +63,7 @@ def slow_ranges(cluster: FaultCluster) -> None:
     first.stop()
     first.configure(experimental_warning_apply_duration="5ms")
     first.start(wait=True)
+    cluster.mark()
     cluster.put(3000, size=1000)
     for _ in range(12):
         cluster["h1"].ctl("get", "", "--prefix", "--write-out=json")

@@ -89,17 +89,18 @@ class Member:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines) + "\n")
 
-    def drop_in(self, text: str) -> None:
-        """Change the unit; an empty text takes the change back."""
+    def drop_in(self, text: str) -> bool:
+        """Change the unit; an empty text takes the change back. Returns: whether there was anything to do."""
         path = self.host.path(_DROP_IN)
         if not text and not path.exists():
-            return
+            return False
         if text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"[Service]\n{text}\n")
         else:
             path.unlink()
         self.run("systemctl daemon-reload")
+        return True
 
     def runs(self, *arguments: str) -> None:
         """Give the unit another command line: the program with these arguments."""
@@ -220,8 +221,7 @@ class FaultCluster:
         for member in self.members:
             if self.scheme == "https":
                 self.certify(member)
-            member.drop_in("")
-            wrong = member.settings != self.settings_of(member)
+            wrong = member.drop_in("") or member.settings != self.settings_of(member)
             member.settings = {}
             member.configure(**self.settings_of(member))
             if wrong or member.run("systemctl is-active etcd", check=False).stdout.strip() != "active":
