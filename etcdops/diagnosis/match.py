@@ -30,7 +30,7 @@ class Matcher:
     def __init__(self, rules: tuple[Rule, ...] = RULES) -> None:
         self._rules = rules
         self._numbered = [
-            (words, _shapes(rule.any), _shapes(rule.all))
+            (tuple((word, word.translate(SHAPE)) for word in words), _shapes(rule.any), _shapes(rule.all))
             for rule in rules
             if (words := _numbered((*rule.any, *rule.all, *rule.none)))
         ]
@@ -69,7 +69,8 @@ class Matcher:
                 word
                 for words, any_of, all_of in self._numbered
                 if any(part in shape for part in any_of) and all(part in shape for part in all_of)
-                for word in words
+                for word, form in words
+                if form in shape
             )
             if len(self._doubts) >= _REMEMBERED:
                 self._doubts.clear()

@@ -103,6 +103,7 @@ def test_words_with_numbers_tell_lines_of_one_shape_apart(tmp_path: Path) -> Non
     assert [finding.count for finding in found.findings] == [40]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [PEERS_KEPT, PEERS_KEPT + 1, 500])
 def test_a_crowd_of_peers_is_one(many: int, tmp_path: Path) -> None:
     """Past the limit they are told apart no more, in whichever part they came."""
@@ -117,6 +118,7 @@ def test_a_crowd_of_peers_is_one(many: int, tmp_path: Path) -> None:
     assert by_parts(path, path.stat().st_size // 5, helped=False) == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_a_window_of_a_busy_log_is_its_lines(share: float, tmp_path: Path) -> None:
     """Blocks outside are skipped, those on an edge looked at line by line."""
