@@ -14,7 +14,14 @@ from etcdops.diagnosis.finding import Severity
 from etcdops.tui.log_feed import LogTrouble
 from etcdops.tui.model import logs as logs_module
 from etcdops.tui.model.filtering import parse_filter
-from etcdops.tui.model.log_findings import finding_blocks, finding_page, log_findings, trouble_page, unexplained_page
+from etcdops.tui.model.log_findings import (
+    finding_blocks,
+    finding_page,
+    findings_title,
+    log_findings,
+    trouble_page,
+    unexplained_page,
+)
 from etcdops.tui.model.log_lines import RowStyle, line_page, log_row
 from etcdops.tui.model.log_view import LogView, parse_moment, place_at
 from etcdops.tui.model.logs import Level, LogBook
@@ -237,6 +244,7 @@ def test_findings_name_members_and_put_the_cause_first() -> None:
     assert (first.finding.slug, first.where, first.current) == ("disk-full", "etcd-3", True)
     assert first.finding.severity is Severity.CRITICAL
     assert [symptom.slug for symptom in first.finding.explains] == ["peer-connection-refused"]
+    assert plain(findings_title(found)) == "Findings 1✖"
     page = "\n".join(plain(row) for row in finding_page(first, 76))
     assert "explains Nothing listens at the peer's address (10 lines)" in page
     assert "etcd-3 fatal failed to create WAL error=write" in page

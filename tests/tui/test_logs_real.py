@@ -106,7 +106,7 @@ def test_the_death_of_the_leader_is_read_and_found(
         assert "connection refused" in text
         assert "next: Is etcd running there" in text
         terminal.resize(80, 24)
-        terminal.until(lambda text: len(text.splitlines()[3]) <= 80 and "Findings ✖1" in text, "the small screen")
+        terminal.until(lambda text: len(text.splitlines()[3]) <= 80 and "Findings 1✖" in text, "the small screen")
         terminal.press("2")
         text = terminal.until(lambda text: f"E201 {leader} has not answered" in text, "the dashboard")
         assert "Nothing listens" not in text, "what its peers say of the silence is proof of it, not another finding"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import catalogue
-from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity
+from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding
 from etcdops.diagnosis.frame import parse_line
 from etcdops.numbers import show_age
 from etcdops.tui.log_feed import LogTrouble
@@ -151,13 +151,12 @@ def _finding_block(one: LogFinding, cells: int, now: float, depth: int) -> tuple
 
 def findings_title(found: LogFindings) -> Line:
     """How many of which kind."""
-    spans: list[Span] = [Span("Findings", Tone.TITLE)]
-    for severity in sorted(Severity, reverse=True):
-        count = sum(1 for one in found.found if one.finding.severity is severity)
-        if count:
-            mark = SEVERITY_MARKS[severity]
-            spans += [Span(f" {mark.text}{count}", mark.tone)]
-    return tuple(spans)
+    counts: dict[Span, int] = {}
+    for severity in sorted((one.finding.severity for one in found.found), reverse=True):
+        mark = SEVERITY_MARKS[severity]
+        counts[mark] = counts.get(mark, 0) + 1
+    marks = (Span(f" {count}{mark.text}", mark.tone) for mark, count in counts.items())
+    return (Span("Findings", Tone.TITLE), *marks)
 
 
 def nothing_found(lines: int, members: int) -> Line:
