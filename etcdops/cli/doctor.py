@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -49,6 +50,14 @@ SAMPLE_MAX_S = 3600.0
 @click.option("--no-hosts", is_flag=True, help="Leave the hosts of the inventory alone; ask the members only.")
 @click.option("--probe", is_flag=True, help="Measure disks: writes a small file on each host for a moment.")
 @click.option("--no-hashes", is_flag=True, help="Do not compare the members' data: it reads the whole store.")
+@click.option(
+    "--backups",
+    "folders",
+    metavar="DIR",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where snapshots of this cluster are kept: is there a recent one? May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As -w json: a stable document.")
 @click.option(
     "--before", metavar="OPERATION", help="What you are about to do, such as defragment: known faults of it come first."
@@ -64,6 +73,7 @@ def command(
     no_hosts: bool,
     probe: bool,
     no_hashes: bool,
+    folders: tuple[Path, ...],
     as_json: bool,
     before: str | None,
     full: bool,
@@ -89,6 +99,10 @@ def command(
     observation = _members(invocation, chosen, sample_s, hashes=not no_hashes)
     if chosen is not None and not no_hosts:
         observation = _hosts(invocation, chosen, observation, probe=probe, accept_new=accept_new)
+    if folders:
+        from etcdops.doctor.gather.backups import find_backups
+
+        observation = dataclasses.replace(observation, backups=find_backups(folders))
     examination = examine(dataclasses.replace(observation, operation=_operation(before)))
     language = lang or terminal_language()
     if as_json or invocation.format == "json":

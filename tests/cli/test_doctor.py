@@ -111,6 +111,13 @@ def test_nobody_there_is_a_finding_with_its_next_step(cli: RunCli) -> None:
     assert "next: start the members at 127.0.0.1:1" in ran.out
 
 
+def test_a_folder_without_backups_is_a_finding(cli: RunCli, tmp_path: Path) -> None:
+    """Only where somebody said where they are kept."""
+    asked = ("doctor", "--endpoints", "http://127.0.0.1:1", "--dial-timeout", "300ms")
+    assert "W802 no backup was found" in cli(*asked, "--backups", str(tmp_path)).out
+    assert "W802" not in cli(*asked).out
+
+
 def test_an_operation_nobody_knows_faults_of_is_refused(cli: RunCli) -> None:
     ran = cli("doctor", "--before", "lunch")
     assert ran.code == ExitCode.USAGE
