@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 from tests.diagnosis.faults.cluster import FaultCluster
-from tests.diagnosis.faults.fault import Fault
+from tests.diagnosis.faults.fault import ETCD, Fault
 
 APP = "app.service"
 
@@ -88,9 +88,9 @@ def run_app(cluster: FaultCluster, script: str) -> None:
 
 
 FAULTS = (
-    Fault("auth-denied", wrong_password, spares_data=False),
-    Fault("auth-denied", unknown_user, "user", spares_data=False),
-    Fault("auth-token-invalid", token_of_another_member, spares_data=False),
+    Fault("auth-denied", wrong_password, spares_data=False, engines=ETCD),
+    Fault("auth-denied", unknown_user, "user", spares_data=False, engines=ETCD),
+    Fault("auth-token-invalid", token_of_another_member, spares_data=False, engines=ETCD),
     Fault("request-too-large", large_requests, unit=APP, logs=("h1",)),
     Fault("request-too-large", many_operations, "operations", unit=APP, logs=("h1",)),
     Fault("watch-compacted", watch_from_long_ago, unit=APP, logs=("h1",)),

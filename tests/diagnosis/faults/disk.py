@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.diagnosis.faults.cluster import DATA, FaultCluster, Member, wait_until
-from tests.diagnosis.faults.fault import Fault
+from tests.diagnosis.faults.fault import ETCD, Fault
 from tests.diagnosis.faults.syscalls import SWITCH
 from tests.hosts.host import HostError
 
@@ -75,7 +75,7 @@ def defragmented_under_load(cluster: FaultCluster) -> None:
     """A defragmentation on a slow disk, of a cluster that has nothing else to do."""
     odd = _patched(cluster, delay_s=1.5)
     cluster.mark()
-    odd.ctl("defrag", timeout_s=60)
+    odd.ctl("defrag", "--command-timeout=60s", timeout_s=60)
 
 
 def wal_damaged(cluster: FaultCluster) -> None:
@@ -248,15 +248,15 @@ FAULTS = (
     Fault("disk-slow", disk_slow_on_the_leader, "leader"),
     Fault("filesystem-error", disk_broken, spares_data=False),
     Fault("quota-exceeded", quota_reached, spares_data=False),
-    Fault("defrag-stall", defragmented_under_load, acceptable=("disk-slow",)),
-    Fault("wal-corrupt", wal_damaged, spares_data=False, quick=("etcd-3.5",)),
-    Fault("already-bootstrapped", wal_lost, "wal", spares_data=False),
-    Fault("db-corrupt", db_damaged, spares_data=False),
-    Fault("db-corrupt", db_header_damaged, "header", spares_data=False),
-    Fault("snapshot-db-missing", older_db_put_back, spares_data=False),
+    Fault("defrag-stall", defragmented_under_load, acceptable=("disk-slow",), engines=ETCD),
+    Fault("wal-corrupt", wal_damaged, spares_data=False, quick=("etcd-3.5",), engines=ETCD),
+    Fault("already-bootstrapped", wal_lost, "wal", spares_data=False, engines=ETCD),
+    Fault("db-corrupt", db_damaged, spares_data=False, engines=ETCD),
+    Fault("db-corrupt", db_header_damaged, "header", spares_data=False, engines=ETCD),
+    Fault("snapshot-db-missing", older_db_put_back, spares_data=False, engines=ETCD),
     Fault("raft-log-lost", older_data_put_back, spares_data=False),
-    Fault("corrupt-alarm", values_differ, spares_data=False),
+    Fault("corrupt-alarm", values_differ, spares_data=False, engines=ETCD),
     Fault("datadir-permission", folder_of_root, spares_data=False),
     Fault("datadir-locked", second_process),
-    Fault("restore-failed", restored_from_half_a_file, spares_data=False),
+    Fault("restore-failed", restored_from_half_a_file, spares_data=False, engines=ETCD),
 )
