@@ -171,6 +171,15 @@ def test_a_leader_that_stops_as_the_last_one_is_no_refused_change() -> None:
     assert slugs(diagnose_lines([text % reason, zap % reason])) == []
 
 
+def test_a_broken_file_in_the_words_of_the_bundled_member() -> None:
+    """Source: node/config, reading --config-file."""
+    line = (
+        '{"level":"fatal","ts":"2024-05-02T10:00:00.000Z","msg":"failed to start the member",'
+        '"error":"/etc/etcd.yaml is not YAML: line 2: mapping values are not allowed here"}'
+    )
+    assert slugs(diagnose_lines([line])) == ["config-invalid"]
+
+
 def test_a_full_disk_in_the_words_of_the_bundled_member() -> None:
     """The save that failed is named with the reason. Source: node/server/ending.py."""
     line = (

@@ -35,6 +35,7 @@ RULES = (
             "is the data directory of an etcd member, which keeps its data in another format",
             "is not supported by the node",
             "cannot read the config file",
+            " is not YAML",
             "unrecognized feature gate",
             "is already set in line",
             ": unknown setting",

@@ -269,7 +269,7 @@ FAULTS = (
     Fault("config-invalid", unknown_flag),
     Fault("config-invalid", flag_and_variable, "twice", engines=ETCD),
     Fault("config-invalid", election_too_short, "election"),
-    Fault("config-invalid", broken_config_file, "yaml", engines=ETCD),
+    Fault("config-invalid", broken_config_file, "yaml"),
     Fault("systemd-unit-failure", no_working_directory, quick=("etcd-3.5",), live=True),
     Fault("systemd-unit-failure", no_program, "program"),
     Fault("systemd-unit-failure", no_user, "user"),
