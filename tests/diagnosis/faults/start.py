@@ -276,12 +276,12 @@ FAULTS = (
     Fault("systemd-unit-failure", no_environment_file, "environment"),
     Fault("terminated-by-signal", stopped_by_somebody, spares_data=False),
     Fault("too-many-open-files", too_few_files),
-    Fault("oom-killed", too_little_memory, engines=ETCD),
+    Fault("oom-killed", too_little_memory, engines=("etcd-3.5",)),
     Fault("version-downgrade", older_program, engines=("etcd-3.5",)),
     Fault("version-incompatible", older_joins, engines=("etcd-3.5",), spares_data=False),
     Fault("discovery-full", discovery_full, spares_data=False, engines=ETCD),
     Fault("discovery-token-reused", discovery_used_before, spares_data=False, engines=ETCD),
-    Fault("discovery-unreachable", discovery_down, spares_data=False, engines=ETCD),
+    Fault("discovery-unreachable", discovery_down, spares_data=False, engines=("etcd-3.5",)),
     # etcd takes the missing token for one that was used up; the remedy is a new one for both
     Fault(
         "discovery-token-reused",
