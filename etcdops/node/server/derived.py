@@ -54,6 +54,9 @@ def raft_config(config: Config, boot: Boot) -> RaftConfig:
         applied=boot.state.consistent_index,
         pre_vote=config.pre_vote,
         size_max_bytes_committed_per_ready=COMMITTED_BYTES_PER_READY_MAX,
+        # As in etcd: it leads until it ends, a second later, so that those who are left hear that it is removed. Who
+        # does not would need its vote for the next leader.
+        step_down_on_removal=False,
         conf_change_decoder=_decode_change,
     )
 

@@ -264,6 +264,24 @@ def test_a_change_of_members_is_known_to_be_committed_after_a_loss_of_power(make
     assert leader.is_leader
 
 
+def test_a_leader_that_is_removed_leads_until_the_others_know(make_world: MakeWorld) -> None:
+    """It ends a second later, and its vote with it: who has not heard by then would need it for the next leader.
+    Found by tests/sim, seed 7013430 of commit 4712b72. Source: etcd sets no StepDownOnRemoval.
+    """
+    world = make_world(2)
+    leader = world.elect()
+    (other,) = world.followers()
+    world.wait_equal()
+    assert leader.change(ConfChangeType.REMOVE_NODE, leader.id)
+    world.tick_until(lambda: list(leader.core.conf_state.voters) == [other.id])
+    world.network.cut(leader.id, other.id)
+    world.tick(2)
+    assert len(other.core.conf_state.voters) == 2
+    world.network.heal()
+    world.tick(6)
+    assert list(other.core.conf_state.voters) == [other.id]
+
+
 def test_a_restarted_member_applies_again_only_what_its_store_lost(make_world: MakeWorld) -> None:
     """The store was not committed: the log has everything (K02, K03)."""
     world = make_world(1)

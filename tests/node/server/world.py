@@ -230,7 +230,7 @@ class DrivenMember:
             entries=_entries_of(self._disk),
             conf_state=state.conf_state or conf_state,
         )
-        config = RaftConfig(id=self.id, applied=state.consistent_index)
+        config = RaftConfig(id=self.id, applied=state.consistent_index, step_down_on_removal=False)  # as derived.py
         self.core = RaftCore(config, self.memory, random.Random(world.seed ^ self.id))
         self.transport = world.network.join(self.id, self, self.directory.snapshots)
         for member in world.ids:
