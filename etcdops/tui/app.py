@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import App
+from textual.driver import Driver
 from textual.screen import Screen
 
 from etcdops.clock import Clock, SystemClock
@@ -128,6 +129,14 @@ class ConsoleApp(App[None], inherit_bindings=False):
         return self._message if self.clock.monotonic() < self._message_until_s else ()
 
     # Life
+
+    def get_driver_class(self) -> type[Driver]:
+        found = super().get_driver_class()
+        if found.__name__ != "LinuxDriver":
+            return found  # headless, a browser, or a platform with terminals of another kind
+        from etcdops.tui.terminal import LastingDriver  # not to be had where there is no termios
+
+        return LastingDriver
 
     def on_mount(self) -> None:
         self._watch_signals()
