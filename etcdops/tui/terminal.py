@@ -38,4 +38,4 @@ class LastingDriver(LinuxDriver):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._file = cast("IO[str]", LastingOutput(self._file))
+        self._file = cast("Any", LastingOutput(cast("IO[str]", self._file)))

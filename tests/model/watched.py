@@ -26,9 +26,10 @@ class Watched:
     """Revisions [low, high) that were compacted before they could be sent."""
 
 
-def check_watched(seen: Watched, model: Model) -> None:
+def check_watched(seen: Watched, model: Model, *, compacted: int | None = None) -> None:
     """Raises: Broken - an event is missing, wrong, or out of order.
 
+    Args: compacted - up to where there may have been a compaction by now, if the model does not know it.
     Of the compacted revision itself a watcher may get only what a compaction keeps, see Mvcc.events.
     """
     wanted = [
@@ -46,7 +47,7 @@ def check_watched(seen: Watched, model: Model) -> None:
             if (happened.revision, happened.key) not in found:
                 raise Broken("watch", f"{seen.name} missed {happened.key!r} at revision {happened.revision}")
             raise Broken("watch", f"{seen.name} got {happened.key!r} at revision {happened.revision} out of order")
-        _check_event(seen, event, happened.kv, happened.before, model.compacted)
+        _check_event(seen, event, happened.kv, happened.before, model.compacted if compacted is None else compacted)
         position += 1
     if position != len(seen.events):
         raise Broken("watch", f"{seen.name} got {len(seen.events) - position} events that never happened")

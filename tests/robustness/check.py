@@ -86,7 +86,7 @@ def check(history: History) -> Verdict:
 
 def _check_order(verdict: Verdict, history: History, watched: list[Watched], order: KnownOrder) -> None:
     _try(verdict, lambda: check_calls(history.calls, order, sightings(history)))
-    _try(verdict, lambda: _check_watchers(watched, order))
+    _try(verdict, lambda: _check_watchers(history, watched, order))
     _try(verdict, lambda: _check_compactions(history, watched))
     verdict.leases_ended = _try(verdict, lambda: check_leases(history, order)) or 0
     _try(verdict, lambda: _check_final(history, order))
@@ -101,14 +101,20 @@ def _try(verdict: Verdict, work: Callable[[], T]) -> T | None:
         return None
 
 
-def _check_watchers(watched: list[Watched], order: KnownOrder) -> None:
+def _check_watchers(history: History, watched: list[Watched], order: KnownOrder) -> None:
+    asked = _compaction_asked_for(history)
     for one in watched:
-        check_watched(one, order.model)
+        check_watched(one, order.model, compacted=asked)
+
+
+def _compaction_asked_for(history: History) -> int:
+    """Up to which revision at most; also by calls that got no answer."""
+    return max((one.revision for one in history.compacted), default=-1)
 
 
 def _check_compactions(history: History, watched: list[Watched]) -> None:
     """Nothing is compacted that nobody asked for."""
-    asked = max((one.revision for one in history.compacted), default=-1)
+    asked = _compaction_asked_for(history)
     for one in watched:
         for low, high in one.skipped:
             if high - 1 > asked:

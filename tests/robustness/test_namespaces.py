@@ -43,7 +43,11 @@ def _descendants(pid: int) -> set[int]:
     """All processes below this one."""
     found: set[int] = set()
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
+        try:
+            listed = children.read_text()
+        except OSError:
+            continue  # the thread has ended by now
+        for child in map(int, listed.split()):
             found |= {child} | _descendants(child)
     return found
 

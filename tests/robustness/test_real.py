@@ -94,18 +94,19 @@ def expect_kept(verdict: Verdict) -> None:
     assert verdict.events > 10
 
 
-LONG = [pytest.param(name, marks=pytest.mark.exhaustive) if name == "etcd-3.4" else name for name in ENGINES]
-"""`make test` takes etcd 3.5; the checks are checked by both in `make exhaustive`."""
+def engines(*usual: str) -> list[object]:
+    """All of them; those that are not `usual` only in `make exhaustive`."""
+    return [name if name in usual else pytest.param(name, marks=pytest.mark.exhaustive) for name in ENGINES]
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", engines("node", "etcd-3.5"))
 def test_kills_and_pauses_break_no_promise(name: str, tmp_path: Path) -> None:
     """SIGKILL of the leader and of all, SIGSTOP of the leader, a restart storm; with short logs (K01, D-1, D-4)."""
     faults = planned((1.0, "kill-leader"), (4.0, "pause-leader"), (7.0, "storm"), (9.0, "kill-all"))
     expect_kept(play(engine_named(name), tmp_path, faults))
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", engines("node"))
 def test_partitions_break_no_promise(name: str, tmp_path: Path) -> None:
     """The leader alone, one-way links, no two members with the same view, links that come and go."""
     faults = planned((1.0, "isolate"), (3.5, "black-hole"), (5.5, "half-cut"), (8.0, "no-ring"), (9.0, "flapping"))
@@ -137,7 +138,7 @@ def test_clock_steps_break_no_promise(tmp_path: Path) -> None:
     expect_kept(play(engine_named("node"), tmp_path, faults, seconds=10.0, seed=5))
 
 
-@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.exhaustive), 5])
 def test_one_member_and_five_keep_their_promises(size: int, tmp_path: Path) -> None:
     """One has nobody who remembers for it [14370]; five can lose two."""
     faults = planned((1.0, "kill"), (3.0, "pause"), (4.0, "defragment"), (6.0, "kill"))

@@ -1,9 +1,9 @@
-"""Takes the README's picture of the dashboard from the real program on a real cluster.
+"""Takes the README's pictures of the dashboard and of the Logs screen from the real program on a real cluster.
 
-    python -m tests.tui.screenshot [--seconds 180] [--out .docs/dashboard.svg]
+    python -m tests.tui.screenshot [--seconds 180] [--out .docs]
 
 Three members of etcd from .cache/etcd (`make etcd`) with a small quota and some load. Half-way the leader is killed and
-started again; at the end a follower stops answering.
+started again; at the end a follower stops answering. The logs are of the moment after the leader was killed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import random
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from etcdops.client.client import Client
@@ -23,6 +24,7 @@ from etcdops.errors import EtcdopsError
 from etcdops.tui.app import ConsoleApp
 from etcdops.tui.gate import WriteGate
 from etcdops.tui.live import LiveFeed
+from etcdops.tui.live_logs import FileLogs, LogFile
 from tests.support.real_etcd import RealCluster, find_etcd, new_cluster
 from tests.tui.driver import WIDE, ScreenDriver
 
@@ -77,11 +79,20 @@ def follower_of(view: ClusterView | None) -> str:
     return next(member.name for member in view.voters if member.id != view.leader)
 
 
-async def take(cluster: RealCluster, seconds: float) -> str:
-    """Watch the cluster under load, with a lost leader and then a silent follower: the dashboard as SVG."""
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """As SVG."""
+
+    dashboard: str
+    logs: str
+
+
+async def take(cluster: RealCluster, seconds: float) -> Pictures:
+    """Watch the cluster under load, with a lost leader and then a silent follower."""
     settings = ConnectionSettings(endpoints=tuple(cluster.endpoints))
     feed = LiveFeed(settings)
-    app = ConsoleApp(feed, title="prod-bj", gate=WriteGate(feed), interval_s=2.0)
+    logs = FileLogs([LogFile(member.name, member.log) for member in cluster.members])
+    app = ConsoleApp(feed, title="prod-bj", gate=WriteGate(feed), interval_s=2.0, logs=logs)
     async with app.run_test(size=WIDE) as pilot, asyncio.TaskGroup() as tasks:
         driver = ScreenDriver(app, pilot)
         work = [
@@ -93,6 +104,11 @@ async def take(cluster: RealCluster, seconds: float) -> str:
         assert leader is not None
         cluster.member(leader.name).kill()
         await driver.until(lambda: f"{leader.name} →" in driver.text(), "a new leader")
+        await driver.press("7")
+        await driver.until(lambda: "nothing listens" in driver.text().lower(), "what the logs say of it")
+        await asyncio.sleep(2.0)
+        shown_logs = app.export_screenshot(title="etcdops tui", simplify=True)
+        await driver.press("2")
         await asyncio.to_thread(cluster.member(leader.name).start)
         await asyncio.sleep((seconds - SILENCE_S) / 2)
         follower = follower_of(app.console_state.view)
@@ -103,13 +119,13 @@ async def take(cluster: RealCluster, seconds: float) -> str:
         picture = app.export_screenshot(title="etcdops tui", simplify=True)
         for task in work:
             task.cancel()
-    return picture
+    return Pictures(picture, shown_logs)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=180.0)
-    parser.add_argument("--out", type=Path, default=Path(".docs/dashboard.svg"))
+    parser.add_argument("--out", type=Path, default=Path(".docs"), help="a folder")
     arguments = parser.parse_args()
     binaries = next((found for version in VERSIONS if (found := find_etcd(version))), None)
     if binaries is None:
@@ -119,12 +135,13 @@ def main() -> None:
         cluster = new_cluster(binaries, Path(folder), size=3, prefix="etcd-", flags=flags)
         try:
             cluster.start()
-            picture = asyncio.run(take(cluster, max(arguments.seconds, SECONDS_MIN)))
+            pictures = asyncio.run(take(cluster, max(arguments.seconds, SECONDS_MIN)))
         finally:
             cluster.kill()
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(picture, encoding="utf-8")
-    print(f"wrote {arguments.out}")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for name, picture in (("dashboard.svg", pictures.dashboard), ("logs.svg", pictures.logs)):
+        (arguments.out / name).write_text(picture, encoding="utf-8")
+        print(f"wrote {arguments.out / name}")
 
 
 if __name__ == "__main__":

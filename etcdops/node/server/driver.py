@@ -254,7 +254,7 @@ class Driver:
             # that the disk still has: with their effects in the store, a crash would leave it ahead of its log.
             if ready.committed_entries:
                 settled = min(self._stable_index, ready.entries[0].index - 1) if ready.entries else self._stable_index
-                self._apply(tuple([entry for entry in ready.committed_entries if entry.index <= settled]))
+                self._apply(_before_a_change(ready.committed_entries, settled))
         else:
             # Only the commit index moved: losing it costs a question to the leader, so it waits for the next write.
             self._saved(ready)
@@ -324,3 +324,17 @@ class Driver:
                 self._metrics.leader_changes_seen += 1
             self.reads.leader_changed()
         self._listener.leadership_changed(before, now)
+
+
+def _before_a_change(committed: Sequence[Entry], last: int) -> tuple[Entry, ...]:
+    """Those up to `last` that come before any change of members.
+
+    A change is applied right before the core is told so (`advance`): until then it takes it for pending and refuses the
+    next one, which whoever was answered may send at once.
+    """
+    found: list[Entry] = []
+    for entry in committed:
+        if entry.index > last or entry.type is not EntryType.NORMAL:
+            break
+        found.append(entry)
+    return tuple(found)

@@ -264,6 +264,27 @@ def test_a_change_of_members_is_known_to_be_committed_after_a_loss_of_power(make
     assert leader.is_leader
 
 
+def test_a_change_of_members_is_applied_when_the_next_one_may_come(alone: DrivenMember) -> None:
+    """Whoever is answered may send the next one at once, and a core that was not told of the first refuses it."""
+    learner = new_member(7)
+    alone.writer.held = True
+    assert alone.change(ConfChangeType.ADD_LEARNER_NODE, learner.id, learner.to_json())
+    alone.world.settle()
+    alone.writer.complete()
+    alone.world.settle()
+    (save,) = alone.writer.waiting
+    assert save.entries == ()
+    assert save.hard_state is not None
+    assert save.hard_state.commit == alone.core.commit_index
+    assert alone.recovered.members.get(learner.id) is None
+    alone.writer.complete()
+    assert alone.recovered.members.get(learner.id) is not None
+    assert alone.change(ConfChangeType.REMOVE_NODE, learner.id)
+    alone.writer.held = False
+    alone.world.settle()
+    assert alone.is_removed(learner.id)
+
+
 def test_a_leader_that_is_removed_leads_until_the_others_know(make_world: MakeWorld) -> None:
     """It ends a second later, and its vote with it: who has not heard by then would need it for the next leader.
     Found by tests/sim, seed 7013430 of commit 4712b72. Source: etcd sets no StepDownOnRemoval.
