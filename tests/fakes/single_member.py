@@ -121,7 +121,7 @@ class SingleMember:
 
     # The log.
 
-    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False) -> None:
         header = varint_field(_HEADER_ID, self.request_ids.next())
         data = bytes_field(field, request) + bytes_field(_HEADER, header)
         if self.commit_index - self.applied_index > _APPLY_GAP_MAX:

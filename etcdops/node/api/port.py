@@ -94,9 +94,10 @@ class ServerPort(Protocol):
     @property
     def applied_index(self) -> LogIndex: ...
 
-    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False) -> None:
         """Replicate and apply `request`, the encoded member `field` of InternalRaftRequest.
 
+        Args: as_leader - only as the leader of this term: never handed to another one, LEADER_CHANGED instead.
         The driver adds the header with a fresh request ID. `done` gets what Applier returned for it, or an Outcome
         whose error is TOO_MANY_REQUESTS, REQUEST_TOO_LARGE, STOPPED or one of the TIMEOUTs.
         """

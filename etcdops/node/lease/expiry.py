@@ -1,7 +1,8 @@
 """Ending leases whose time is over, and noting down how long the others still have: the leader's duty.
 
 Nothing happens here that is not replicated: a revocation is proposed like a client's. Before that the member makes
-sure that it still leads: one that was asleep finds every lease overdue, or nearly so.
+sure that it still leads: one that was asleep finds every lease overdue, or nearly so. What it proposes is for its own
+log: handed to the next leader, as requests of clients are, it would end leases which that one has given new time.
 Source: etcd server/lease/lessor.go, runLoop; server/etcdserver/server.go, revokeExpiredLeases.
 """
 
@@ -36,7 +37,9 @@ class LeaseOwner(Protocol):
 
     @property
     def is_leader(self) -> bool: ...
-    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None: ...
+    def propose(
+        self, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False
+    ) -> None: ...
     def linearize(self, done: Callable[[EtcdError | None], None]) -> None: ...
 
 
@@ -67,7 +70,8 @@ class LeaseExpiry:
             if not lessor.has_ended(lease):
                 # Meanwhile another leader came and went: this one then gave every lease new time.
                 continue
-            self._owner.propose(FIELD_LEASE_REVOKE, varint_field(_LEASE_ID, lease), self._revoked(lease))
+            revoke = varint_field(_LEASE_ID, lease)
+            self._owner.propose(FIELD_LEASE_REVOKE, revoke, self._revoked(lease), as_leader=True)
 
     def _checkpoint(self, due: list[LeaseID], error: EtcdError | None) -> None:
         if error is not None or not self._owner.is_leader:
@@ -80,7 +84,7 @@ class LeaseExpiry:
         request = pb.LeaseCheckpointRequest(
             checkpoints=[pb.LeaseCheckpoint(ID=lease, remaining_TTL=left_s) for lease, left_s in checkpoints]
         )
-        self._owner.propose(FIELD_LEASE_CHECKPOINT, request.SerializeToString(), _ignore)
+        self._owner.propose(FIELD_LEASE_CHECKPOINT, request.SerializeToString(), _ignore, as_leader=True)
 
     def _revoked(self, lease: LeaseID) -> Callable[[Outcome], None]:
         def done(outcome: Outcome) -> None:

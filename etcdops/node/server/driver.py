@@ -29,6 +29,7 @@ from etcdops.node.raft.types import (
     Message,
     MessageType,
     Ready,
+    Role,
     Snapshot,
     SoftState,
 )
@@ -219,7 +220,7 @@ class Driver:
     def _propose(self) -> None:
         if not self.proposals.has_unsent or self.core.leader == 0:
             return
-        batch = self.proposals.take_unsent()
+        batch = self.proposals.take_unsent(self.core.term if self.core.role is Role.LEADER else None)
         if not batch:
             return
         try:

@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from etcdops.node.api.errors import EtcdError
+from etcdops.ids import Term
+from etcdops.node.api.errors import LEADER_CHANGED, EtcdError
 from etcdops.node.apply.outcome import Outcome
 from etcdops.proto.wire import bytes_field, varint_field
 
@@ -26,6 +27,8 @@ class Unsent(NamedTuple):
 
     request_id: int
     data: bytes
+    term: Term | None = None
+    """Only the leader of that term may put it into the log; None: anybody."""
 
 
 class Proposals:
@@ -49,24 +52,34 @@ class Proposals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, field: int, request: bytes, now: float, done: Done) -> int:
+    def add(self, field: int, request: bytes, now: float, done: Done, *, term: Term | None = None) -> int:
         """Queue one request; returns the encoded size in bytes.
 
-        Args: field is the request's number in etcdserverpb.InternalRaftRequest; now is monotonic seconds.
+        Args: field is the request's number in etcdserverpb.InternalRaftRequest; now is monotonic seconds; term: the one
+            in which this member must lead for it.
         """
         request_id = self._next_id()
         data = bytes_field(field, request) + bytes_field(_HEADER, varint_field(_HEADER_ID, request_id))
         self._waiting[request_id] = (done, len(data))
         self.waiting_bytes += len(data)
         self._ends.append((now + self._timeout_s, now, request_id))
-        self._unsent.append(Unsent(request_id, data))
+        self._unsent.append(Unsent(request_id, data, term))
         return len(data)
 
-    def take_unsent(self) -> list[Unsent]:
-        """What to propose now, in order. Requests whose caller was already answered are left out."""
+    def take_unsent(self, leading: Term | None) -> list[Unsent]:
+        """What to propose now, in order. Requests whose caller was already answered are left out.
+
+        Args: leading - the term in which this member leads; None: it does not. What was to be proposed as the leader
+            of another term is refused: LEADER_CHANGED.
+        """
         unsent, self._unsent = self._unsent, []
         waiting = self._waiting
-        return [one for one in unsent if one.request_id in waiting]
+        taken = [one for one in unsent if one.request_id in waiting and (one.term is None or one.term == leading)]
+        if len(taken) < len(unsent):
+            for one in unsent:
+                if one.term is not None and one.term != leading:
+                    self.resolve(one.request_id, Outcome(error=LEADER_CHANGED))
+        return taken
 
     def put_back(self, batch: list[Unsent]) -> None:
         """Undo `take_unsent` for a batch that raft did not take: it goes first the next time."""
@@ -99,7 +112,7 @@ class Proposals:
                 done(Outcome(error=error(started)))
         if expired and self._unsent:
             # Without a leader nobody else takes them out.
-            self._unsent = self.take_unsent()
+            self._unsent = [one for one in self._unsent if one.request_id in self._waiting]
 
     def fail_all(self, error: EtcdError) -> None:
         """Answer everybody: the member stops."""

@@ -356,7 +356,7 @@ class Server:
     def applied_index(self) -> LogIndex:
         return self._machine.applied_index
 
-    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False) -> None:
         """See ServerPort.propose."""
         proposals = self._driver.proposals
         if (
@@ -369,7 +369,7 @@ class Server:
         if len(request) + _ENVELOPE_BYTES > self.limits.max_request_bytes:
             done(Outcome(error=REQUEST_TOO_LARGE))
             return
-        proposals.add(field, request, self.clock.monotonic(), done)
+        proposals.add(field, request, self.clock.monotonic(), done, term=self._core.term if as_leader else None)
         self._driver.wake()
 
     def linearize(self, done: Callable[[EtcdError | None], None]) -> None:

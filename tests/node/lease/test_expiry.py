@@ -30,7 +30,8 @@ class Owner:
         self.lessor.promote(0.0)
         self.lessor.grant(LeaseID(1), 400)
 
-    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def propose(self, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False) -> None:
+        assert as_leader, "the next leader has given all leases new time"
         self.proposed.append(field)
 
     def linearize(self, done: Callable[[EtcdError | None], None]) -> None:
