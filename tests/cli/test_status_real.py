@@ -33,6 +33,7 @@ def status(cluster: RealCluster, home: Path, *arguments: str) -> Ran:
     return Ran(ran.returncode, ran.stdout, ran.stderr)
 
 
+@pytest.mark.parametrize("etcd_binaries", [pytest.param("3.4", marks=pytest.mark.exhaustive), "3.5"], indirect=True)
 def test_from_healthy_to_nobody(real_etcd: MakeCluster, tmp_path: Path) -> None:
     """The story of a dying cluster, one member after the other: 0, 5, 5, 3."""
     cluster = real_etcd(size=3)

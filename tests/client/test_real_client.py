@@ -207,6 +207,7 @@ async def test_a_paused_member_is_shown_as_timed_out(real_etcd: MakeCluster, mak
     cluster.members[2].resume()
 
 
+@pytest.mark.parametrize("etcd_binaries", [pytest.param("3.4", marks=pytest.mark.exhaustive), "3.5"], indirect=True)
 async def test_the_loss_of_the_quorum_is_seen_and_writes_end_in_time(
     real_etcd: MakeCluster, make_client: MakeClient
 ) -> None:

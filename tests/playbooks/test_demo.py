@@ -68,7 +68,9 @@ def members_alive(folder: Path) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=pytest.mark.exhaustive) if name == "etcd-3.4" else name for name in ENGINES]
+)
 def test_the_whole_story_holds(tmp_path: Path, engine: str) -> None:
     """Goal: the main job of the console, real from start to end; exit 0 only if every check held."""
     process = demo(tmp_path, engine, "--data", str(tree(tmp_path)), "--keep")
