@@ -28,6 +28,8 @@ START_UP_S = 180.0
 WAITED_S, WAITED_COUNT = 30.0, 20
 """How long, and over how many lines, requests may wait for the end of one election."""
 JUST_NOW_S = 10.0
+PROBED_S = 5.0
+"""How old the error is at most that a prober reports. Source: rafthttp/probing_status.go, proberInterval."""
 SHUTDOWN_S = 30.0
 """How long before it is stopped itself a member may see the others go."""
 
@@ -89,7 +91,7 @@ def _reach(log: SourceLog, tally: Tally) -> Tally | None:
     if _shutdown_follows(log, tally):
         return None
     back = _back_at(log, tally.peer)
-    if back <= tally.last_number:
+    if back <= tally.last_number and not _old_news(log, tally, back):
         return tally
     lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
     return None if lasted < START_UP_S else _trusted(tally, POSSIBLE)
@@ -101,6 +103,14 @@ def _back_at(log: SourceLog, peer: str) -> int:
         return max((tally.last_number for tally in log.of(facts.PEER_BACK) if tally.peer == peer), default=0)
     ready = max((event.number for event in log.events if event.kind == facts.READY), default=0)
     return max((tally.last_number for tally in log.of(facts.PEER_BACK)), default=ready)
+
+
+def _old_news(log: SourceLog, tally: Tally, back: int) -> bool:
+    """Whether after the return of a peer only the prober spoke, and of what it had met before."""
+    times = [found.last for found in log.of(facts.PEER_BACK) if found.last_number == back and found.last is not None]
+    if not times or tally.last is None or tally.last - times[0] > PROBED_S:
+        return False
+    return all(_PROBER.search(line.text) for line in tally.lines() if line.number > back)
 
 
 def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
@@ -227,6 +237,8 @@ def _asked_for(log: SourceLog, signal: Event) -> bool:
     """systemd says `Stopping etcd` before it sends the signal, when a person or another unit asked."""
     return any(event.kind == facts.STOPPING and abs(event.number - signal.number) < 50 for event in log.events)
 
+
+_PROBER = re.compile(r"prober detected unhealthy status|health check for peer \S+ could not connect")
 
 _ADVERTISED = re.compile(
     r"(?:initial[-_ ]advertise[-_ ](?P<peer>peer)[-_ ]urls?|advertise[-_ ]client[-_ ]urls?)\"?\s*[=:]\s*\"?\[?\"?"

@@ -211,6 +211,22 @@ def test_a_peer_port_that_is_none_is_found_though_streams_stand() -> None:
     assert slugs(diagnose_lines(lines)) == ["peer-unreachable"]
 
 
+@pytest.mark.parametrize(("told_s", "found"), [(3, []), (9, ["peer-connection-refused"])])
+def test_what_the_prober_met_before_a_peer_came_back_is_old(told_s: int, found: list[str]) -> None:
+    """It asks every 4 s and tells later; what it tells after that is new. Source: rafthttp/probing_status.go."""
+    back = f'{{"level":"info","ts":"2024-05-02T10:00:00.000Z","msg":"peer became active","peer-id":"{M1}"}}'
+    probed = (
+        f'{{"level":"warn","ts":"2024-05-02T10:00:0{told_s}.000Z","msg":"prober detected unhealthy status",'
+        f'"remote-peer-id":"{M1}","rtt":"1ms","error":"dial tcp 10.0.0.1:2380: connect: connection refused"}}'
+    )
+    posted = (
+        '{"level":"warn","ts":"2024-05-02T10:00:01.000Z","msg":"peer became inactive (message send to peer failed)",'
+        f'"peer-id":"{M1}","error":"failed to write {M1} on pipeline (dial tcp 10.0.0.1:2380: connection refused)"}}'
+    )
+    assert slugs(diagnose_lines([back, probed])) == found
+    assert slugs(diagnose_lines([back, posted, probed])) == ["peer-connection-refused"]
+
+
 def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> None:
     """As etcd 3.4 tells its settings; a client URL like that explains nothing about peers."""
     frame = "2018-03-02 10:00:00.000000 I | pkg/flags: recognized and used environment variable ETCD_%s"
