@@ -6,7 +6,7 @@ import asyncio
 import getpass
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from etcdops.errors import EtcdopsError
@@ -16,6 +16,8 @@ from etcdops.remote.shell_session import ShellSession
 
 _AHEAD_MAX = 16
 """Pieces of output read ahead of whoever takes them."""
+_END_TIMEOUT_S = 3.0
+"""What was told to end and has not by then is killed."""
 
 
 class LocalSession(ShellSession):
@@ -40,16 +42,18 @@ class LocalSession(ShellSession):
         except OSError as error:
             raise EtcdopsError(f"{self.host}: no shell can be started", cause=str(error)) from error
         running = _LocalRunning(process)
-        self._started.add(running)
-        running.on_abandon = lambda: self._started.discard(running)
+        self._started = {one for one in self._started if not one.has_ended} | {running}
         return running
 
     async def tunnel(self, host: str, port: int) -> _NoTunnel:
         return _NoTunnel((host, port))
 
     async def close(self) -> None:
-        for running in list(self._started):
+        started, self._started = self._started, set()
+        for running in started:
             running.abandon()
+        # A process that nobody waits for keeps its pipes open beyond the end of the event loop.
+        await asyncio.gather(*(running.gone() for running in started))
 
 
 class _NoTunnel:
@@ -78,7 +82,10 @@ class _LocalRunning:
             asyncio.create_task(self._read(process.stdout, is_error=False)),
             asyncio.create_task(self._read(process.stderr, is_error=True)),
         ]
-        self.on_abandon: Callable[[], None] = _nothing
+
+    @property
+    def has_ended(self) -> bool:
+        return self._process.returncode is not None
 
     async def _read(self, pipe: asyncio.StreamReader, *, is_error: bool) -> None:
         while data := await pipe.read(CHUNK_BYTES):
@@ -116,19 +123,29 @@ class _LocalRunning:
             reader.cancel()
         if self._process.stdin is not None:
             self._process.stdin.close()
-        if self._process.returncode is None:
+        self._signal(signal.SIGTERM)
+
+    async def gone(self) -> None:
+        """Wait until what was abandoned has ended, but not for long."""
+        for number in (signal.SIGKILL, None):
             try:
-                os.killpg(self._process.pid, signal.SIGTERM)
-            except (ProcessLookupError, PermissionError):
-                pass  # gone; or it became another user, and ends with its standard input or its deadline
-        self.on_abandon()
+                async with asyncio.timeout(_END_TIMEOUT_S):
+                    await self._process.wait()
+                    return
+            except TimeoutError:
+                if number is not None:
+                    self._signal(number)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.has_ended:
+            return
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # gone; or it became another user, and ends with its standard input or its deadline
 
 
 def _home() -> Path:
     """Where a login starts."""
     home = Path.home()
     return home if home.is_dir() else Path("/")
-
-
-def _nothing() -> None:
-    pass
