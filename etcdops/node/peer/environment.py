@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import ssl
 from dataclasses import dataclass
 
@@ -38,7 +41,8 @@ def error_words(error: BaseException) -> str:
         if isinstance(said, ssl.SSLError):
             return handshake_words(said)
     if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
+        call = "" if isinstance(error.os_error, socket.gaierror) else "connect: "
+        return f"dial tcp {error.host}:{error.port}: {call}{_os_words(error.os_error)}"
     if isinstance(error, aiohttp.ClientPayloadError):
         return "unexpected EOF"  # a stream that its sender did not end
     if isinstance(error, OSError) and error.errno:
@@ -47,9 +51,7 @@ def error_words(error: BaseException) -> str:
 
 
 def _os_words(error: OSError) -> str:
-    # asyncio wraps what the system said into a sentence of its own that ends in the address
-    if isinstance(error, ConnectionRefusedError):
-        return "connect: connection refused"
-    if isinstance(error, ConnectionResetError):
-        return "connection reset by peer"
-    return error.strerror or str(error)
+    # asyncio has a sentence of its own with the address ("Connect call failed ...") where the system's reason should be
+    if isinstance(error, socket.gaierror) or error.errno is None or error.errno not in errno.errorcode:
+        return error.strerror or str(error)
+    return os.strerror(error.errno).lower()
