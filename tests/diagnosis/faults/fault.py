@@ -26,6 +26,8 @@ class Fault:
     engines: tuple[str, ...] = ALL
     acceptable: tuple[str, ...] = ()
     """Causes that are as right, where nobody can tell from logs alone."""
+    above: tuple[str, ...] = ()
+    """Causes that may be found first where the journals tell later what it came of: `slug` must stand under them."""
     explains: str = ""
     """A symptom that must stand under the cause."""
     logs: tuple[str, ...] = ("h1", "h2", "h3")
@@ -38,6 +40,11 @@ class Fault:
     """Whether the cluster is whole again when settings, network and disk are; else it is made anew."""
     live: bool = False
     """Whether `etcdops diagnose --cluster` is asked too, which fetches the logs itself and looks at the members."""
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The causes of which one must be the first finding."""
+        return (self.slug, *self.acceptable, *self.above)
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from functools import partial
 
 from tests.diagnosis.faults.cluster import FaultCluster, Member, initial_cluster, wait_until
@@ -24,6 +25,8 @@ def firewall_drops_one_port(cluster: FaultCluster) -> None:
 def firewall_rejects(cluster: FaultCluster) -> None:
     """h3's own firewall says: host prohibited."""
     odd = cluster["h3"]
+    _answers_refused(odd, 0)
+    cluster.later(lambda: _answers_refused(odd, 1000))
     rules = "tcp dport 2380 ip saddr != 127.0.0.1 counter reject with icmp type host-prohibited"
     odd.run(
         "nft add table inet fault && nft 'add chain inet fault in { type filter hook input priority 0; }' && "
@@ -31,6 +34,15 @@ def firewall_rejects(cluster: FaultCluster) -> None:
     )
     cluster.later(lambda: odd.run("nft delete table inet fault"))
     odd.signal("SIGKILL")
+
+
+def _answers_refused(member: Member, every_ms: int) -> None:
+    """How often it may say so to one host; by default once a second, after which most who dial hear nothing.
+
+    It is set from outside: on the host itself /proc/sys is read-only.
+    """
+    change = f"echo {every_ms} >/proc/sys/net/ipv4/icmp_ratelimit"
+    subprocess.run(["nsenter", f"--target={member.host.pid}", "--net", "--", "sh", "-c", change], check=True)
 
 
 def process_is_down(cluster: FaultCluster) -> None:
@@ -173,7 +185,9 @@ FAULTS = (
     Fault("peer-connection-refused", wrong_peer_port, "wrong-port", quick=("etcd-3.5",)),
     Fault("peer-unreachable", ports_swapped),
     Fault("peer-connection-refused", majority_is_down, "majority", logs=("h3",), explains="quorum-lost"),
-    Fault("quorum-lost", majority_hangs, logs=("h3",)),
+    # Elections without a majority tell it at once; that peers do not answer is told by the next probe, which may be
+    # half a minute away.
+    Fault("quorum-lost", majority_hangs, logs=("h3",), above=("peer-io-timeout", "peer-unreachable")),
     Fault("network-unreachable", route_is_gone),
     Fault("dns-lookup-failed", name_that_nobody_knows, spares_data=False),
     Fault("dns-srv-failure", srv_records_of_others, spares_data=False, engines=ETCD),
