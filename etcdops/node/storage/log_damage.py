@@ -5,8 +5,8 @@ a transaction that was cut off by a crash. For the raft log both would lose ackn
 
 - the `-wal` file is made together with the database and never removed: without it, or without a valid header, the
   log's end is lost;
-- frames are written one transaction at a time, and each is on disk before the next one. So behind a bad frame there may
-  be the rest of one transaction, and nothing after it.
+- frames are written one transaction at a time, each is on disk before the next one, and what a crash leaves of one is
+  cut off at the next start. So behind a bad frame there may be the rest of one transaction, and nothing after it.
 
 What no file can tell by itself is that its end is missing, be it one transaction or kilobytes: it looks like the end
 of a write that a crash interrupted, and is taken for one, as in etcd, which reads a record that the end of the last
@@ -24,6 +24,7 @@ from typing import Final
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, checkpoint number, salt 1 and 2, checksum 1 and 2
 _FRAME: Final = struct.Struct(">6I")  # page number, database pages after a commit or 0, salt 1 and 2, checksum 1 and 2
+WAL_HEADER_BYTES: Final = _HEADER.size
 FRAME_HEADER_BYTES: Final = _FRAME.size
 _MAGIC_LITTLE: Final = 0x377F0682
 _MAGIC_BIG: Final = 0x377F0683

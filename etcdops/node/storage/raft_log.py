@@ -31,7 +31,7 @@ from etcdops.node.storage.database import (
     refusal,
 )
 from etcdops.node.storage.errors import NoSpace, StorageFailed
-from etcdops.node.storage.log_damage import FRAME_HEADER_BYTES, header_problem, tail_problem
+from etcdops.node.storage.log_damage import FRAME_HEADER_BYTES, WAL_HEADER_BYTES, header_problem, tail_problem
 from etcdops.node.storage.log_rows import decode_conf_state, encode_conf_state, entry_chain, row_crc
 from etcdops.snapshot.checksum import sync
 from etcdops.snapshot.sqlite_schema import FileKind, to_signed, to_unsigned
@@ -124,9 +124,7 @@ class RaftLog:
         try:
             log._check_structure()
             log._checked = log._read()
-            # What a killed process wrote is there to be read, and may not be on the disk: raft counts on it from here.
-            with log_of(path).open("rb") as file:
-                sync(file)
+            log._settle()
         except (apsw.Error, OSError) as error:
             connection.close(True)
             raise refusal(error, path, FileKind.RAFT_LOG) from error
@@ -331,6 +329,21 @@ class RaftLog:
         self._cursor.execute(_SET_BASE, (*stored, row_crc(*stored)))
 
     # --- reading and checking ---
+
+    def _settle(self) -> None:
+        """Make sure of what was found, before raft counts on it.
+
+        What a killed process wrote is there to be read, and may not be on the disk. What a crash left of a last
+        transaction is cut off: behind a shorter one, cut off in its turn, it would look like acknowledged writes.
+        """
+        log = log_of(self.path)
+        (frames, _) = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        whole = WAL_HEADER_BYTES + frames * self._page_bytes
+        torn = log.stat().st_size > whole
+        with log.open("r+b" if torn else "rb") as file:
+            if torn:
+                file.truncate(whole)
+            sync(file)
 
     def _check_structure(self) -> None:
         rows: list[tuple[str]] = list(self._connection.execute("PRAGMA quick_check(1)"))
