@@ -36,6 +36,7 @@ _BY_PEER = frozenset(
     {
         facts.PEER_BACK,
         facts.PEER_LOST,
+        facts.PEER_GONE,
         "network-overloaded",
         "clock-drift",
         "cluster-id-mismatch",

@@ -17,6 +17,7 @@ _PEER_FIELDS = (
     "remote-peer",
     "to",
     "removed-member-id",
+    "removed-remote-peer-id",
     "raft-remote-peer-id",
 )
 _PEER_WORDS = re.compile(

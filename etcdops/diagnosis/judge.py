@@ -87,7 +87,10 @@ def _until_elected(log: SourceLog, tally: Tally) -> Tally | None:
 
 
 def _reach(log: SourceLog, tally: Tally) -> Tally | None:
-    """A peer that came up later was only late, one that stops shortly before us only earlier; both are a normal day."""
+    """A peer that came up later was only late, one that stops shortly before us only earlier; both are a normal day.
+
+    One that was removed is not to be reached any more.
+    """
     if _shutdown_follows(log, tally):
         return None
     back = _back_at(log, tally.peer)
@@ -98,9 +101,10 @@ def _reach(log: SourceLog, tally: Tally) -> Tally | None:
 
 
 def _back_at(log: SourceLog, peer: str) -> int:
-    """The line at which a peer was there again. One known by its address only is taken to be any of them."""
+    """The line at which a peer was there again, or was removed. One known by its address only is taken to be any."""
     if is_id(peer):
-        return max((tally.last_number for tally in log.of(facts.PEER_BACK) if tally.peer == peer), default=0)
+        ends = (*log.of(facts.PEER_BACK), *log.of(facts.PEER_GONE))
+        return max((tally.last_number for tally in ends if tally.peer == peer), default=0)
     ready = max((event.number for event in log.events if event.kind == facts.READY), default=0)
     return max((tally.last_number for tally in log.of(facts.PEER_BACK)), default=ready)
 

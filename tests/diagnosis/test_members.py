@@ -227,6 +227,25 @@ def test_what_the_prober_met_before_a_peer_came_back_is_old(told_s: int, found: 
     assert slugs(diagnose_lines([back, posted, probed])) == ["peer-connection-refused"]
 
 
+@pytest.mark.parametrize(
+    "removal",
+    [
+        '{"level":"info","ts":"2024-05-02T10:00:09.000Z","msg":"removed remote peer","local-member-id":"%s",'
+        f'"removed-remote-peer-id":"{M1}"}}' % M2,
+        f"2024-05-02 10:00:09.000000 I | rafthttp: removed peer {M1}",
+    ],
+)
+def test_a_peer_that_was_removed_is_not_to_be_reached(removal: str) -> None:
+    """What it did before is over; another one that was refused is not. Source: rafthttp/transport.go, removePeer."""
+    refused = (
+        '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","msg":"prober detected unhealthy status",'
+        '"remote-peer-id":"%s","rtt":"1ms","error":"dial tcp 10.0.0.1:2380: connect: connection refused"}'
+    )
+    assert slugs(diagnose_lines([refused % M1, removal])) == []
+    assert slugs(diagnose_lines([refused % M3, removal])) == ["peer-connection-refused"]
+    assert slugs(diagnose_lines([removal, refused % M1])) == ["peer-connection-refused"]
+
+
 def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> None:
     """As etcd 3.4 tells its settings; a client URL like that explains nothing about peers."""
     frame = "2018-03-02 10:00:00.000000 I | pkg/flags: recognized and used environment variable ETCD_%s"

@@ -15,6 +15,7 @@ REFUSED_VOTES = "+refused-votes"
 NO_LEADER_NOW = "+no-leader"
 PEER_BACK = "+peer-back"
 PEER_LOST = "+peer-lost"
+PEER_GONE = "+peer-gone"
 LOOPBACK = "+loopback"
 RESTORED = "+restored"
 PANIC = "+panic"
@@ -100,5 +101,6 @@ RULES = (
         none=("dial tcp",),
         group="peer",
     ),
+    Rule(PEER_GONE, ("removed remote peer", "removed peer "), HINT, group="peer"),
     Rule(PANIC, ("panic: ", "goroutine ", "fatal error: ", "[signal SIG"), HINT, group="panic"),
 )
