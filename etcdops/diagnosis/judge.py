@@ -29,7 +29,10 @@ WAITED_S, WAITED_COUNT = 30.0, 20
 """How long, and over how many lines, requests may wait for the end of one election."""
 JUST_NOW_S = 10.0
 PROBED_S = 5.0
-"""How old the error is at most that a prober reports. Source: rafthttp/probing_status.go, proberInterval."""
+"""How old what a prober reports is at most, and what a question for a version waited for.
+
+Source: rafthttp/probing_status.go, proberInterval; etcdserver/cluster_util.go, getVersion, which gives up earlier.
+"""
 SHUTDOWN_S = 30.0
 """How long before it is stopped itself a member may see the others go."""
 
@@ -110,11 +113,11 @@ def _back_at(log: SourceLog, peer: str) -> int:
 
 
 def _old_news(log: SourceLog, tally: Tally, back: int) -> bool:
-    """Whether after the return of a peer only the prober spoke, and of what it had met before."""
+    """Whether after the return of a peer only those spoke that began before, and tell late."""
     times = [found.last for found in log.of(facts.PEER_BACK) if found.last_number == back and found.last is not None]
     if not times or tally.last is None or tally.last - times[0] > PROBED_S:
         return False
-    return all(_PROBER.search(line.text) for line in tally.lines() if line.number > back)
+    return all(_TELLS_LATE.search(line.text) for line in tally.lines() if line.number > back)
 
 
 def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
@@ -242,7 +245,10 @@ def _asked_for(log: SourceLog, signal: Event) -> bool:
     return any(event.kind == facts.STOPPING and abs(event.number - signal.number) < 50 for event in log.events)
 
 
-_PROBER = re.compile(r"prober detected unhealthy status|health check for peer \S+ could not connect")
+_TELLS_LATE = re.compile(
+    r"prober detected unhealthy status|health check for peer \S+ could not connect|"
+    r"failed to reach the peer ?URL|failed to get version|cannot get the version of member"
+)
 
 _ADVERTISED = re.compile(
     r"(?:initial[-_ ]advertise[-_ ](?P<peer>peer)[-_ ]urls?|advertise[-_ ]client[-_ ]urls?)\"?\s*[=:]\s*\"?\[?\"?"

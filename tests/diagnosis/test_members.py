@@ -211,12 +211,13 @@ def test_a_peer_port_that_is_none_is_found_though_streams_stand() -> None:
     assert slugs(diagnose_lines(lines)) == ["peer-unreachable"]
 
 
+@pytest.mark.parametrize("told", ["prober detected unhealthy status", "failed to get version"])
 @pytest.mark.parametrize(("told_s", "found"), [(3, []), (9, ["peer-connection-refused"])])
-def test_what_the_prober_met_before_a_peer_came_back_is_old(told_s: int, found: list[str]) -> None:
-    """It asks every 4 s and tells later; what it tells after that is new. Source: rafthttp/probing_status.go."""
+def test_what_was_met_before_a_peer_came_back_is_old(told: str, told_s: int, found: list[str]) -> None:
+    """A prober asks every 4 s and tells later; what it tells after that is new. Source: rafthttp/probing_status.go."""
     back = f'{{"level":"info","ts":"2024-05-02T10:00:00.000Z","msg":"peer became active","peer-id":"{M1}"}}'
     probed = (
-        f'{{"level":"warn","ts":"2024-05-02T10:00:0{told_s}.000Z","msg":"prober detected unhealthy status",'
+        f'{{"level":"warn","ts":"2024-05-02T10:00:0{told_s}.000Z","msg":"{told}",'
         f'"remote-peer-id":"{M1}","rtt":"1ms","error":"dial tcp 10.0.0.1:2380: connect: connection refused"}}'
     )
     posted = (
