@@ -181,7 +181,14 @@ FAULTS = (
     Fault("peer-io-timeout", firewall_drops_one_port, "one-port"),
     Fault("peer-no-route", firewall_rejects),
     Fault("peer-no-route", host_is_off, "power", logs=("h1", "h2"), acceptable=("peer-io-timeout",)),
-    Fault("peer-connection-refused", process_is_down, logs=("h1", "h2"), live=True),
+    # who reads h3's journal too, as for a whole cluster, may see the kill itself
+    Fault(
+        "peer-connection-refused",
+        process_is_down,
+        logs=("h1", "h2"),
+        acceptable=("terminated-by-signal",),
+        live=True,
+    ),
     Fault("peer-connection-refused", wrong_peer_port, "wrong-port", quick=("etcd-3.5",)),
     Fault("peer-unreachable", ports_swapped),
     Fault("peer-connection-refused", majority_is_down, "majority", logs=("h3",), explains="quorum-lost"),
