@@ -248,7 +248,7 @@ FAULTS = (
     Fault("disk-slow", disk_slow_on_the_leader, "leader"),
     Fault("filesystem-error", disk_broken, spares_data=False),
     Fault("quota-exceeded", quota_reached, spares_data=False),
-    Fault("defrag-stall", defragmented_under_load, acceptable=("disk-slow",), engines=("etcd-3.5",)),
+    Fault("defrag-stall", defragmented_under_load, above=("disk-slow",), engines=("etcd-3.5",)),
     Fault("wal-corrupt", wal_damaged, spares_data=False, quick=("etcd-3.5",), engines=ETCD),
     Fault("already-bootstrapped", wal_lost, "wal", spares_data=False, engines=ETCD),
     Fault("db-corrupt", db_damaged, spares_data=False, engines=ETCD),
