@@ -33,7 +33,7 @@ FOUND = {
     "progress-ahead-of-events": 1,
     "proposed-again": 0,
     "quota-decides-apply": 12,
-    "read-index-without-quorum": 124,
+    "read-index-without-quorum": 78,
     "read-joins-round": 122,
     "read-log-not-synced": 65,
     "read-without-read-index": 3,

@@ -70,9 +70,11 @@ def _memory() -> None:
     """Every proposal leaves 100 kB behind."""
     propose = Server.propose
 
-    def leaking(server: Server, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def leaking(
+        server: Server, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False
+    ) -> None:
         _leaked.append(bytearray(100_000))
-        propose(server, field, request, done)
+        propose(server, field, request, done, as_leader=as_leader)
 
     Server.propose = leaking  # type: ignore[method-assign,assignment]  # the leak
 
@@ -81,10 +83,12 @@ def _files() -> None:
     """Every proposal forgets to close a file."""
     propose = Server.propose
 
-    def leaking(server: Server, field: int, request: bytes, done: Callable[[Outcome], None]) -> None:
+    def leaking(
+        server: Server, field: int, request: bytes, done: Callable[[Outcome], None], *, as_leader: bool = False
+    ) -> None:
         if len(_leaked) < 500:  # below the usual limit of open files: it is to be seen before it hurts
             _leaked.append(os.open("/dev/null", os.O_RDONLY))
-        propose(server, field, request, done)
+        propose(server, field, request, done, as_leader=as_leader)
 
     Server.propose = leaking  # type: ignore[method-assign,assignment]  # the leak
 
