@@ -1,4 +1,4 @@
-"""Telling systemd that the member serves: what `Type=notify` waits for.
+"""Telling the log, and systemd, that the member serves: what `Type=notify` waits for.
 
 Source: sd_notify(3); etcd server/etcdmain/main.go, notifySystemd.
 """
@@ -8,12 +8,30 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 
 from etcdops.node.zap_log import fields
 
 log = logging.getLogger(__name__)
 
 _VARIABLE = "NOTIFY_SOCKET"
+
+
+def announce_ready(client_urls: Sequence[str]) -> None:
+    """etcd serves from here on; the node has served all along what needs no cluster. Supervisors wait for it.
+
+    Source: etcd server/embed/serve.go, serve.
+    """
+    log.info("ready to serve client requests")
+    plain = [url for url in client_urls if url.startswith("http:")]
+    if secure := [url for url in client_urls if url not in plain]:
+        log.info("serving client traffic securely", extra=fields(address=", ".join(secure)))
+    if plain:
+        log.info(
+            "serving client traffic insecurely; this is strongly discouraged!",
+            extra=fields(address=", ".join(plain)),
+        )
+    notify_ready()
 
 
 def notify_ready() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import TypeVar
 
 from etcdops.clock import Clock
-from etcdops.ids import LeaseID, LogIndex, MemberID, Term, format_id
+from etcdops.ids import LeaseID, LogIndex, MemberID, Term
 from etcdops.node.api.errors import REQUEST_TOO_LARGE, STOPPED, TOO_MANY_REQUESTS, EtcdError
 from etcdops.node.api.metrics import NodeMetrics
 from etcdops.node.api.services import EtcdServices
@@ -21,7 +21,7 @@ from etcdops.node.apply.compactor import ROWS_PER_STEP
 from etcdops.node.apply.outcome import Applied, Outcome
 from etcdops.node.apply.request_id import RequestIDs
 from etcdops.node.config import Config
-from etcdops.node.init_daemon import notify_ready
+from etcdops.node.init_daemon import announce_ready
 from etcdops.node.lease.expiry import INTERVAL_S as LEASE_LOOK_S
 from etcdops.node.peer.remote import fetch_versions
 from etcdops.node.peer.status import PeerStats
@@ -32,6 +32,7 @@ from etcdops.node.server.data_dir import DataDir
 from etcdops.node.server.derived import api_limits, auto_compactor, raft_core
 from etcdops.node.server.driver import Driver
 from etcdops.node.server.ending import Ending, failure
+from etcdops.node.server.hand_over import hand_over
 from etcdops.node.server.head_start import HeadStart
 from etcdops.node.server.heartbeat_watch import HeartbeatWatch
 from etcdops.node.server.housekeeping import COMMIT_EVERY_S, COMMIT_STATEMENTS_MAX, Housekeeping
@@ -183,7 +184,11 @@ class Server:
         self._peers.serve(self._driver, self._images)
         self._changes = Changes(self._driver, self.request_ids.next, config.request_timeout_s)
         self._publisher = Publisher(
-            self.propose, self.member_id, config.name, config.advertise_client_urls, self._announce
+            self.propose,
+            self.member_id,
+            config.name,
+            config.advertise_client_urls,
+            lambda: announce_ready(config.listen_client_urls),
         )
         self._cluster_version = ClusterVersion(self.propose, lambda: self.applier.cluster_version)
         self._timeouts = Timeouts(self, config.election_timeout_ms / 1000, clock.monotonic)
@@ -229,7 +234,9 @@ class Server:
 
     async def stop(self) -> None:
         """Hand the leadership over if there is somebody to take it, then close everything; all data is on disk."""
-        await self._hand_over()
+        if self.ending is None:
+            longest_connected = self._peers.longest_connected_voter
+            await hand_over(self, longest_connected, timeout_s=self.limits.election_timeout_s)
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         self._driver.stop()
@@ -250,29 +257,6 @@ class Server:
         if written:
             self._boot.raft_log.close()
         self._directory.close()
-
-    async def _hand_over(self) -> None:
-        """Source: etcd server/etcdserver/server.go, TryTransferLeadershipOnShutdown."""
-        if self.ending is not None:
-            return
-        who = fields(local_member_id=format_id(self.member_id), current_leader_member_id=format_id(self.leader))
-        if not self.is_leader:
-            log.info("skipped leadership transfer; local server is not leader", extra=who)
-            return
-        if len(self.members.voters()) == 1:
-            log.info("skipped leadership transfer for single voting member cluster", extra=who)
-            return
-        target = self._peers.longest_connected_voter()
-        if target is None:
-            log.warning("leadership transfer failed", extra=fields(error="etcdserver: unhealthy cluster"))
-            return
-        handed_over = asyncio.Event()
-        self.transfer_leader(target, lambda error: handed_over.set())
-        try:
-            async with asyncio.timeout(self.limits.election_timeout_s):
-                await handed_over.wait()
-        except TimeoutError:
-            log.warning("leadership transfer failed", extra=fields(transferee_member_id=format_id(target)))
 
     def _removed(self) -> None:
         self._end(Ending(REMOVED))
@@ -462,20 +446,6 @@ class Server:
     def state_replaced(self) -> None:
         """See state_machine.Waiters."""
         self._peers.follow_registry()
-
-    def _announce(self) -> None:
-        """etcd serves from here on; the node has served all along what needs no cluster. Supervisors wait for it."""
-        log.info("ready to serve client requests")
-        urls = self._config.listen_client_urls
-        plain = [url for url in urls if url.startswith("http:")]
-        if secure := [url for url in urls if url not in plain]:
-            log.info("serving client traffic securely", extra=fields(address=", ".join(secure)))
-        if plain:
-            log.info(
-                "serving client traffic insecurely; this is strongly discouraged!",
-                extra=fields(address=", ".join(plain)),
-            )
-        notify_ready()
 
     # Parts.
 
