@@ -149,25 +149,45 @@ def _rendered(
     parts: list[str] = []
     if timeline and diagnosis.timeline and shown == "text":
         parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
-    left = diagnosis
+    left, now = diagnosis, {}
+    live = ""
     if examination is not None:
         from etcdops.cli.diagnose_live_view import with_names
-        from etcdops.cli.doctor_view import render_examination
 
         left = dataclasses.replace(diagnosis, findings=with_names(examination.logs, examination.observation.view))
-        live = dataclasses.replace(examination, logs=())
-        live_look = look if shown == "text" else Look(color=False, ascii=False)
-        text = render_examination(live, live_look, width=min(width, 120), language=language, full=full)
-        parts.append(text if shown == "text" else f"````text\n{text}````\n")
+        now = {
+            named: examination.below.get(one, ()) for named, one in zip(left.findings, examination.logs, strict=True)
+        }
+        live = _live(examination, look, width, shown, language, full=full)
         if not diagnosis.sources:
-            return "\n".join(parts)
-        if shown == "text":
-            parts.append(_IN_LOGS[language])
+            return "\n".join([*parts, live])
     if shown == "markdown":
-        parts.append(diagnose_view.render_markdown(left, language))
+        told = diagnose_view.render_markdown(left, language, now)
     else:
-        parts.append(diagnose_view.render_report(left, look, width=width, language=language, full=full))
+        told = diagnose_view.render_report(left, look, width=width, language=language, full=full, now=now)
+        told = f"{_IN_LOGS[language]}\n{told}" if live else told
+    if live and examination is not None:
+        parts += [told + "\n", live] if _worse(left, examination) else [live, told]
+    else:
+        parts.append(told)
     return "\n".join(parts)
+
+
+def _live(examination: Examination, look: Look, width: int, shown: str, language: str, *, full: bool) -> str:
+    """What was seen, without what logs say: that is told by itself."""
+    from etcdops.cli.doctor_view import render_examination
+
+    live = dataclasses.replace(examination, logs=())
+    plain = look if shown == "text" else Look(color=False, ascii=False)
+    text = render_examination(live, plain, width=min(width, 120), language=language, full=full)
+    return text if shown == "text" else f"````text\n{text}````\n"
+
+
+def _worse(left: Diagnosis, examination: Examination) -> bool:
+    """Whether logs tell of worse than the look: then they are read first."""
+    live = max((one.severity for one in examination.findings), default=None)
+    logs = max((one.severity for one in left.findings), default=None)
+    return logs is not None and (live is None or logs > live)
 
 
 @contextlib.contextmanager

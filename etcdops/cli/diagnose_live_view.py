@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from etcdops.cli.diagnose_view import diagnosis_json
 from etcdops.cli.doctor_view import examination_json
+from etcdops.cli.finding_view import finding_json
 from etcdops.cli.output import Json
 from etcdops.client.view import ClusterView
 from etcdops.diagnosis.finding import Diagnosis, Finding
@@ -18,7 +19,8 @@ from etcdops.ids import format_id
 def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) -> str:
     """The document of `diagnose --json` with `live`, the one of `doctor --json`; causes proved live come first.
 
-    `proved_live` of a finding names the live finding that proves it, else it is null. Fields are only ever added.
+    `proved_live` of a finding names the live finding that it is told with, else it is null; `explains_live` are those
+    that it accounts for and that stand nowhere else. Fields are only ever added.
     """
     order = in_order(diagnosis, examination)
     body: dict[str, Json] = json.loads(diagnosis_json(_with(diagnosis, order), language))
@@ -27,6 +29,7 @@ def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) ->
     for shown, finding in zip(findings, order, strict=True):
         assert isinstance(shown, dict)
         shown["proved_live"] = _prover(finding, examination)
+        shown["explains_live"] = [finding_json(one, language) for one in examination.below.get(finding, ())]
     live = examination_json(examination, language)
     del live["logs"]  # they are the findings above
     body["healthy"] = examination.healthy and not diagnosis.unexplained
@@ -35,8 +38,10 @@ def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) ->
 
 
 def in_order(diagnosis: Diagnosis, examination: Examination) -> tuple[Finding, ...]:
-    """The findings of logs: first those that are proved live, then the others, each in the order they had."""
-    return tuple(sorted(diagnosis.findings, key=lambda finding: _prover(finding, examination) is None))
+    """The findings of logs: first those that the look has to do with, then the others, each in the order they had."""
+    return tuple(
+        sorted(diagnosis.findings, key=lambda one: _prover(one, examination) is None and not examination.below.get(one))
+    )
 
 
 def with_names(findings: Sequence[Finding], view: ClusterView | None) -> tuple[Finding, ...]:
@@ -58,7 +63,8 @@ def with_names(findings: Sequence[Finding], view: ClusterView | None) -> tuple[F
 
 
 def _prover(finding: Finding, examination: Examination) -> str | None:
-    return next((f"{one.code} {one.subject}" for one in examination.findings if one.slug == finding.slug), None)
+    proof = examination.proofs.get(finding)
+    return f"{proof.code} {proof.subject}" if proof is not None else None
 
 
 def _with(diagnosis: Diagnosis, findings: tuple[Finding, ...]) -> Diagnosis:

@@ -9,8 +9,9 @@ from etcdops.cli.output import Json, Look, cell_width, fit, printable, render_js
 from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
-from etcdops.diagnosis.frame import parse_line
+from etcdops.diagnosis.frame import readable
 from etcdops.diagnosis.times import show_clock
+from etcdops.doctor.finding import Finding as LiveFinding
 from etcdops.wording import counted
 
 SCHEMA = "etcdops.diagnose/1"
@@ -33,6 +34,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "check": "check",
         "fix": "fix",
         "explains": "explains",
+        "now": "now",
         "links": "read",
         "worst": "worst",
         "confidence": "confidence",
@@ -64,6 +66,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "check": "核实",
         "fix": "修复",
         "explains": "可解释",
+        "now": "现状",
         "links": "参考",
         "worst": "最差",
         "confidence": "置信度",
@@ -86,6 +89,10 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 _KINDS = {Severity.INFO: "dim", Severity.WARNING: "warn", Severity.ERROR: "bad", Severity.CRITICAL: "bad"}
 _SYMBOLS = {Severity.INFO: "·", Severity.WARNING: "▲", Severity.ERROR: "✖", Severity.CRITICAL: "✖"}
 _FIX_STEPS_SHOWN = 4
+
+Seen = Mapping[Finding, Sequence[LiveFinding]]
+"""What a look at members and hosts shows of causes that logs tell."""
+_NOTHING: Seen = {}
 
 
 def diagnosis_json(diagnosis: Diagnosis, language: str) -> str:
@@ -150,12 +157,18 @@ def _source_json(source: SourceSummary) -> dict[str, Json]:
     }
 
 
-def render_report(diagnosis: Diagnosis, look: Look, *, width: int, language: str, full: bool = False) -> str:
-    """The report for a terminal: the root cause in full, further ones after it."""
+def render_report(
+    diagnosis: Diagnosis, look: Look, *, width: int, language: str, full: bool = False, now: Seen = _NOTHING
+) -> str:
+    """The report for a terminal: the root cause in full, further ones after it.
+
+    Args: now - what a look at members and hosts shows of a cause.
+    """
     words = WORDS[language]
     parts = [_head(diagnosis, look, words)]
     for number, finding in enumerate(diagnosis.findings, 1):
-        parts.append("\n".join(_block(finding, number, look, width, language, full or number <= 3)))
+        seen = now.get(finding, ())
+        parts.append("\n".join(_block(finding, number, look, width, language, full or number <= 3, seen)))
     for line in diagnosis.unexplained:
         title = look.style(WORDS[language]["unknown"], "bad")
         parts.append(f"{title}\n     {line.source}:{line.line}\n       {printable(line.text)}")
@@ -188,7 +201,15 @@ def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
     return look.style(verdict, "head") + f"\n{read}"
 
 
-def _block(finding: Finding, number: int, look: Look, width: int, language: str, full: bool) -> Iterator[str]:
+def _block(
+    finding: Finding,
+    number: int,
+    look: Look,
+    width: int,
+    language: str,
+    full: bool,
+    now: Sequence[LiveFinding],
+) -> Iterator[str]:
     words, cause = WORDS[language], catalogue()[finding.slug]
     kind = _KINDS[finding.severity]
     title = f"{number}. {_SYMBOLS[finding.severity]} {cause.title[language]}"
@@ -201,6 +222,8 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
         yield from wrapped(words["peer"], ", ".join(finding.peers), width)
     if finding.explains:
         yield from wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
+    for live in now:
+        yield from wrapped(words["now"], f"{live.code} {live.summary}", width)
     for line in finding.evidence:
         yield look.style(f"     {line.source}:{line.line}", "dim")
         yield from _proof(line, max(20, width - 7))
@@ -216,10 +239,7 @@ def _block(finding: Finding, number: int, look: Look, width: int, language: str,
 
 def _proof(line: Evidence, room: int) -> Iterator[str]:
     """What the line says, without the frame it says it in; a terminal has no room for both."""
-    entry = parse_line(line.text)
-    moment = f"{show_clock(entry.time)} " if entry.time is not None and entry.fields else ""
-    told = printable(f"{moment}{entry.level} {entry.text}".strip() if entry.fields else line.text.strip())
-    rows = textwrap.wrap(told, room, break_on_hyphens=False) or [""]
+    rows = textwrap.wrap(printable(readable(line.text)), room, break_on_hyphens=False) or [""]
     if len(rows) > _PROOF_ROWS_MAX:
         rows[_PROOF_ROWS_MAX - 1 :] = [fit(" ".join(rows[_PROOF_ROWS_MAX - 1 :]), room)]
     for row in rows:
@@ -272,7 +292,7 @@ def wrapped(label: str, text: str, width: int) -> Iterator[str]:
     yield line
 
 
-def render_markdown(diagnosis: Diagnosis, language: str) -> str:
+def render_markdown(diagnosis: Diagnosis, language: str, now: Seen = _NOTHING) -> str:
     """The same for a ticket."""
     words = WORDS[language]
     lines = [f"## {words['title']}", ""]
@@ -292,11 +312,11 @@ def render_markdown(diagnosis: Diagnosis, language: str) -> str:
             "````",
         ]
     for number, finding in enumerate(diagnosis.findings, 1):
-        lines += ["", *_markdown(finding, number, language)]
+        lines += ["", *_markdown(finding, number, language, now.get(finding, ()))]
     return "\n".join(lines)
 
 
-def _markdown(finding: Finding, number: int, language: str) -> Sequence[str]:
+def _markdown(finding: Finding, number: int, language: str, now: Sequence[LiveFinding]) -> Sequence[str]:
     words, cause = WORDS[language], catalogue()[finding.slug]
     lines = [f"### {number}. {cause.title[language]} (`{finding.slug}`)", ""]
     lines += [
@@ -310,6 +330,7 @@ def _markdown(finding: Finding, number: int, language: str) -> Sequence[str]:
         lines += [f"- {words['peer']}: {', '.join(f'`{name}`' for name in finding.peers)}"]
     if finding.explains:
         lines += [f"- {words['explains']}: {', '.join(f'`{s.slug}` ({s.count})' for s in finding.explains)}"]
+    lines += [f"- {words['now']}: {live.code} {live.summary}" for live in now]
     lines += [f"- {words['check']}: {text}" for text in cause.check[language]]
     # Four backticks: log lines may hold three.
     lines += [

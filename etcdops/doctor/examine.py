@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from etcdops.client.metrics import with_quotas
 from etcdops.diagnosis.finding import Finding as LogFinding
 from etcdops.diagnosis.finding import Severity
-from etcdops.diagnosis.roots import EXPLAINS
 from etcdops.doctor.checks.table import CHECKS, Check
 from etcdops.doctor.finding import Finding, worst_first
+from etcdops.doctor.meet import meet, places_of
 from etcdops.doctor.observation import Observation, Unseen
 from etcdops.doctor.roots import ANYWHERE, SAME_PLACE
-
-LINES_TAKEN = 3
-"""Of a log, as further proof of a live finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,10 @@ class Examination:
     """Of logs, most probable first: those that no live finding is the proof of."""
     unseen: tuple[Unseen, ...]
     observation: Observation
+    proofs: Mapping[LogFinding, Finding] = field(default_factory=dict)
+    """The live finding that a finding of logs, which stands nowhere else, is told with."""
+    below: Mapping[LogFinding, tuple[Finding, ...]] = field(default_factory=dict)
+    """Live findings, which stand nowhere else, that one of `logs` accounts for."""
 
     @property
     def healthy(self) -> bool:
@@ -43,28 +44,26 @@ def examine(observation: Observation, checks: Sequence[Check] = CHECKS) -> Exami
         view = with_quotas(observation.view, observation.metrics)
         observation = dataclasses.replace(observation, view=view)
     found = [finding for check in checks for finding in check(observation)]
-    live, logs = _met(roots_first(found, observation), observation)
-    return Examination(worst_first(live), logs, observation.unseen, observation)
+    met = meet(roots_first(found, observation), observation)
+    return Examination(worst_first(met.live), met.logs, observation.unseen, observation, met.proofs, met.below)
 
 
-def roots_first(found: Iterable[Finding], observation: Observation) -> list[Finding]:
-    """The findings that no other accounts for, each with those it accounts for, by code and subject."""
+def roots_first(found: Iterable[Finding], observation: Observation) -> dict[Finding, Finding]:
+    """Every finding and the one that it is told with: what accounts for it, or itself.
+
+    Those that are told name the others by code and subject.
+    """
     present = list(dict.fromkeys(found))
     above = {finding: _cause(finding, present, observation) for finding in present}
-    explained: dict[Finding, list[Finding]] = {}
-    for finding in present:
-        root = _root(finding, above)
-        if root is not finding:
-            explained.setdefault(root, []).append(finding)
-    return [
-        dataclasses.replace(finding, explains=tuple(_name(one) for one in worst_first(explained.get(finding, ()))))
-        for finding in present
-        if above[finding] is None
-    ]
+    root = {finding: _root(finding, above) for finding in present}
+    told = {one: dataclasses.replace(one, explains=_below(one, root)) for one in set(root.values())}
+    return {told.get(finding, finding): told[root[finding]] for finding in present}
 
 
-def _name(finding: Finding) -> str:
-    return f"{finding.code} {finding.subject}"
+def _below(finding: Finding, root: Mapping[Finding, Finding]) -> tuple[str, ...]:
+    """What it accounts for: several ways to fail at one member are named once."""
+    others = worst_first(one for one, above in root.items() if above is finding and one is not finding)
+    return tuple(dict.fromkeys(f"{one.code} {one.subject}" for one in others))
 
 
 def _cause(symptom: Finding, present: Sequence[Finding], observation: Observation) -> Finding | None:
@@ -75,13 +74,7 @@ def _cause(symptom: Finding, present: Sequence[Finding], observation: Observatio
 def _accounts_for(cause: Finding, symptom: Finding, observation: Observation) -> bool:
     if symptom.code in ANYWHERE.get(cause.code, ()):
         return True
-    return symptom.code in SAME_PLACE.get(cause.code, ()) and symptom.subject in _places(cause.subject, observation)
-
-
-def _places(subject: str, observation: Observation) -> set[str]:
-    """The subject and, if it is a host, this cluster's members that live on it."""
-    members = {member.name for member in observation.wanted_on(subject)}
-    return {subject, *members, *(name for host, _, name in observation.ours if host.host == subject)}
+    return symptom.code in SAME_PLACE.get(cause.code, ()) and symptom.subject in places_of(cause.subject, observation)
 
 
 def _root(finding: Finding, above: Mapping[Finding, Finding | None]) -> Finding:
@@ -90,37 +83,3 @@ def _root(finding: Finding, above: Mapping[Finding, Finding | None]) -> Finding:
         seen.add(cause)
         finding = cause
     return finding
-
-
-def _met(live: Sequence[Finding], observation: Observation) -> tuple[list[Finding], tuple[LogFinding, ...]]:
-    """Live findings with what logs say of the same cause, and the log findings that are left.
-
-    A cause seen both ways is one finding, its proof the lines and the look; symptoms in logs of a cause that is seen
-    live are named under it.
-    """
-    said = observation.logs.findings if observation.logs is not None else ()
-    proved: dict[Finding, list[LogFinding]] = {}
-    left: list[LogFinding] = []
-    for log in said:
-        same = next((one for one in live if one.slug and one.slug == log.slug), None)
-        cause = same or next((one for one in live if one.is_urgent and log.slug in EXPLAINS.get(one.slug, ())), None)
-        if cause is None:
-            left.append(log)
-        else:
-            proved.setdefault(cause, []).append(log)
-    return [_with_lines(one, proved.get(one, ())) for one in live], tuple(left)
-
-
-def _with_lines(live: Finding, logs: Sequence[LogFinding]) -> Finding:
-    if not logs:
-        return live
-    lines = [
-        f"{line.source}:{line.line}: {line.text}"
-        for log in logs
-        if log.slug == live.slug
-        for line in log.evidence[:LINES_TAKEN]
-    ]
-    symptoms = [f"{log.slug} ({log.count})" for log in logs if log.slug != live.slug]
-    return dataclasses.replace(
-        live, evidence=(*live.evidence, *lines), explains=(*live.explains, *dict.fromkeys(symptoms))
-    )

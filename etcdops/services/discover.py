@@ -189,26 +189,48 @@ async def _static_pods(session: Session) -> list[Found]:
 
 def manifest_start(content: bytes, path: str) -> Start | None:
     """The member that a pod's manifest, such as kubeadm's etcd.yaml, starts; None when it is of something else."""
+    container = _member_container(_manifest(content))
+    words = _words(container, path)
+    count = member_words([word.text for word in words])
+    if count is None:
+        return None
+    variables = ((_at(item, "name"), _at(item, "value")) for item in _items(_at(container, "env")))
+    env = {
+        str(name.value): Placed(str(value.value), f"{path}:{value.start_mark.line + 1}")
+        for name, value in variables
+        if name is not None and value is not None
+    }
+    return Start(" ".join(word.text for word in words[:count]), words[count:], env, ROOT)
+
+
+def manifest_pod(content: bytes) -> tuple[str, str] | None:
+    """What a manifest calls the pod and its container that is a member; None when it has none, or no names."""
+    root = _manifest(content)
+    pod, container = _at(root, "metadata", "name"), _at(_member_container(root), "name")
+    return (str(pod.value), str(container.value)) if pod is not None and container is not None else None
+
+
+def _manifest(content: bytes) -> yaml.Node | None:
     try:
-        root = yaml.compose(content, yaml.SafeLoader)
+        return yaml.compose(content, yaml.SafeLoader)
     except yaml.YAMLError:
         return None
+
+
+def _member_container(root: yaml.Node | None) -> yaml.Node | None:
     for container in _items(_at(root, "spec", "containers")):
-        words = [
-            Placed(str(node.value), f"{path}:{node.start_mark.line + 1}")
-            for key in ("command", "args")
-            for node in _items(_at(container, key))
-        ]
-        count = member_words([word.text for word in words])
-        if count is not None:
-            variables = ((_at(item, "name"), _at(item, "value")) for item in _items(_at(container, "env")))
-            env = {
-                str(name.value): Placed(str(value.value), f"{path}:{value.start_mark.line + 1}")
-                for name, value in variables
-                if name is not None and value is not None
-            }
-            return Start(" ".join(word.text for word in words[:count]), words[count:], env, ROOT)
+        if member_words([word.text for word in _words(container, "")]) is not None:
+            return container
     return None
+
+
+def _words(container: yaml.Node | None, path: str) -> list[Placed]:
+    """The command line of a container."""
+    return [
+        Placed(str(node.value), f"{path}:{node.start_mark.line + 1}")
+        for key in ("command", "args")
+        for node in _items(_at(container, key))
+    ]
 
 
 def _at(node: yaml.Node | None, *keys: str) -> yaml.Node | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
-from etcdops.remote.command import ROOT, command
+from etcdops.remote.command import ROOT, Command, command, script
 from etcdops.remote.session import Session
 
 _SINCE_LINES_MAX = 100_000
@@ -24,6 +24,31 @@ _TAI_AHEAD_S = 10
 """What multilog and svlogd add to Unix time: TAI as it was in 1970, without leap seconds."""
 
 
+_PARTS = """
+lines=$1; shift
+for file; do
+    case $file in *.gz) gzip -dc -- "$file" ;; *) cat -- "$file" ;; esac
+done 2>/dev/null | tail -n "$lines"
+"""
+_FOLLOWED = """
+lines=$1 siblings=$2 count=$3; shift 3
+eval "written=\\${$count}"
+left=$(( lines - $(tail -n "$lines" -- "$written" | wc -l) ))
+while [ "$count" -gt 1 ]; do
+    case $1 in *.gz) gzip -dc -- "$1" ;; *) cat -- "$1" ;; esac
+    shift; count=$(( count - 1 ))
+done 2>/dev/null | tail -n "$left"
+while [ "$1" != "$written" ]; do shift; done
+newest=$(ls -td $siblings 2>/dev/null | head -n 1)
+tail -q -n "$lines" -F -- "$@" 2>/dev/null &
+tail=$!
+trap 'kill "$tail"; exit' TERM HUP INT
+while kill -0 "$tail" && [ "$(ls -td $siblings | head -n 1)" = "$newest" ]; do sleep 3 & wait $!; done 2>/dev/null
+kill "$tail"
+"""
+"""Arguments: lines, a pattern of folders, how many parts, the parts, then further files that may come."""
+
+
 async def read_log(
     session: Session, path: str, *, lines: int, follow: bool = False, since: float | None = None, user: str = ROOT
 ) -> AsyncIterator[bytes]:
@@ -31,13 +56,49 @@ async def read_log(
 
     Nothing when there is no such file, unless it is followed: then it is waited for.
     """
-    wanted = lines if since is None else _SINCE_LINES_MAX
-    asked = ("tail", "-n", str(wanted), *(("-F",) if follow else ()), "--", path)
+    asked = ("tail", "-n", str(_looked_through(lines, since)), *(("-F",) if follow else ()), "--", path)
     if not follow and await session.stat(path, user=user) is None:
         return
+    async for line in _kept(session, command(*asked, user=user), lines, since, follow):
+        yield line
+
+
+async def read_parts(
+    session: Session,
+    paths: Sequence[str],
+    *,
+    lines: int,
+    since: float | None = None,
+    follow: Sequence[str] = (),
+    until_newer: str = "",
+    user: str = ROOT,
+) -> AsyncIterator[bytes]:
+    """The last lines of a log that lies in several files, oldest first, some of them packed with gzip.
+
+    Args: follow - the last of `paths`, and files that may come: what is written to them is told as well; until_newer -
+        and no more once another folder of this pattern is the newest.
+    """
+    wanted = str(_looked_through(lines, since))
+    if follow:
+        more = (wanted, until_newer, str(len(paths)), *paths, *follow[1:])
+        asked = script(_FOLLOWED, *more, user=user)
+    else:
+        asked = script(_PARTS, wanted, *paths, user=user)
+    async for line in _kept(session, asked, lines, since, bool(follow)):
+        yield line
+
+
+def _looked_through(lines: int, since: float | None) -> int:
+    return lines if since is None else _SINCE_LINES_MAX
+
+
+async def _kept(
+    session: Session, asked: Command, lines: int, since: float | None, follow: bool
+) -> AsyncIterator[bytes]:
+    """Of what a command prints: the lines from some time on, the last so many of them unless it goes on."""
     kept = _Recent(since)
     recent: list[bytes] = []
-    async for raw in session.stream(command(*asked, user=user)):
+    async for raw in session.stream(asked):
         line = kept.take(raw)
         if line is None:
             continue

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from etcdops.cli.diagnose_live_view import whole_json, with_names
+from etcdops.cli.diagnose_view import render_markdown, render_report
+from etcdops.cli.output import Look
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.examine import Examination
@@ -31,8 +33,10 @@ def test_causes_that_are_proved_live_come_first() -> None:
     slugs = [finding.slug for finding in diagnosis.findings]
     assert "cluster-id-mismatch" in slugs[1:]
     stray = Finding("E401", "h3", "h3 has data of another cluster", "stop it")
-    left = tuple(finding for finding in diagnosis.findings if finding.slug != "cluster-id-mismatch")
-    document = json.loads(whole_json(diagnosis, Examination((stray,), left, (), Observation(logs=diagnosis)), "en"))
+    mismatch, *left = sorted(diagnosis.findings, key=lambda finding: finding.slug != "cluster-id-mismatch")
+    seen = Observation(logs=diagnosis)
+    examination = Examination((stray,), tuple(left), (), seen, {mismatch: stray})
+    document = json.loads(whole_json(diagnosis, examination, "en"))
     assert document["schema"] == "etcdops.diagnose/1"
     first, *others = document["findings"]
     assert (first["slug"], first["proved_live"]) == ("cluster-id-mismatch", "E401 h3")
@@ -40,6 +44,21 @@ def test_causes_that_are_proved_live_come_first() -> None:
     assert len(others) == len(slugs) - 1
     assert document["live"]["findings"][0]["code"] == "E401"
     assert document["healthy"] is False
+
+
+def test_a_cause_that_only_logs_know_comes_with_what_the_look_shows_of_it() -> None:
+    """Before other causes; people read it first, in one block."""
+    diagnosis = diagnose_lines(LINES, "m1")
+    fails = Finding("E502", "h3", "h3 does not run on h3: exit status 1", "its log tells why")
+    last = diagnosis.findings[-1]
+    examination = Examination((), diagnosis.findings, (), Observation(logs=diagnosis), {}, {last: (fails,)})
+    document = json.loads(whole_json(diagnosis, examination, "en"))
+    assert document["findings"][0]["slug"] == last.slug
+    assert [one["code"] for one in document["findings"][0]["explains_live"]] == ["E502"]
+    assert document["live"]["findings"] == []
+    report = render_report(diagnosis, Look(color=False, ascii=False), width=100, language="en", now={last: (fails,)})
+    assert "     now: E502 h3 does not run on h3: exit status 1" in report.splitlines()
+    assert "now: E502" in render_markdown(diagnosis, "en", {last: (fails,)})
 
 
 def test_people_read_names_where_logs_have_ids() -> None:

@@ -247,6 +247,29 @@ def test_a_peer_that_was_removed_is_not_to_be_reached(removal: str) -> None:
     assert slugs(diagnose_lines([removal, refused % M1])) == ["peer-connection-refused"]
 
 
+def test_a_name_that_is_not_found_while_a_certificate_is_checked_is_no_trouble_of_the_network() -> None:
+    """Source: client/pkg/transport/listener_tls.go, checkHostInSAN, with the errors of its look-ups."""
+    looked_up = "lookup odd.example.test on 10.0.0.53:53: dial udp 10.0.0.53:53: connect: "
+    for reason in ("connection refused", "network is unreachable", "no route to host"):
+        error = f'tls: \\"10.0.0.3\\" does not match any of DNSNames [\\"odd.example.test\\"] ({looked_up}{reason})'
+        line = f'{{"level":"warn","ts":"2026-01-31T08:00:00.000Z","msg":"rejected connection","error":"{error}"}}'
+        assert slugs(diagnose_lines([line] * 3, "m1")) == ["tls-san-mismatch"]
+
+
+def test_one_late_heartbeat_is_told_to_each_follower_and_stays_one() -> None:
+    """A leader that was late once is no better proof than a member that is stopped again and again."""
+    late = (
+        '"msg":"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"'
+    )
+    lines = [
+        f'{{"level":"warn","ts":"2026-01-31T08:00:0{second}.100Z",{late},"to":"{to}"}}'
+        for second in (1, 5)
+        for to in (M2, M3)
+    ]
+    assert [one.confidence for one in diagnose_lines(lines[:2], "m1").findings] == [0.75]
+    assert [one.confidence for one in diagnose_lines(lines, "m1").findings] == [0.95]
+
+
 def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> None:
     """As etcd 3.4 tells its settings; a client URL like that explains nothing about peers."""
     frame = "2018-03-02 10:00:00.000000 I | pkg/flags: recognized and used environment variable ETCD_%s"

@@ -376,6 +376,17 @@ IDENTITY = (
         down(2, host(2, on_host(2, process=listening(2380, 2379)))),
         "12380",
     ),
+    Case(
+        "E424",
+        "etcd-2",
+        observed(
+            host(2, on_host(2, process=listening(2390, 2379))),
+            paths=(path("h1", 2, Outcome.REFUSED), path("h3", 2, Outcome.REFUSED)),
+        ),
+        # a container, whose ports are others outside
+        observed(host(2, on_host(2, process=listening(2390, 2379))), paths=(path("h1", 2), path("h3", 2))),
+        "2390",
+    ),
     Case("W415", "etcd-2", observed(host(2, on_host(2, listen_client_urls="http://localhost:2379"))), FINE),
     Case(
         "W416",

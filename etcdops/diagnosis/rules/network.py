@@ -27,6 +27,9 @@ PEER_TALK = (
 )
 """One of these in a line says that the other side is a peer, not a client."""
 
+NAMES_CHECKED = "does not match any of"
+"""A certificate's names are looked up before it is refused: why one of them was not found is no reason of the line."""
+
 RULES = (
     Rule(
         "clock-drift",
@@ -151,6 +154,7 @@ RULES = (
             "unreachable network",
         ),
         CERTAIN,
+        none=(NAMES_CHECKED,),
         group="reach",
     ),
     Rule(
@@ -170,14 +174,22 @@ RULES = (
             "cannot unmarshal DNS",
         ),
         CERTAIN,
-        none=("does not match any of",),
+        none=(NAMES_CHECKED,),
         group="reach",
     ),
-    Rule("dns-lookup-failed", ("lookup ",), LIKELY, all=("dial ",), none=("operation was canceled",), group="reach"),
+    Rule(
+        "dns-lookup-failed",
+        ("lookup ",),
+        LIKELY,
+        all=("dial ",),
+        none=("operation was canceled", NAMES_CHECKED),
+        group="reach",
+    ),
     Rule(
         "peer-no-route",
         ("no route to host", "host is down", "host is unreachable", "No route to host"),
         CERTAIN,
+        none=(NAMES_CHECKED,),
         group="reach",
     ),
     # etcd's own gateway dials its own client port, and says so whenever that opens late or closes early.
@@ -193,6 +205,7 @@ RULES = (
         "peer-connection-refused",
         ("connection refused", "actively refused", "Connection refused"),
         CERTAIN,
+        none=(NAMES_CHECKED,),
         group="reach",
     ),
     Rule(

@@ -70,7 +70,7 @@ def strangers(observation: Observation) -> Iterator[Finding]:
             continue
         place, name = identity.host.host, identity.on_host.name
         wanted = observation.wanted_as(place, identity.on_host)
-        aside = f"ssh {place} sudo mv {identity.path} {identity.path}.stray"
+        aside = _aside(identity, "stray")
         yield Finding(
             "E401",
             place,
@@ -106,6 +106,10 @@ def _stop(identity: Identity) -> str:
     )
 
 
+def _aside(identity: Identity, why: str) -> str:
+    return f"ssh {identity.host.host} sudo mv {identity.path} {identity.path}.{why}"
+
+
 def clones(observation: Observation) -> Iterator[Finding]:
     """One member's data in two places: a cloned machine, a copied directory, a volume mounted twice."""
     places: dict[tuple[ClusterID, MemberID], list[Identity]] = {}
@@ -118,17 +122,29 @@ def clones(observation: Observation) -> Iterator[Finding]:
         if not any(_ours(observation, one) for one in found):
             continue
         running = [one for one in found if one.runs]
+        copies = _copies(observation, found)
         yield Finding(
             "E402",
-            running[-1].host.host,
+            copies[0].host.host if copies else running[-1].host.host,
             f"{_hosts(found)} have data of the same member, {format_id(number)}"
             + (": they fight over one vote" if len(running) > 1 else ""),
-            "stop all copies; keep the one at the member's own address; move the others' data aside and let them join"
-            " as new members",
+            "; ".join(f"{_stop(one)}; {_aside(one, 'copy')}; then let it join as a new member" for one in copies)
+            if copies
+            else "stop all copies; keep the one at the member's own address; move the others' data aside and let them"
+            " join as new members",
             detail="Two processes with one identity vote twice and lose what they acknowledged: stop them before"
             " anything else.",
             evidence=tuple(one.shown for one in found),
         )
+
+
+def _copies(observation: Observation, found: Sequence[Identity]) -> list[Identity]:
+    """Those that are not where the inventory puts the member of that name; none when nobody can tell."""
+    view = _known(observation)
+    member = view.member(found[0].member_id) if view is not None else None
+    homes = {wanted.host.name for wanted in observation.placed if member is not None and wanted.name == member.name}
+    copies = [one for one in found if one.host.host not in homes]
+    return copies if len(copies) < len(found) else []
 
 
 def _ours(observation: Observation, identity: Identity) -> bool:
@@ -159,7 +175,7 @@ def removed_members(observation: Observation) -> Iterator[Finding]:
             "E403",
             place,
             summary + ("; it still runs" if identity.runs else ""),
-            f"{_stop(identity)}; ssh {place} sudo mv {identity.path} {identity.path}.removed; to bring it back:"
+            f"{_stop(identity)}; {_aside(identity, 'removed')}; to bring it back:"
             f" etcdctl member add {name} --learner --peer-urls=URL, then start it with state existing",
             evidence=(identity.shown, _listed(view)),
         )

@@ -8,7 +8,7 @@ from etcdops.client.view import ClusterView
 from etcdops.doctor.advisories import parse_release
 from etcdops.doctor.checks.cluster import unsafe_reason
 from etcdops.doctor.finding import CLUSTER, Finding
-from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
+from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, Outcome
 from etcdops.doctor.urls import host_of, initial_cluster, is_loopback, port_of, same_urls, split_urls
 from etcdops.numbers import show_bytes
 from etcdops.services.port import ProcessConfig
@@ -128,8 +128,10 @@ def real_ports(observation: Observation) -> Iterator[Finding]:
     members = {member.name: member for member in view.members} if view is not None and view.members_known else {}
     for host, on_host, name in observation.ours if members else ():
         process, member = on_host.process, members.get(name)
-        if member is None or member.answered or process is None or not process.listeners:
+        if member is None or process is None or not process.listeners:
             continue
+        if member.answered and not _refuses(observation, name):
+            continue  # a container's ports may be others outside
         open_ports = sorted({one.port for one in process.listeners})
         dialled = {port_of(url) for url in member.peer_urls} - {None}
         if dialled and not dialled & set(open_ports):
@@ -138,10 +140,19 @@ def real_ports(observation: Observation) -> Iterator[Finding]:
                 name,
                 f"peers dial {name} at {', '.join(member.peer_urls)}, but its process has only"
                 f" {', '.join(map(str, open_ports))} open",
-                "make --listen-peer-urls and the member list agree: correct the flag and restart it, or etcdctl member"
-                " update",
-                evidence=(f"{host.host}: process {process.pid} listens on {', '.join(map(str, open_ports))}",),
+                "make --listen-peer-urls and the member list agree: correct the flag"
+                f"{_where(on_host.settings, 'listen-peer-urls')} and restart it, or etcdctl member update",
+                evidence=(
+                    f"{host.host}: process {process.pid} listens on {', '.join(map(str, open_ports))}",
+                    f"{host.host}: --listen-peer-urls {on_host.flag('listen-peer-urls') or '(default)'}",
+                ),
             )
+
+
+def _refuses(observation: Observation, name: str) -> bool:
+    """Whether everybody who dials its peer URL is refused."""
+    tried = [path.outcome for path in observation.paths or () if (path.to_member, path.purpose) == (name, "peer")]
+    return bool(tried) and all(outcome is Outcome.REFUSED for outcome in tried)
 
 
 def pending(observation: Observation) -> Iterator[Finding]:

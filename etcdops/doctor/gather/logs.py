@@ -14,9 +14,10 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
+from etcdops.doctor.gather.pod_logs import pod_log, pod_name
 from etcdops.errors import AccessDenied, EtcdopsError
 from etcdops.inventory.model import Cluster, Manager, ServiceSpec
-from etcdops.remote.command import ROOT, command, script
+from etcdops.remote.command import ROOT, command
 from etcdops.remote.pool import Open
 from etcdops.remote.session import Session
 from etcdops.services.log_file import read_log, time_of
@@ -32,10 +33,6 @@ _AGAIN_AFTER_S = 5.0
 _AHEAD_MAX = 1_000
 """Lines of all followed logs that wait for their reader; then the hosts wait."""
 _KEPT_IN_FILES = ("default", "stdout", "stderr", "systemd/journal")
-_POD_LOG = """
-for file in /var/log/pods/*_"$1"-*/"$1"/*.log /var/log/containers/"$1"-*.log; do [ -f "$file" ] && echo "$file"; done |
-    while read -r file; do printf '%s %s\\n' "$(stat -L -c %Y -- "$file")" "$file"; done | sort -n | tail -n 1
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ class LogPlace:
             case Manager.DOCKER | Manager.PODMAN:
                 return f"{spec.manager.value} logs {spec.name} on {host}"
             case Manager.KUBELET:
-                return f"the log of the static pod {_pod(spec)} on {host}"
+                return f"the log of the static pod {pod_name(spec)} on {host}"
         return f"the log of {spec.name} ({spec.manager.value}) on {host}"
 
 
@@ -138,8 +135,7 @@ async def _raw(
     elif spec.manager is Manager.SYSTEMD:
         source = _journal(session, unit_of(spec), since, until, lines, follow)
     elif spec.manager is Manager.KUBELET:
-        path = await _pod_file(session, place.logged)
-        source = read_log(session, path, lines=lines, follow=follow, since=since)
+        source = pod_log(session, spec, lines=lines, follow=follow, since=since)
     else:
         source = service_for(session, spec).logs(lines=lines, follow=follow, since=since)
     async with _closing(source) as found:
@@ -177,22 +173,6 @@ async def _journal(
     async with _closing(session.stream(asked.as_user(""))) as found:
         async for line in found:
             yield line
-
-
-def _pod(spec: ServiceSpec) -> str:
-    return posixpath.basename(spec.name).partition(".")[0]
-
-
-async def _pod_file(session: Session, logged: Logged) -> str:
-    """The kubelet keeps a file for each start of a container; the newest is meant."""
-    pod = _pod(logged.service)
-    found = await session.run(script(_POD_LOG, pod, user=ROOT))
-    if not found.text:
-        raise EtcdopsError(
-            f"{logged.host}: the kubelet has no log of the static pod {pod}",
-            hint="see `crictl ps -a` there; with the name of the pod: kubectl -n kube-system logs POD",
-        )
-    return found.text.partition(" ")[2]
 
 
 @dataclass(frozen=True, slots=True)
