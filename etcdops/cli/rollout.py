@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.procedures import RunOutcome
     from etcdops.playbooks.rollout.procedure import Prepared, RolloutRequest
-    from etcdops.playbooks.rollout.refusals import Refusal
+    from etcdops.playbooks.rollout.judging import Refusal
     from etcdops.playbooks.runs import KnownRun
 
 SCHEMA = "etcdops.rollout/1"
