@@ -36,7 +36,12 @@ RULES = (
     ),
     Rule(
         "network-overloaded",
-        ("sending buffer is full", "receiving buffer is full", "sender buffer entries"),
+        (
+            "sending buffer is full",
+            "receiving buffer is full",
+            "sender buffer entries",
+            "number of stream buffer entries",
+        ),
         group="buffer",
     ),
     # Discovery before the reasons: its service is no peer.
@@ -135,7 +140,9 @@ RULES = (
             "retry connecting to discovery service",
             "error while waiting for peers",
             "discovery: error connecting",
-            "from discovery service",
+            "failed to get cluster members from discovery service",
+            "failed to get cluster size from discovery service",
+            "failed to register members itself to the discovery service",
         ),
         LIKELY,
         group="reach",
@@ -208,7 +215,15 @@ RULES = (
             "operation timed out",
         ),
         CERTAIN,
-        none=("rejected connection", "etcdserver:"),
+        none=(
+            "rejected connection",
+            "etcdserver:",
+            "start operation timed out",
+            "stop operation timed out",
+            # Clients that went away.
+            "http2Server.HandleStreams",
+            "error reading preface from client",
+        ),
         group="reach",
     ),
     Rule(
@@ -232,6 +247,22 @@ RULES = (
         "peer-unreachable",
         ("unexpected http status Not Found while posting", "unexpected HTTP status code 404"),
         CERTAIN,
+        group="reach",
+    ),
+    Rule(
+        "peer-unreachable",
+        (
+            "unexpected http status Bad Gateway",
+            "unexpected http status Service Unavailable",
+            "unexpected http status Method Not Allowed",
+            "unexpected http status Unauthorized",
+            "unexpected http status Moved",
+            "unexpected http status Found",
+            "unexpected http status Gateway Timeout",
+            "the response body from the peerURL",
+            "the response body got from the peerURL",
+        ),
+        LIKELY,
         group="reach",
     ),
     Rule(
@@ -262,6 +293,12 @@ RULES = (
             "version incompat",
             "server stopped",
             "connection reset",
+            "stream reader is stopped",
+            "grpc gateway",
+            # Reached, and not wanted there.
+            "find local node",
+            "fine local node",
+            "recognize local member",
         ),
         group="reach",
     ),
