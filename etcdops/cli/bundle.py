@@ -123,11 +123,9 @@ def _collected(invocation: Invocation, asked: Asked, logs: tuple[str, ...], sinc
     found = _Collected(title=asked.cluster or "local")
     for source in find_sources(list(logs)):
         found.logs.append((f"logs/{Path(source.name).name}", source, source.name))
-    places = any(key in invocation.connection for key in ("endpoints", "local"))
-    if not (asked or places or logs):
-        raise UsageError("nothing was named to collect from", hint="name --cluster, --host, --endpoints, or logs")
     if not asked:
-        if places:
+        # Logs may be of any cluster: beside them only one that was typed is asked, not that of the environment.
+        if not logs or any(key in invocation.connection for key in ("endpoints", "local")):
             _ask_members(invocation, found)
         yield found
         return
@@ -146,9 +144,12 @@ def _collected(invocation: Invocation, asked: Asked, logs: tuple[str, ...], sinc
 
 
 def _ask_members(invocation: Invocation, found: _Collected) -> None:
+    from etcdops.client.settings import LOCAL_DEFAULT
     from etcdops.doctor.gather.cluster import observe_cluster
 
     settings = invocation.connection_settings()
+    if settings.source == LOCAL_DEFAULT:
+        raise UsageError("nothing was named to collect from", hint="name --cluster, --host, --endpoints, or logs")
     if settings.password is not None:
         found.secrets.append(settings.password.reveal())
     with invocation.waiting(f"asking {', '.join(settings.endpoints)} ..."):

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from etcdops.cli.diagnostics import clear_line
+from etcdops.cli.finding_view import wrap
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import Look, printable, write
@@ -28,9 +30,9 @@ if TYPE_CHECKING:
     from etcdops.playbooks.run_event import RunEvent
 
 _PATH = click.Path(path_type=Path)
-_TABLE_WIDTH = 78
-_TOLD = ("TERM", "INDEX", "APPLIED")
+_WIDTH = 78
 """What is told is indented by two, and a terminal has 80 columns."""
+_TOLD = ("TERM", "INDEX", "APPLIED")
 
 
 @click.command(
@@ -70,7 +72,7 @@ def command(
     tree = find_tree(data.absolute() if data else None)
     place = _own_directory(directory)
     story: Story | None = None
-    failed = False
+    failed = interrupted = False
     try:
         story = Story(new_cluster("demo", place, chosen), tree, DemoTeller(invocation), seed)
         _tell(invocation, story)
@@ -80,8 +82,14 @@ def command(
     except EtcdopsError:
         failed = True  # its next step is to read the logs
         raise
+    except KeyboardInterrupt:
+        interrupted = True
+        clear_line()
+        raise
     finally:
         _end(story, place, keep=keep or (failed and story is not None))
+        if interrupted and not keep:
+            invocation.note("the members are ended, their files removed")
 
 
 def _tell(invocation: Invocation, story: Story) -> None:
@@ -166,10 +174,10 @@ class DemoTeller:
         self._write(f"\n{self._look.style(f'{number}. {title}', 'head')}")
 
     def say(self, text: str) -> None:
-        self._write(f"  {printable(text)}")
+        self._write(f"  {wrap(printable(text), _WIDTH - 2, ' ' * 4)}")
 
     def checked(self, text: str) -> None:
-        self._write(f"  {self._look.style('✓', 'good')} {printable(text)}")
+        self._write(f"  {self._look.style('✓', 'good')} {wrap(printable(text), _WIDTH - 2, ' ' * 4)}")
 
     def progress(self, done: int, total: int, unit: str) -> None:
         now = time.monotonic()
@@ -183,15 +191,15 @@ class DemoTeller:
     def members(self, view: ClusterView) -> None:
         from etcdops.cli.status_view import render_members
 
-        self._write(_indent(render_members(view, self._look, width=_TABLE_WIDTH, always=_TOLD)))
+        self._write(_indent(render_members(view, self._look, width=_WIDTH, always=_TOLD)))
 
     def status(self, view: ClusterView) -> None:
         from etcdops.cli.status_view import render
 
-        self._write(_indent(render(view, self._look)))
+        self._write(_indent(render(view, self._look, width=_WIDTH)))
 
     def plan(self, plan: Plan) -> None:
-        self._write(_indent(render_plan(plan, None, self._look)))
+        self._write(_indent(render_plan(plan, None, self._look, width=_WIDTH)))
 
     def step(self, event: RunEvent) -> None:
         self._steps(event)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 SILENT_S, REDRAW_S = 0.5, 0.2
 """What is read sooner shows no progress; how often it is drawn."""
+NAMED_MAX = 3
+"""Files that a message names."""
 
 _IN_LOGS = {"en": "In the logs:", "zh": "日志中："}
 
@@ -109,7 +111,7 @@ def command(
     examination = _examined(seen, diagnosis)
     shown = "json" if as_json or invocation.format == "json" else "markdown" if markdown else "text"
     write(_rendered(invocation, diagnosis, examination, shown, language, full=full, timeline=timeline))
-    if not sum(source.lines for source in diagnosis.sources):
+    if not any(source.lines for source in diagnosis.sources):
         note("warning: there was not one line to read")
     elif (since or until) and all(source.first is None for source in diagnosis.sources):
         note("warning: no line lies between --since and --until")
@@ -216,15 +218,22 @@ def _sources(
 
 
 def _require_etcds(diagnosis: Diagnosis) -> None:
-    """That a log of something else has no findings must not look like health."""
+    """That a log of something else, or none at all, has no findings must not look like health."""
+    hint = "give what etcd itself writes, such as: journalctl -u etcd | etcdops diagnose -"
+    if not any(source.lines for source in diagnosis.sources):
+        raise UsageError(f"not one line is in {_few([source.name for source in diagnosis.sources])}", hint=hint)
     strange = [source.name for source in diagnosis.sources if source.lines and not source.is_etcds]
     if not strange:
         return
-    hint = "give what etcd itself writes, such as: journalctl -u etcd | etcdops diagnose -"
     if diagnosis.healthy and len(strange) == len(diagnosis.sources):
-        raise UsageError(f"no line of etcd's is in {', '.join(strange)}", hint=hint)
-    for name in strange:
-        note(f"warning: no line of etcd's is in {name}")
+        raise UsageError(f"no line of etcd's is in {_few(strange)}", hint=hint)
+    note(f"warning: no line of etcd's is in {_few(strange)}")
+
+
+def _few(names: list[str]) -> str:
+    """The first of them: a folder may hold hundreds of files."""
+    more = len(names) - NAMED_MAX
+    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
 
 
 def terminal_language() -> str:

@@ -34,11 +34,21 @@ def report(error: EtcdopsError) -> None:
 
 
 def _say(line: str) -> None:
+    _put(line + "\n")
+
+
+def _put(text: str) -> None:
     try:
-        sys.stderr.write(line + "\n")
+        sys.stderr.write(text)
         sys.stderr.flush()
     except (OSError, ValueError):
         pass  # nobody reads stderr any more; the exit code still tells
+
+
+def clear_line() -> None:
+    """On a terminal, take away what a progress line and the ^C of an interruption left of the current line."""
+    if sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
+        _put("\r\x1b[K")
 
 
 def run(command: Callable[[], object]) -> int:
@@ -71,6 +81,10 @@ def _aborted(end: BaseException) -> int:
         error = NotConfirmed("an answer was needed and there is nobody to ask", hint="give the answer as a flag")
         report(error)
         return int(error.exit_code)
+    if isinstance(end, click.Abort):
+        _put("\n" if sys.stderr.isatty() else "")  # a question stands there: it stays readable
+    else:
+        clear_line()
     _say("interrupted")
     return int(ExitCode.INTERRUPTED)
 

@@ -54,9 +54,21 @@ class OpsCommand(HelpMixin, click.Command):
         self.examples = examples
 
 
+def first_sentence(text: str) -> str:
+    """Of a command's help, without the full stop."""
+    paragraph = " ".join(text.partition("\n\n")[0].split())
+    return paragraph.partition(". ")[0].removesuffix(".")
+
+
 class OpsGroup(HelpMixin, click.Group):
     """A group of commands under one noun, e.g. `etcdops snapshot save|status|restore`."""
 
     def __init__(self, *arguments: Any, examples: Sequence[tuple[str, str]] = (), **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.examples = examples
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each command with the first sentence of its help, whole: click would cut it at the end of the line."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, first_sentence(one.help or "")) for name, one in commands if one is not None])

@@ -1,4 +1,4 @@
-"""`etcdops inventory check|show|import|render`: what is written down of clusters and hosts, and whether it holds."""
+"""`etcdops inventory ...`: what is written down of clusters and hosts, and whether it holds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli import inventory_import, inventory_render
+from etcdops.cli import inventory_import, inventory_render, inventory_token
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.host_options import accept_new_option, inventory_option
@@ -225,6 +225,7 @@ def show(given: tuple[Path, ...], as_yaml: bool) -> None:
 
 command.add_command(inventory_import.command)
 command.add_command(inventory_render.command)
+command.add_command(inventory_token.command)
 
 
 def _paths(given: tuple[Path, ...]) -> tuple[Path, ...]:

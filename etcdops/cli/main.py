@@ -13,6 +13,7 @@ from etcdops import __version__
 from etcdops.cli import diagnostics
 from etcdops.cli.lazy import Entry, LazyGroup
 from etcdops.cli.options import cluster_options, connection_options, general_options
+from etcdops.errors import ExitCode
 
 _SEE, _SAVE, _HOSTS, _RUN = "See", "Save and bring back", "Clusters on hosts", "Run members"
 ENTRIES = (
@@ -37,8 +38,9 @@ ENTRIES = (
 EPILOG = """\b
 Exit codes: 0 done or healthy, 1 failed and nothing changed, 2 usage,
 3 nobody reachable, 4 access denied, 5 unhealthy, 6 refused as unsafe,
-8 not confirmed, 9 partly done, 10 done but not verified,
-11 result unknown, 124 --timeout, 130 interrupted.
+7 changes are due (rollout plan), 8 not confirmed, 9 partly done,
+10 done but not verified, 11 result unknown, 124 --timeout,
+130 interrupted.
 """
 
 COMPLETION_VARIABLE = "_ETCDOPS_COMPLETE"
@@ -50,6 +52,15 @@ Try next:
   etcdops snapshot save F    a verified backup, now
   etcdops tui                the dashboard
   etcdops --help             everything else"""
+
+SUGGESTIONS_FOR_STRANGERS = """
+Try next:
+  etcdops --endpoints URL status           a cluster elsewhere
+  etcdops inventory import --this-host     which etcd runs on this machine?
+  etcdops diagnose LOG                     what does its log say?
+  etcdops demo                             no cluster yet: see one die and come back
+  etcdops --help                           everything else"""
+"""When nobody answers."""
 
 
 @click.group(
@@ -79,7 +90,7 @@ def root(ctx: click.Context) -> object:
     status = root.get_command(ctx, "status")
     assert status is not None
     code = ctx.invoke(status)
-    diagnostics.note(SUGGESTIONS)
+    diagnostics.note(SUGGESTIONS_FOR_STRANGERS if code == ExitCode.UNREACHABLE else SUGGESTIONS)
     return code
 
 

@@ -81,6 +81,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--restore-tool", type=_PATH, metavar="PATH", help="etcdutl (etcdctl before 3.6); with -i: on the hosts.")
 @click.option("--last-known-revision", type=click.IntRange(min=1), metavar="N", help="From monitoring, if higher.")
 @click.option("--new-run", is_flag=True, help="Give up an unfinished recovery and begin a new one.")
+@click.option("--update-inventory", is_flag=True, help="With -i: write the cluster's new token into it, as last step.")
 @click.option("--force-unsafe", multiple=True, metavar="CODE", help="Override the check with this code.")
 @confirm_option
 @yes_needs_confirm_option
@@ -101,6 +102,7 @@ def command(
     restore_tool: Path | None,
     last_known_revision: int | None,
     new_run: bool,
+    update_inventory: bool,
     force_unsafe: tuple[str, ...],
     confirm: str | None,
     yes: bool,
@@ -140,8 +142,11 @@ def command(
             restore_tool=str(restore_tool or ""),
             force_unsafe=frozenset(force_unsafe),
             new_run=new_run,
+            update_inventory=update_inventory,
             accept_new=accept_new,
         )
+    if update_inventory:
+        raise UsageError("--update-inventory is about hosts of an inventory", hint="give -i, or leave it out")
     cluster = (
         load_cluster(Path(local).absolute()) if local else describe(members, name or "cluster", directory, engine, etcd)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,9 @@ from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from etcdops.playbooks.plan import Plan, Result
     from etcdops.playbooks.procedures import RunOutcome
     from etcdops.playbooks.recover.hosts.procedure import HostRequest, PreparedOnHosts
     from etcdops.playbooks.runs import KnownRun
@@ -29,6 +33,7 @@ def recover_on_hosts(
     restore_tool: str,
     force_unsafe: frozenset[str],
     new_run: bool,
+    update_inventory: bool,
     accept_new: bool,
 ) -> int:
     """Plan, confirm, carry out. Raises: as `recover.hosts.procedure`."""
@@ -47,6 +52,7 @@ def recover_on_hosts(
         restore_tool=restore_tool,
         force_unsafe=force_unsafe,
         new_run=new_run,
+        update_inventory=update_inventory,
     )
     name = named_cluster(request).name
     access.learn(load_inventory(inventory))
@@ -102,6 +108,8 @@ def _show_changes(invocation: Invocation, prepared: PreparedOnHosts) -> None:
     for one in prepared.facts.members if prepared.facts is not None else ():
         for diff in one.changes.diffs.values():
             write(invocation.look.text(f"{one.host}:\n{diff.rstrip()}"))
+    if prepared.edit is not None:
+        write(invocation.look.text(f"this machine:\n{prepared.edit.diff.rstrip()}"))
 
 
 def _render_outcome(known: KnownRun, outcome: RunOutcome) -> str:
@@ -116,9 +124,21 @@ def _render_outcome(known: KnownRun, outcome: RunOutcome) -> str:
             *(f"old data of {line}" for line in moved),
             *leftover_lines(results),
             f"journal: {known.journal.path}",
-            f"next: write the new token into the inventory, clusters.{plan.cluster}.token: {plan.inputs['token']}",
+            _noted(plan, results),
         ]
     )
+
+
+def _noted(plan: Plan, results: Mapping[str, Result]) -> str:
+    """That the inventory has the new token, or the command that writes it there."""
+    from etcdops.playbooks.on_hosts import planned_paths
+
+    token, noted = str(plan.inputs["token"]), results.get("inventory")
+    if noted:
+        return f"{noted['file']} has the new token; as it was: {noted['kept']}"
+    paths = [word for path in planned_paths(plan) for word in ("-i", str(path))]
+    line = ["etcdops", "inventory", "set-token", *paths, "--cluster", plan.cluster, token]
+    return f"next: {shlex.join(line)}\n(the hosts have a new token; a rollout would write the inventory's old one back)"
 
 
 def _plan_json(prepared: PreparedOnHosts) -> dict[str, Json]:

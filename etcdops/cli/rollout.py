@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from etcdops.playbooks.on_hosts import RunHosts
     from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.procedures import RunOutcome
+    from etcdops.playbooks.rollout.judging import Refusal
     from etcdops.playbooks.rollout.procedure import Prepared, RolloutRequest
-    from etcdops.playbooks.rollout.refusals import Refusal
     from etcdops.playbooks.runs import KnownRun
 
 SCHEMA = "etcdops.rollout/1"

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
     from etcdops.playbooks.plan import Plan
     from etcdops.playbooks.run_event import RunEvent
 
-_WIDTH = 75
-"""Of a wrapped line without its indent: the whole stays within 80 columns."""
+_WIDTH = 80
 
 
-def render_plan(plan: Plan, state: RunState | None, look: Look) -> str:
-    """What will be done and what is lost; for a run that goes on, what is done already."""
+def render_plan(plan: Plan, state: RunState | None, look: Look, *, width: int = _WIDTH) -> str:
+    """What will be done and what is lost; for a run that goes on, what is done already. Within `width` columns."""
     lines = [look.style(f"Plan: {plan.procedure} of {plan.cluster}", "head")]
-    lines += [_wrap(f"{number}. ", printable(line)) for number, line in enumerate(plan.summary, 1)]
+    lines += [_wrap(f"{number}.", printable(line), width) for number, line in enumerate(plan.summary, 1)]
     lines.append(look.style("Lost by it:", "head"))
-    lines += [_wrap(f"{look.style('▲', 'warn')} ", printable(line)) for line in plan.losses]
+    loss = look.style("▲", "warn")
+    lines += [_wrap("▲", printable(line), width).replace("▲", loss, 1) for line in plan.losses]
     lines.append(f"Plan hash: {plan.digest[:16]}")
     if state is not None:
         done = ", ".join(state.results) or "nothing"
@@ -31,8 +31,8 @@ def render_plan(plan: Plan, state: RunState | None, look: Look) -> str:
     return "\n".join(lines)
 
 
-def _wrap(mark: str, text: str) -> str:
-    return f"  {mark}" + textwrap.fill(text, _WIDTH, subsequent_indent=" " * 5, break_on_hyphens=False)
+def _wrap(mark: str, text: str, width: int) -> str:
+    return textwrap.fill(text, width, initial_indent=f"  {mark} ", subsequent_indent=" " * 5, break_on_hyphens=False)
 
 
 class RunPrinter:

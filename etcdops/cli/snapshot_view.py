@@ -65,7 +65,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
     )
     alarms = ", ".join(f"{alarm.type} at {padded_id(alarm.member)}" for alarm in facts.alarms) or "none"
     members = ", ".join(sorted(member.name or padded_id(member.id) for member in facts.members)) or NOT_IN_FILE
-    version = facts.storage_version or facts.cluster_version
+    version = facts.storage_version or facts.cluster_version  # of the format, not of the program that wrote it
     lines = [
         ("file", f"{report.path} ({report.format.value})"),
         ("checksum", f"{checksum}, sha256 {report.sha256}"),
@@ -76,7 +76,7 @@ def render_report(report: SnapshotReport, look: Look) -> str:
         ("total size", f"{show_bytes(report.total_size_bytes)} ({report.total_size_bytes} bytes)"),
         ("HashKV", f"{report.hash_kv.hash} at revision {report.hash_kv.revision}"),
         ("raft", f"index {facts.consistent_index}, term {facts.term}"),
-        ("version", version or NOT_IN_FILE),
+        ("format", f"etcd {version}" if version else NOT_IN_FILE),
         ("members", members),
         ("alarms", alarms),
         ("auth", auth),

@@ -17,6 +17,8 @@ from etcdops.wording import counted
 
 SCHEMA = "etcdops.status/1"
 WIDTH = 80
+WIDE = 120
+"""Of sentences where tables may be as wide as they like."""
 
 _KINDS = {Health.HEALTHY: "good", Health.DEGRADED: "warn", Health.UNKNOWN: "warn"}
 COLUMNS = (
@@ -103,19 +105,20 @@ def summary_line(view: ClusterView) -> str:
     return printable(f"{line}; {silent}" if silent else line)
 
 
-def render(view: ClusterView, look: Look, *, wide: bool = False) -> str:
-    """The whole report. At most 80 columns unless `wide`."""
-    width = 10_000 if wide else WIDTH
-    blocks = [render_head(view, look), render_members(view, look, width=width)]
-    findings = render_findings(find(view), look, WIDTH if not wide else 120)
+def render(view: ClusterView, look: Look, *, wide: bool = False, width: int = WIDTH) -> str:
+    """The whole report. At most `width` columns unless `wide`."""
+    table_width, text_width = (10_000, WIDE) if wide else (width, width)
+    blocks = [render_head(view, look, width=width), render_members(view, look, width=table_width)]
+    findings = render_findings(find(view), look, text_width)
     if findings:
         blocks.append(findings)
     if possible(view):
-        blocks.append(wrap(f"possible now: {possible(view)}", WIDTH, " " * 14))
+        label = "possible now: "
+        blocks.append(label + wrap(possible(view), width - len(label), " " * len(label)))
     return "\n\n".join(blocks) + "\n"
 
 
-def render_head(view: ClusterView, look: Look) -> str:
+def render_head(view: ClusterView, look: Look, *, width: int = WIDTH) -> str:
     """The verdict, and which cluster it is about."""
     verdict, _, rest = headline(view).partition("  ")
     facts = []
@@ -127,7 +130,7 @@ def render_head(view: ClusterView, look: Look) -> str:
         facts += [f"term {view.term}", f"revision {view.max_revision}", f"etcd {', '.join(view.versions)}"]
     lines = [f"{look.style(verdict, _KINDS.get(view.health, 'bad'))}  {rest}"]
     if facts:
-        lines.append(wrap("  ".join(facts), WIDTH, ""))
+        lines.append(wrap("  ".join(facts), width, ""))
     if view.hashes_revision is not None:
         lines.append(_hash_verdict(view))
     return "\n".join(lines)

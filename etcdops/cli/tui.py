@@ -10,7 +10,7 @@ import click
 
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
-from etcdops.client.settings import ConnectionSettings, parse_bool
+from etcdops.client.settings import LOCAL_DEFAULT, ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
 
 SCREENS = ("dashboard", "members", "keys", "logs", "runs")
@@ -47,7 +47,10 @@ READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
 @connection_options
 @general_options
 def command(screen: str | None, logs: tuple[str, ...], no_logs: bool, every: float, read_only: bool, title: str) -> int:
-    """The dashboard, the members, the keys and the logs of a cluster, as they change."""
+    """The dashboard, the members, the keys and the logs of a cluster, as they change.
+
+    With --log alone no cluster is asked.
+    """
     if not every >= INTERVAL_MIN_S:
         raise UsageError(f"--every {every:g} is too often", hint=f"at least {INTERVAL_MIN_S:g} seconds")
     from_environment = parse_bool(os.environ.get(READ_ONLY_VARIABLE, ""), READ_ONLY_VARIABLE)
@@ -62,9 +65,11 @@ def command(screen: str | None, logs: tuple[str, ...], no_logs: bool, every: flo
     from etcdops.cli.tui_logs import chosen_logs  # late, as everything --help does not need
     from etcdops.tui.app import run_tui  # late: --help must not pay for Textual
 
+    logs_only = bool(logs) and settings.source == LOCAL_DEFAULT  # an address nobody named is likely nobody's
+    name = title or invocation.cluster
     return run_tui(
-        settings,
-        title=title or invocation.cluster or cluster_title(settings, invocation.connection.get("local")),
+        None if logs_only else settings,
+        title=name or ("logs" if logs_only else cluster_title(settings, invocation.connection.get("local"))),
         read_only=read_only or from_environment,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=every,

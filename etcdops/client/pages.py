@@ -51,6 +51,8 @@ class Pages:
             raise Unreachable(f"its certificate is not accepted: {error.verify_message}") from error
         except ssl.SSLError as error:
             raise Unreachable(f"TLS: {(error.reason or str(error)).lower().replace('_', ' ')}") from error
+        except ConnectionRefusedError as error:  # asyncio's own text names the call and no reason
+            raise Unreachable("connection refused") from error
         except OSError as error:
             raise Unreachable(error.strerror or "no connection") from error
         except ValueError as error:
@@ -118,6 +120,8 @@ async def _whole(reader: asyncio.StreamReader) -> bytes:
 
 def _parsed(answer: bytes) -> tuple[int, str]:
     """Source: RFC 1945; a server may answer with 1.1, but not in pieces to a client of 1.0."""
+    if not answer:
+        raise ValueError("the connection was closed without an answer")
     head, _, body = answer.partition(b"\r\n\r\n")
     words = head.split(b"\r\n", 1)[0].split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from etcdops.diagnosis.collect import Event, SourceLog
 from etcdops.diagnosis.entry import Entry
-from etcdops.diagnosis.identify import is_id
+from etcdops.diagnosis.identify import is_id, member_of
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE
 from etcdops.diagnosis.tally import Tally
@@ -99,9 +99,9 @@ def _until_elected(log: SourceLog, tally: Tally) -> Tally | None:
 def _reach(log: SourceLog, tally: Tally) -> Tally | None:
     """A peer that came up later was only late, one that stops shortly before us only earlier; both are a normal day.
 
-    One that was removed is not to be reached any more.
+    One that was removed is not to be reached any more, nor one of a cluster that this member has left.
     """
-    if _shutdown_follows(log, tally):
+    if _shutdown_follows(log, tally) or tally.last_number < _born_at(log):
         return None
     back = _back_at(log, tally.peer)
     if back <= tally.last_number and not _old_news(log, tally, back):
@@ -117,6 +117,20 @@ def _back_at(log: SourceLog, peer: str) -> int:
         return max((tally.last_number for tally in ends if tally.peer == peer), default=0)
     ready = max((event.number for event in log.events if event.kind == facts.READY), default=0)
     return max((tally.last_number for tally in log.of(facts.PEER_BACK)), default=ready)
+
+
+def _born_at(log: SourceLog) -> int:
+    """The line at which the member of today started, in a log that began as another's; else 0.
+
+    So it is after a recovery, or when a member was removed and added anew: it has another ID, and so have its peers. A
+    log in which several members speak in turns is of nobody's new life.
+    """
+    spoke = sorted((event.number, member_of(event.entry)) for event in log.events if event.entry is not None)
+    spoke = [(number, member) for number, member in spoke if member]
+    before = max((number for number, member in spoke if member != spoke[-1][1]), default=0)
+    today = min((number for number, member in spoke if member == spoke[-1][1]), default=0)
+    starts = (event.number for event in log.events if event.kind == facts.START and before < event.number <= today)
+    return min(starts, default=0) if before else 0
 
 
 def _old_news(log: SourceLog, tally: Tally, back: int) -> bool:
@@ -307,7 +321,7 @@ def _peers_lost(log: SourceLog) -> Iterator[Tally]:
     stops = [event.number for event in log.events if event.kind in (facts.SIGNAL, facts.STOPPING)]
     for tally in log.of(facts.PEER_LOST):
         stopping = any(number <= tally.last_number for number in stops) or _shutdown_follows(log, tally)
-        gone = _back_at(log, tally.peer) < tally.last_number
+        gone = max(_back_at(log, tally.peer), _born_at(log)) < tally.last_number
         if tally.count > 1 and tally.peer not in known and gone and not stopping and not _just_now(log, tally):
             yield replace(tally, sign="peer-unreachable", confidence=POSSIBLE)
 

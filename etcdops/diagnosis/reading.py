@@ -28,6 +28,7 @@ _ZSTD_STEP = 32 << 10
 FILES_MAX = 10_000
 
 _GZIP, _XZ, _ZSTD, _BZIP = b"\x1f\x8b", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"BZh"
+_PACKED = (_GZIP, _XZ, _ZSTD, _BZIP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ def find_sources(names: list[str]) -> list[Source]:
                 raise UsageError(f"{name} holds no log", hint="give the folder or the files that etcd's logs are in")
             found += inside
         elif path.exists():
+            if path.is_file() and _is_data(path):
+                raise UsageError(
+                    f"{name} is no text", hint="name the log that etcd writes, not its data or its program"
+                )
             found.append(_source(path))
         else:
             raise UsageError(f"{name} does not exist", hint="give a file, a folder, or - for standard input")
@@ -83,12 +88,24 @@ def _files_of(folder: Path) -> Iterator[Path]:
 
 def _is_log(path: Path) -> bool:
     """Text, or something compressed. A data directory beside the logs is full of files that are neither."""
+    start = _start(path)
+    return start.startswith(_PACKED) or (bool(start) and b"\x00" not in start)
+
+
+def _is_data(path: Path) -> bool:
+    """A database or a program. NULs alone do not make it one: a log may have them after a loss of power."""
+    start = _start(path)
+    controls = sum(byte < 0x20 and byte not in b"\x00\t\n\v\f\r\x1b" for byte in start)
+    return b"\x00" in start and controls > len(start) / 100 and not start.startswith(_PACKED)
+
+
+def _start(path: Path) -> bytes:
+    """Nothing of a file that cannot be read: that is told when it is."""
     try:
         with path.open("rb") as file:
-            start = file.read(4096)
+            return file.read(4096)
     except OSError:
-        return False
-    return start.startswith((_GZIP, _XZ, _ZSTD, _BZIP)) or (bool(start) and b"\x00" not in start)
+        return b""
 
 
 def is_plain(source: Source) -> bool:

@@ -84,7 +84,7 @@ def find_code(word: str) -> Code:
     found = codes().get(word.strip().upper())
     if found is not None:
         return found
-    near = difflib.get_close_matches(word.upper(), list(codes()), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(word.upper(), list(codes()), n=3, cutoff=0.75)
     raise UsageError(
         f"there is no finding {word!r}", hint=f"did you mean {' or '.join(near)}?" if near else "etcdops explain --list"
     )

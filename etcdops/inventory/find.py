@@ -33,7 +33,7 @@ def inventory_paths(given: Sequence[Path], environment: Mapping[str, str]) -> tu
     raise UsageError(
         "there is no inventory",
         cause=f"neither ./{HERE} nor {folder} exists, and {VARIABLE} is not set",
-        hint="name it with --inventory PATH",
+        hint="name it with --inventory PATH, or make one of what is there: etcdops inventory import",
     )
 
 

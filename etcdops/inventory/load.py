@@ -99,7 +99,12 @@ def load_inventory(paths: Sequence[Path]) -> Inventory:
 
 def read_inventory(paths: Sequence[Path]) -> Read:
     """The same, with the places of everything. Raises: as `load_inventory`."""
-    return read_texts({path: _text(path) for path in _files(paths)})
+    return read_texts(inventory_texts(paths))
+
+
+def inventory_texts(paths: Sequence[Path]) -> dict[Path, str]:
+    """The files themselves. Raises: UsageError - a path that cannot be read."""
+    return {path: _text(path) for path in _files(paths)}
 
 
 def read_texts(texts: Mapping[Path, str]) -> Read:

@@ -50,14 +50,22 @@ class InventorySource:
     paths: tuple[Path, ...]
     """Absolute."""
     digest: str
+    renewed: str = ""
+    """What it says once the run's outcome is written into it; empty: it stays as it is."""
 
     def to_json(self) -> dict[str, Json]:
-        return {"paths": [str(path) for path in self.paths], "digest": self.digest}
+        said: dict[str, Json] = {"paths": [str(path) for path in self.paths], "digest": self.digest}
+        return {**said, "renewed": self.renewed} if self.renewed else said
 
 
-def source_of(paths: Sequence[Path], inventory: Inventory, cluster: Cluster) -> InventorySource:
-    """For the inputs of a plan."""
-    return InventorySource(tuple(path.expanduser().absolute() for path in paths), _digest(inventory, cluster))
+def source_of(
+    paths: Sequence[Path], inventory: Inventory, cluster: Cluster, *, renewed: Cluster | None = None
+) -> InventorySource:
+    """For the inputs of a plan. Args: renewed - the cluster as the inventory may have it before the run has ended."""
+    absolute = tuple(path.expanduser().absolute() for path in paths)
+    return InventorySource(
+        absolute, _digest(inventory, cluster), _digest(inventory, renewed) if renewed is not None else ""
+    )
 
 
 def planned_inventory(plan: Plan) -> tuple[Inventory, Cluster, InventorySource]:
@@ -68,7 +76,7 @@ def planned_inventory(plan: Plan) -> tuple[Inventory, Cluster, InventorySource]:
     source = _source(plan)
     inventory = load_inventory(source.paths)
     cluster = find_cluster(inventory, plan.cluster)
-    if _digest(inventory, cluster) != source.digest:
+    if _digest(inventory, cluster) not in (source.digest, source.renewed):
         raise UsageError(
             f"the inventory says something else of {plan.cluster} than when this run was planned",
             cause=f"files: {', '.join(map(str, source.paths))}",
@@ -204,7 +212,9 @@ def _source(plan: Plan) -> InventorySource:
     try:
         said = cast("Mapping[str, Json]", found)
         paths = cast("Sequence[Json]", said["paths"])
-        return InventorySource(tuple(Path(str(path)) for path in paths), str(said["digest"]))
+        return InventorySource(
+            tuple(Path(str(path)) for path in paths), str(said["digest"]), str(said.get("renewed", ""))
+        )
     except (KeyError, TypeError) as error:
         raise EtcdopsError(
             f"the plan of this run of {plan.procedure} names no inventory",

@@ -6,10 +6,11 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import urlsplit
 
 from etcdops.errors import UsageError
 from etcdops.inventory.model import Cluster, EngineKind, Inventory, Member, PlacedMember, place
-from etcdops.rendering.flags import Version, fit
+from etcdops.rendering.flags import FLAGS, Version, fit
 
 NODE_TAKES = Version(3, 5)
 """The bundled node takes the flags of etcd 3.5."""
@@ -53,6 +54,15 @@ RESERVED: Mapping[str, str] = {
 """Flags that no `settings` may hold, and why."""
 DISCOVERIES = ("discovery", "discovery-srv", "discovery-endpoints")
 """Each is a way for members to find each other at their first start, instead of `--initial-cluster`."""
+AT_FIRST = frozenset(
+    (
+        "initial-cluster",
+        "initial-cluster-state",
+        "initial-cluster-token",
+        *(name for name in FLAGS if name == "discovery" or name.startswith("discovery-")),
+    )
+)
+"""Flags that etcd reads only where there is no data yet: no reason to restart."""
 _NO_DISCOVERY = "its members are named to it by --initial-cluster, which is written without it"
 NODE_REFUSES: Mapping[str, str] = {
     **dict.fromkeys((*DISCOVERIES, "discovery-srv-name", "discovery-token"), _NO_DISCOVERY),
@@ -210,6 +220,9 @@ def _bootstrap(
     if any(name in settings for name in DISCOVERIES):  # etcd refuses `--initial-cluster` beside them
         if "discovery-srv" not in settings:
             del found["initial-cluster-token"]  # the service's own takes its place
+        if "discovery" in settings:
+            # the default before 3.6: whom the service turns away is no member, but answers like one
+            found["discovery-fallback"] = "exit"
         return found
     members = [place(inventory, cluster, one) for one in cluster.members if joined is None or one.label in joined]
     urls = [f"{one.name}={url}" for one in members for url in one.initial_advertise_peer_urls]
@@ -251,10 +264,23 @@ def discovery_problem(
             return name, f"etcd {version} does not take it", f"{version} takes {takes}; and discovery-srv"
     if len(chosen) > 1:
         return chosen[1], f"members find each other in one way only, and {chosen[0]} is given too", "keep one of them"
+    if "discovery" in settings and not _is_token_url(str(settings["discovery"])):
+        return "discovery", "it is no URL of a token", "write it as http://HOST:2379/v2/keys/FOLDER/TOKEN"
+    if "discovery-endpoints" in settings and "discovery-proxy" in settings and version.has("discovery-proxy"):
+        return (
+            "discovery-proxy",
+            "it is for `discovery`; etcd refuses it beside discovery-endpoints",
+            "remove it",
+        )
     if ("discovery-endpoints" in settings) != ("discovery-token" in settings):
         there, other = sorted(("discovery-endpoints", "discovery-token"), key=lambda name: name not in settings)
         return there, f"it means nothing without {other}", f"give {other} too"
     return None
+
+
+def _is_token_url(text: str) -> bool:
+    parts = urlsplit(text)
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and bool(parts.path.strip("/"))
 
 
 def _refuse_unfound(settings: Mapping[str, str], kind: EngineKind, version: Version) -> None:

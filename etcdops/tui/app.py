@@ -16,7 +16,7 @@ from textual.screen import Screen
 from etcdops.clock import Clock, SystemClock
 from etcdops.errors import ExitCode
 from etcdops.tui.actions import bindings
-from etcdops.tui.feed import ClusterFeed
+from etcdops.tui.feed import ClusterFeed, NoCluster
 from etcdops.tui.gate import ReadOnly, WriteGate
 from etcdops.tui.log_feed import LogFeed, NoLogs
 from etcdops.tui.log_reader import LogReader, LogsGrown
@@ -79,7 +79,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.ascii_only = ascii_only
         self.interval_s = interval_s
         self.clock = clock or SystemClock()
-        self.console_state = ConsoleState()
+        self.console_state = ConsoleState(unasked=feed.REASON if isinstance(feed, NoCluster) else "")
         self.wanted_member = ""
         """The member another screen asked the Members screen to show; it takes it when it is drawn."""
         self.poller = Poller(feed, self.post_message, interval_s=interval_s, clock=self.clock)
@@ -142,7 +142,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self._watch_signals()
         self.theme_changed_signal.subscribe(self, lambda _: self._repaint())
         self.switch_mode(self._first_screen)
-        self.run_worker(self.poller.run(), group="poller", exit_on_error=False)
+        if not self.console_state.unasked:
+            self.run_worker(self.poller.run(), group="poller", exit_on_error=False)
         self.run_worker(self.logs.run(), group="poller", exit_on_error=False)
         self.set_interval(1.0, self._tick)
 
@@ -321,7 +322,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
 
 
 def run_tui(
-    settings: ConnectionSettings,
+    settings: ConnectionSettings | None,
     *,
     title: str,
     read_only: bool,
@@ -334,14 +335,15 @@ def run_tui(
 ) -> int:
     """Show the console until the user leaves it.
 
-    Args: title - the cluster's name in the header and what a confirmation asks for; locked_by - what made it
-        read-only, named when a change is refused; screen - a name of SCREENS; logs - the members' logs, if known.
+    Args: settings - of the cluster to look at, None for logs alone; title - the cluster's name in the header and what
+        a confirmation asks for; locked_by - what made it read-only, named when a change is refused; screen - a name of
+        SCREENS; logs - the members' logs, if known.
     Returns: the exit code: 0, or 128 + the signal that ended it.
     """
     set_no_color(color)
     from etcdops.tui.live import LiveFeed
 
-    feed = LiveFeed(settings)
+    feed = LiveFeed(settings) if settings is not None else NoCluster()
     gate = WriteGate(feed, read_only=read_only, locked_by=locked_by if read_only else "")
     app = ConsoleApp(feed, title=title, gate=gate, ascii_only=ascii, interval_s=interval_s, screen=screen, logs=logs)
     app.run()

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from etcdops.client.metrics import MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView
+from etcdops.errors import UsageError
 from etcdops.ids import LeaseID, Revision
 
 NO_LEASE = LeaseID(0)
@@ -78,3 +79,37 @@ class ClusterFeed(Protocol):
 
     async def close(self) -> None:
         """End all connections."""
+
+
+class NoCluster:
+    """The port when no cluster was named, as for logs at hand: nobody is asked, and every request says so."""
+
+    REASON = "no cluster is asked; name one with --endpoints or --cluster"
+
+    def notices(self) -> Sequence[str]:
+        return ()
+
+    async def observe(self) -> ClusterView:
+        raise self._refusal()
+
+    async def metrics(self, view: ClusterView) -> Mapping[str, MemberMetrics | NoMetrics]:
+        return {}
+
+    async def page(self, start: bytes, end: bytes, *, limit: int, revision: Revision) -> KeyPage:
+        raise self._refusal()
+
+    async def get(self, key: bytes, *, revision: Revision) -> KeyEntry | None:
+        raise self._refusal()
+
+    async def put(self, key: bytes, value: bytes, *, expected: Revision, lease: LeaseID) -> Revision | None:
+        raise self._refusal()
+
+    async def delete(self, key: bytes, *, expected: Revision) -> Revision | None:
+        raise self._refusal()
+
+    async def close(self) -> None:
+        pass
+
+    def _refusal(self) -> UsageError:
+        what, _, how = self.REASON.partition("; ")
+        return UsageError(what, hint=how)

@@ -68,6 +68,16 @@ def test_addresses_and_names_are_replaced_in_every_file(cli: RunCli, log: Path, 
     assert json.loads(found["MANIFEST.json"])["names_replaced"] is True
 
 
+def test_the_cluster_of_the_environment_is_asked_as_by_any_command(cli: RunCli, log: Path, tmp_path: Path) -> None:
+    """But logs at hand may be of another: beside them only one that was typed is asked."""
+    nobody = "http://127.0.0.1:1"
+    ran = cli("bundle", "-o", str(tmp_path / "env.tar.gz"), ETCDOPS_ENDPOINTS=nobody)
+    assert ran.code == 0
+    assert nobody in unpacked(tmp_path / "env.tar.gz")["findings.txt"]
+    ran = cli("bundle", str(log), "-o", str(tmp_path / "log.tar.gz"), ETCDOPS_ENDPOINTS=nobody)
+    assert nobody not in unpacked(tmp_path / "log.tar.gz")["findings.txt"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -117,6 +117,40 @@ def test_the_log_of_something_else_does_not_look_healthy(cli: RunCli, tmp_path: 
     assert f"no line of etcd's is in {other}" in ran.err
 
 
+@pytest.mark.parametrize("arguments", [["empty.log"], ["empty.log", "--json"], ["other-empty.log", "empty.log"]])
+def test_nothing_to_read_does_not_look_healthy(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """A pipe from a unit that does not exist must not end as a healthy member does."""
+    monkeypatch.chdir(tmp_path)
+    Path("empty.log").touch()
+    Path("other-empty.log").touch()
+    ran = cli("diagnose", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "not one line is in " in ran.err
+    assert "next: give what etcd itself writes" in ran.err
+
+
+def test_a_file_that_is_no_text_is_refused_with_what_to_give(cli: RunCli, tmp_path: Path) -> None:
+    """Words in a program or a database are nobody's log; a log with NULs, as a loss of power leaves it, is read."""
+    ran = cli("diagnose", sys.executable)
+    assert (ran.code, ran.out) == (2, "")
+    assert f"{sys.executable} is no text" in ran.err
+    torn = tmp_path / "torn.log"
+    torn.write_bytes(b"\0" * 4096 + (SAMPLES / "004.log").read_bytes())
+    assert cli("diagnose", str(torn)).code == 5
+
+
+def test_strange_files_of_a_folder_are_one_warning(cli: RunCli, tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.pid").write_text(f"{number}\n")
+    (tmp_path / "m1.log").write_bytes((SAMPLES / "004.log").read_bytes())
+    ran = cli("diagnose", str(tmp_path))
+    assert ran.code == 5
+    assert ran.err.count("warning: ") == 1
+    assert ran.err.rstrip().endswith("2.pid and 6 more")
+
+
 def test_a_window_without_lines_is_named(cli: RunCli) -> None:
     ran = cli("diagnose", "004.log", "--since", "2031-01-01")
     assert ran.code == 0

@@ -36,6 +36,21 @@ def test_check_counts_what_is_there(cli: RunCli, small: Path) -> None:
     assert cli("inventory", "check", ETCDOPS_INVENTORY=str(small)).out == ran.out
 
 
+def test_a_new_token_is_shown_as_a_difference_and_written_in_its_place(cli: RunCli, small: Path) -> None:
+    """For a person, and for scripts; a second time there is nothing to do."""
+    line = ("inventory", "set-token", "-i", str(small), "prod-5c1f")
+    planned = cli(*line, "-n")
+    assert (planned.code, "+    token: prod-5c1f" in planned.out) == (0, True)
+    assert small.read_text() == SMALL
+    done = cli(*line)
+    assert done.out.endswith(f"written; as it was: {small}.before-set-token\n")
+    assert small.read_text() == SMALL.replace("  prod:\n", "  prod:\n    token: prod-5c1f\n")
+    again = cli(*line, "-w", "json")
+    assert json.loads(again.out)["kept"] is None
+    assert "is prod-5c1f already" in cli(*line).out
+    assert cli(*line, "--cluster", "none").code == 2
+
+
 def test_check_names_all_faults(cli: RunCli, tmp_path: Path) -> None:
     """On stderr for people, on stdout for scripts; exit code 2 for both."""
     path = tmp_path / "bad.yaml"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -31,6 +33,30 @@ def test_help_names_every_command_with_examples_first(cli: RunCli, golden: Golde
     assert all(entry.name in ran.out for entry in ENTRIES)
     assert max(len(line) for line in ran.out.splitlines()) <= 80
     golden.check("help.txt", ran.out)
+
+
+@pytest.mark.parametrize(
+    "group", [["snapshot"], ["runs"], ["inventory"], ["rollout"], ["cert"], ["local"]], ids=" ".join
+)
+def test_a_group_tells_each_command_in_a_whole_sentence(cli: RunCli, group: list[str]) -> None:
+    ran = cli(*group, "--help")
+    assert "..." not in ran.out.replace("[ARGS]...", "").replace("[ARGS]", "")
+    assert max(len(line) for line in ran.out.splitlines() if "etcdops" not in line) <= 80
+
+
+def test_whoever_has_no_cluster_is_told_how_to_get_one(cli: RunCli) -> None:
+    """The very first command of a stranger, and what the dashboard could not show either."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        ran = cli("--endpoints", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    assert ran.code == 3
+    assert "  etcdops demo " in ran.err
+    assert "etcdops tui" not in ran.err
+
+
+def test_every_exit_code_is_in_the_help(cli: RunCli) -> None:
+    told = cli("--help").out.partition("Exit codes:")[2]
+    assert [code for code in ExitCode if not re.search(rf"\b{code.value} ", told)] == []
 
 
 def test_help_of_status(cli: RunCli, golden: Golden) -> None:

@@ -270,6 +270,23 @@ def test_one_late_heartbeat_is_told_to_each_follower_and_stays_one() -> None:
     assert [one.confidence for one in diagnose_lines(lines, "m1").findings] == [0.95]
 
 
+@pytest.mark.parametrize("today", [M3, M2])
+def test_what_a_member_met_in_a_former_life_is_over(today: str) -> None:
+    """After a recovery the log goes on with another ID, and the peers of the old cluster are gone with it."""
+    refused = (
+        "2018-03-02 10:0%d:00.000000 W | rafthttp: health check for peer " + M1 + " could not connect: "
+        "dial tcp 10.0.0.1:2380: connect: connection refused"
+    )
+    start = "2018-03-02 10:08:00.000000 I | etcdmain: etcd Version: 3.3.8"
+    before = [election(M2, M1, 2, "10:00:00"), refused % 1, refused % 6]
+    after = [start, election(today, today, 2, "10:08:05")]
+    still = today == M2
+    assert slugs(diagnose_lines([*before, *after])) == ["peer-connection-refused"] * still
+    assert slugs(diagnose_lines([*before, *after, refused % 9])) == ["peer-connection-refused"]
+    in_turns = [*before, *after, election(M2, M1, 3, "10:09:00")]
+    assert "peer-connection-refused" in slugs(diagnose_lines(in_turns)), "a log of several members is nobody's new life"
+
+
 def test_a_peer_url_of_this_machine_only_accounts_for_what_the_others_see() -> None:
     """As etcd 3.4 tells its settings; a client URL like that explains nothing about peers."""
     frame = "2018-03-02 10:00:00.000000 I | pkg/flags: recognized and used environment variable ETCD_%s"

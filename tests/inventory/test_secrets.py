@@ -6,7 +6,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import keyring
 import pytest
+from keyring.backend import KeyringBackend
+from keyring.backends import fail
 from pydantic import ValidationError
 
 from etcdops.errors import AccessDenied, UsageError
@@ -102,21 +105,36 @@ def test_the_desktops_program_stands_in_for_the_library(tmp_path: Path, monkeypa
     assert "etcd" in caught.value.hint
 
 
+class InFile(KeyringBackend):
+    """A keyring for a machine without a desktop: a file for each password."""
+
+    priority = 1.0
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # the library has no type there
+        self._folder = folder
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        (self._folder / f"{service}-{username}").write_text(password)
+
+    def get_password(self, service: str, username: str) -> str | None:
+        path = self._folder / f"{service}-{username}"
+        return path.read_text() if path.exists() else None
+
+
 def test_the_real_keyring_library_with_a_backend_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is installed."""
-    keyring = pytest.importorskip("keyring", reason="Python's keyring is not installed")
-    backend = pytest.importorskip("keyring.backend", reason="Python's keyring is not installed")
-
-    class InFile(backend.KeyringBackend):  # type: ignore[misc, name-defined]  # not installed where types are checked
-        priority = 1
-
-        def set_password(self, service: str, username: str, password: str) -> None:
-            (tmp_path / f"{service}-{username}").write_text(password)
-
-        def get_password(self, service: str, username: str) -> str | None:
-            path = tmp_path / f"{service}-{username}"
-            return path.read_text() if path.exists() else None
-
-    monkeypatch.setattr(keyring.core, "_keyring_backend", InFile())
+    """The library itself, not something of its name: what was put in by it comes out."""
+    monkeypatch.setattr(keyring.core, "_keyring_backend", InFile(tmp_path))
     keyring.set_password("etcd", "root", "from file")
     assert SecretSource(keyring="etcd/root").read().reveal() == "from file"
+    with pytest.raises(AccessDenied, match="the keyring has no secret etcd/other"):
+        SecretSource(keyring="etcd/other").read()
+
+
+def test_the_real_keyring_library_without_any_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server that nobody is logged in to: what the library says, and what else there is."""
+    monkeypatch.setattr(keyring.core, "_keyring_backend", fail.Keyring())  # type: ignore[no-untyped-call]  # as above
+    with pytest.raises(UsageError, match="the keyring gives no secret etcd/root") as caught:
+        SecretSource(keyring="etcd/root").read()
+    assert "NoKeyringError" in caught.value.cause
+    assert "another backend" in caught.value.hint

@@ -87,6 +87,7 @@ def test_the_whole_story_holds(tmp_path: Path, engine: str) -> None:
     assert f"{FILES} keys and values are those of the snapshot" in output
     assert re.search(r"recovered in \d+\.\d s", output)
     assert "Every check held" in output
+    assert all(len(line) <= 80 or str(tmp_path) in line for line in output.splitlines()), "a terminal breaks no line"
     assert "✖ the story" not in output
     assert f"start its members again: etcdops local start {tmp_path / 'demo'}" in output
     assert not members_alive(tmp_path)
@@ -108,11 +109,12 @@ def test_nothing_survives_an_interrupted_demo(tmp_path: Path, number: signal.Sig
         pids = [ProcessID.of(pid) for pid in members_alive(tmp_path)]
         assert len(pids) == 3
         process.send_signal(number)
-        process.communicate(timeout=40)
+        output, _ = process.communicate(timeout=40)
         for pid in pids:
             assert pid.wait_ended(10)
         if number is not signal.SIGKILL:
             assert process.returncode == 130
+            assert output.endswith("the members are ended, their files removed\ninterrupted\n")
             assert not (tmp_path / "demo").exists()
     finally:
         process.kill()

@@ -12,6 +12,7 @@ import pytest
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import SystemClock
 from etcdops.errors import Unreachable, UsageError
+from etcdops.inventory.edit import token_edit
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Inventory
 from etcdops.playbooks.journal import RunState
@@ -132,6 +133,19 @@ def test_a_login_may_change_between_planning_and_going_on_but_members_may_not(in
     inventory_file.write_text(YAML.replace("10.0.0.2", "10.0.0.9"))
     with pytest.raises(UsageError, match="says something else of prod"):
         planned_inventory(plan)
+
+
+def test_an_inventory_that_has_the_outcome_of_the_run_already_is_the_planned_one(inventory_file: Path) -> None:
+    """A recovery that writes its new token there, or whose operator does, can still go on; any other token stops it."""
+    inventory = load_inventory([inventory_file])
+    cluster = find_cluster(inventory)
+    source = source_of([inventory_file], inventory, cluster, renewed=cluster.model_copy(update={"token": "prod-new"}))
+    saved = Plan("recover-on-hosts", "prod", {INPUT: source.to_json()}, (), ())
+    token_edit([inventory_file], "prod", "prod-new").write("before")
+    assert planned_inventory(saved)[1].token == "prod-new"
+    token_edit([inventory_file], "prod", "prod-other").write("before")
+    with pytest.raises(UsageError, match="says something else of prod"):
+        planned_inventory(saved)
 
 
 async def test_a_run_holds_every_host_and_lets_go_of_them_at_its_end(begun: KnownRun) -> None:

@@ -71,6 +71,14 @@ def kinds(plan: Plan) -> list[str]:
     return list(dict.fromkeys(step.kind for step in plan.steps))
 
 
+def test_the_inventory_is_written_last_and_only_if_asked() -> None:
+    """From then on it says something else than the plan was made from."""
+    chosen = dataclasses.replace(CHOICES, update_inventory=True)
+    plan = make_plan(CLUSTER, SOURCE, HostFacts((on_host(1), on_host(2), on_host(3)), LOST), REPORT, chosen)
+    assert (plan.steps[-1].kind, plan.steps[-1].host) == ("note-token", "")
+    assert "note-token" not in kinds(planned())
+
+
 def test_nothing_is_stopped_before_the_data_to_come_is_whole_on_every_host() -> None:
     """And no member can be started without a configuration that never forms a cluster, once data is moved."""
     plan = planned()

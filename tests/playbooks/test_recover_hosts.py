@@ -25,6 +25,7 @@ from etcdops.playbooks.procedures import resume_run, roll_back_run
 from etcdops.playbooks.recover.hosts.procedure import HostRequest, PreparedOnHosts, begin, prepare, work
 from etcdops.playbooks.run_event import RunEvent
 from etcdops.playbooks.runs import KnownRun, list_runs
+from etcdops.rendering.member import NODE_PROGRAM, PROGRAM
 from tests.hosts.host import Host
 from tests.hosts.hosts import Hosts
 from tests.hosts.network import OPERATOR
@@ -36,6 +37,8 @@ pytestmark = pytest.mark.timeout(600)
 
 CONFIG = "/etc/default/etcd"
 ENGINES = ("etcd-3.5", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("etcd-3.4", "node")))
+TOOLS = {"etcd-3.5": (("etcdutl", "etcdctl"), r"etcdutl 3\.5"), "etcd-3.4": (("etcdctl",), r"etcdctl 3\.4")}
+"""Engine -> programs that restore a snapshot on a host, and what is said when they are not there."""
 ACTING = ("prepare", "stop", "config", "aside", "place", "start", "clean")
 """Steps of one member that change something, in their order."""
 
@@ -83,6 +86,10 @@ def unfinished() -> KnownRun:
 
 def all_unfinished() -> list[KnownRun]:
     return [run for run in list_runs(SystemClock())[0] if not run.state.ended]
+
+
+def program_of(lab: HostCluster) -> str:
+    return NODE_PROGRAM if lab.engine == "node" else PROGRAM
 
 
 def made_beside(lab: HostCluster) -> list[Path]:
@@ -155,12 +162,14 @@ def test_two_lost_disks_and_the_cluster_is_back_while_nobody_watches(broken: Hos
     )
     assert '+ETCD_INITIAL_CLUSTER_STATE="existing"' in planned.stdout.replace(" ", "")
     assert not made_beside(broken), "a plan changes nothing"
-    begun = etcdops(broken, *arguments, "--detach", "--confirm", NAME)
+    begun = etcdops(broken, *arguments, "--update-inventory", "--detach", "--confirm", NAME)
     assert begun.returncode == 0, begun.stderr
     run = begun.stdout.split(" goes on as process ")[0].split()[-1]
     watched = etcdops(broken, "runs", "attach", run)
     assert watched.returncode == 0, watched.stdout + watched.stderr
     assert f"{run} is finished" in watched.stdout
+    token = broken.cluster.token
+    assert f'ETCD_INITIAL_CLUSTER_TOKEN="{token}"' in broken.hosts["h1"].path(CONFIG).read_text(), "as it was asked to"
     broken.write_inventory()
     assert_recovered(broken)
     with pytest.raises(ClusterUnsafe, match="throw away a working cluster"):
@@ -190,7 +199,7 @@ def test_taken_back_the_old_state_is_really_there(broken: HostCluster) -> None:
     files = ["find", DATA, "-name", "db", "-o", "-name", "*.wal"]
     inodes = survivor.run(["stat", "-c", "%n %i", *survivor.run(files).stdout.split()]).stdout
     known = begin(prepared(broken))
-    lost.run(["chmod", "000", "/usr/local/bin/etcd"])
+    lost.run(["chmod", "000", program_of(broken)])
     with pytest.raises(PartlyApplied, match="start h2"):
         asyncio.run(work(known, broken.access, lambda event: None))
     assert survivor.path(CONFIG).read_bytes() != config
@@ -203,7 +212,7 @@ def test_taken_back_the_old_state_is_really_there(broken: HostCluster) -> None:
         assert not broken.hosts[name].path(DATA).exists(), "its disk was lost before"
     for host in broken.hosts:
         _is_let_go(host)
-    lost.run(["chmod", "755", "/usr/local/bin/etcd"])
+    lost.run(["chmod", "755", program_of(broken)])
     recover(broken)
     assert_recovered(broken)
 
@@ -220,11 +229,13 @@ def test_what_keeps_a_recovery_from_beginning_is_told_with_its_host(broken: Host
     with pytest.raises(Unreachable, match="h2"):
         prepared(broken)
     h2.start_sshd()
-    h1.run(["mv", "/usr/local/bin/etcdutl", "/usr/local/bin/etcdctl", "/root/"])
-    with pytest.raises(ClusterUnsafe, match=r"h1: no etcdutl 3\.5") as refused:
-        prepared(broken)
-    assert "Nothing was changed" in refused.value.hint
-    h1.run(["mv", "/root/etcdutl", "/root/etcdctl", "/usr/local/bin/"])
+    if broken.engine in TOOLS:  # a node's data is made here
+        names, missing = TOOLS[broken.engine]
+        h1.run(["mv", *(f"/usr/local/bin/{name}" for name in names), "/root/"])
+        with pytest.raises(ClusterUnsafe, match=f"h1: no {missing}") as refused:
+            prepared(broken)
+        assert "Nothing was changed" in refused.value.hint
+        h1.run(["mv", *(f"/root/{name}" for name in names), "/usr/local/bin/"])
     h1.small_disk("/var/lib/etcdops", 16)
     h1.fill_disk("/var/lib/etcdops")
     known = begin(prepared(broken))
@@ -295,7 +306,7 @@ async def leave_locks(lab: HostCluster, run: str) -> None:
 def test_killed_at_every_step_it_ends_the_same(broken: HostCluster) -> None:
     """Goal: one recovery, SIGKILL before, in and after every act in turn, resumed by its ID each time."""
     begin_line = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
-    line: tuple[str, ...] = (*begin_line, "--confirm", NAME)
+    line: tuple[str, ...] = (*begin_line, "--update-inventory", "--confirm", NAME)
     kills = 0
     for kind in ACTING:
         for host, phase in [*(("h1", phase) for phase in ("intent", "during", "acted", "done")), ("h2", "acted"),
@@ -310,11 +321,16 @@ def test_killed_at_every_step_it_ends_the_same(broken: HostCluster) -> None:
                 break  # a moment into the last steps all of them can be done, and the run at its end
             line = ("runs", "resume", unfinished().run, "--confirm", NAME)
     assert kills > 2 * len(ACTING)
+    if all_unfinished() and "inventory" not in unfinished().state.results:
+        for phase in ("intent", "acted"):  # the inventory says something else than the plan was made from
+            done = etcdops(broken, *line, killed=f"{phase} inventory")
+            assert done.returncode == -signal.SIGKILL, (phase, done.stdout, done.stderr)
     goes_on = bool(all_unfinished())
     if goes_on:
         done = etcdops(broken, *line)
         assert done.returncode == 0, done.stderr
     assert_recovered(broken, let_go=goes_on)
+    assert f'ETCD_INITIAL_CLUSTER_TOKEN="{broken.cluster.token}"' in broken.hosts["h1"].path(CONFIG).read_text()
 
 
 @pytest.mark.exhaustive

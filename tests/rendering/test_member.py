@@ -75,6 +75,13 @@ def test_members_that_discover_each_other_have_no_initial_cluster() -> None:
         ({"version": "3.6"}, {"discovery-token": "t"}, "means nothing without discovery-endpoints"),
         ({"version": "3.6"}, {"discovery-endpoints": "http://d:2379"}, "means nothing without discovery-token"),
         ({"version": "3.5"}, {"discovery": "https://d/t", "discovery-srv": "x"}, "in one way only"),
+        ({"version": "3.5"}, {"discovery": "https://d"}, "it is no URL of a token"),
+        ({"version": "3.5"}, {"discovery": "d:2379/t"}, "it is no URL of a token"),
+        (
+            {"version": "3.6"},
+            {"discovery-endpoints": "http://d:2379", "discovery-token": "t", "discovery-proxy": "p"},
+            "discovery-proxy cannot be: it is for `discovery`; etcd refuses it",
+        ),
         ({"kind": "node"}, {"discovery-srv": "x"}, "the bundled node does not take it"),
     ],
 )

@@ -82,6 +82,32 @@ def test_read_only_comes_from_flag_or_variable(
         assert seen["locked_by"] == locked_by
 
 
+@pytest.mark.parametrize(("variable", "asked"), [("", None), ("http://10.0.0.1:2379", "10.0.0.1:2379")])
+def test_logs_alone_ask_no_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, asked: str | None
+) -> None:
+    """The address that counts when none is named would only be called unreachable."""
+    seen: dict[str, object] = {}
+
+    def run_tui(settings: ConnectionSettings | None, **options: object) -> int:
+        seen.update(options, settings=settings)
+        return 0
+
+    log = tmp_path / "m1.log"
+    log.write_text("starting etcd\n")
+    monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
+    monkeypatch.setenv("ETCDOPS_ENDPOINTS", variable)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert tui_command.command.callback is not None
+    with click.Context(tui_command.command):
+        tui_command.command.callback(None, (str(log),), False, 5.0, False, "")
+    assert (seen["settings"] is None) is (asked is None)
+    assert seen["title"] == (asked or "logs")
+    assert seen["screen"] == "logs"
+
+
 @pytest.mark.parametrize(
     ("color", "value", "expected"),
     [("auto", "1", "1"), ("auto", "", None), ("auto", None, None), ("never", None, "1"), ("always", "1", None)],

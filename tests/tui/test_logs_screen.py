@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager
 import pytest
 
 from etcdops.clock import ManualClock
+from etcdops.tui.app import ConsoleApp
+from etcdops.tui.feed import NoCluster
+from etcdops.tui.gate import WriteGate
 from etcdops.tui.log_reader import LINES_AT_ONCE, LogReader
 from etcdops.tui.widgets.lists import VTable
 from tests.conftest import Golden
 from tests.fakes.cluster_feed import MEMBER_IDS, START, FakeFeed, degraded
 from tests.fakes.log_feed import FakeLogs, elected, zap
 from tests.tui.conftest import Drive
-from tests.tui.driver import DEADLINE_S, SMALL, WIDE, ConsoleDriver
+from tests.tui.driver import DEADLINE_S, SMALL, WIDE, ConsoleDriver, ScreenDriver
 
 pytestmark = pytest.mark.slow
 
@@ -270,4 +273,28 @@ async def test_every_size_holds(console: Drive) -> None:
         for size in ((200, 60), (160, 30), (159, 29), (100, 24), (60, 16), (59, 16), (61, 50)):
             await driver.pilot.resize_terminal(*size)
             await driver.settled()
+            driver.check_fits()
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+async def test_logs_alone_are_headed_by_no_cluster(size: tuple[int, int]) -> None:
+    """Nobody was asked, so nobody fails to answer; what logs prove is on the dashboard too."""
+    nobody = NoCluster()
+    app = ConsoleApp(
+        nobody, title="logs", gate=WriteGate(nobody), screen="logs", logs=story(), clock=ManualClock(START)
+    )
+    async with app.run_test(size=size) as pilot:
+        driver = ScreenDriver(app, pilot)
+        await driver.until(lambda: bool(app.console_state.problems), "findings")
+        for key, shown in (
+            ("7", "etcd-3"),
+            ("2", "disk is full"),
+            ("3", "no member known"),
+            ("4", "no cluster is asked"),
+        ):
+            await driver.press(key)
+            head, _, body = (await driver.settled()).partition("┌")
+            assert "LOGS ONLY" in head
+            assert NoCluster.REASON in head
+            assert shown in body
             driver.check_fits()

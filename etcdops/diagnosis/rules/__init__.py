@@ -7,13 +7,31 @@ round it.
 
 from __future__ import annotations
 
-from etcdops.diagnosis.rules import bundled, clients, facts, host, load, membership, network, raft, start, storage, tls
+from etcdops.diagnosis.rules import (
+    backend,
+    bundled,
+    clients,
+    data,
+    facts,
+    host,
+    load,
+    membership,
+    network,
+    raft,
+    start,
+    storage,
+    tls,
+    wal,
+)
 from etcdops.diagnosis.rules.rule import Rule
 
 RULES: tuple[Rule, ...] = (
     *facts.RULES,
     *bundled.RULES,
     *storage.RULES,
+    *wal.RULES,
+    *backend.RULES,
+    *data.RULES,
     *host.RULES,
     *membership.RULES,
     *raft.RULES,

@@ -32,6 +32,7 @@ RULES = (
             "Starting etcd",
             "Etcd Version",
             "starting member",
+            "etcd: listening for peers on",  # 2.0
         ),
         HINT,
         none=("failed", "couldn't"),
@@ -44,6 +45,8 @@ RULES = (
             "serving client requests on",
             "serving insecure client requests",
             "serving client traffic",
+            "published {Name:",
+            "published local member to cluster",
         ),
         HINT,
         group="life",
@@ -80,6 +83,7 @@ RULES = (
         (
             "peer became active",
             "became active",
+            "becomes active",  # 2.0
             "established a TCP streaming connection",
             "established TCP streaming connection",
         ),
@@ -94,6 +98,7 @@ RULES = (
             "lost TCP streaming connection",
             "peer became inactive",
             "became inactive",
+            "becomes inactive",
             "closed an existing TCP streaming connection",
             "the connection to peer",
         ),
@@ -102,5 +107,8 @@ RULES = (
         group="peer",
     ),
     Rule(PEER_GONE, ("removed remote peer", "removed peer "), HINT, group="peer"),
+    Rule(
+        PEER_GONE, ("removed member ",), HINT, all=(" from cluster ",), none=("reject", "attributes"), group="peer"
+    ),  # 2.x
     Rule(PANIC, ("panic: ", "goroutine ", "fatal error: ", "[signal SIG"), HINT, group="panic"),
 )

@@ -6,6 +6,9 @@ from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
 
 RULES = (
     Rule("disk-slow", ("slow fdatasync", "sync duration of"), measure="took", group="slow"),
+    # The kernel: a process that waits for its disk, or for a processor.
+    Rule("disk-slow", ("task etcd:",), LIKELY, all=("blocked for more than",), group="slow"),
+    Rule("server-overloaded", ("soft lockup",), LIKELY, all=("[etcd:",), group="slow"),
     Rule(
         "slow-range",
         ("apply request took too long", "took too long ("),

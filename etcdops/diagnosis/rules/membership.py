@@ -5,7 +5,11 @@ from __future__ import annotations
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
 
 RULES = (
-    Rule("cluster-id-mismatch", ("luster ID mismatch", "cluster-ID mismatch"), group="identity"),
+    Rule(
+        "cluster-id-mismatch",
+        ("luster ID mismatch", "clusterID mismatch", "conflicting cluster ID with the target cluster"),
+        group="identity",
+    ),
     Rule("already-bootstrapped", ("has already been bootstrapped",), deadly=True, group="identity"),
     Rule("member-count-unequal", ("member count is unequal",), deadly=True, group="identity"),
     Rule(
@@ -24,15 +28,22 @@ RULES = (
         "member-removed",
         (
             "permanently removed from the cluster",
-            "data-dir used by this member must be removed",
-            "ID removed",
-            "the member has been permanently removed",
             "Member was removed from the cluster",
             "since it was removed from the cluster",
             "removed member should not",
         ),
         CERTAIN,
         none=("rejected",),
+        group="identity",
+    ),
+    # The line before it says why; in 2.0 that may be another cluster.
+    Rule("member-removed", ("data-dir used by this member must be removed",), 0.45, group="identity"),
+    # A forced start of a member that was removed; a snapshot of a cluster that it is no member of; a race at removal.
+    Rule("member-removed", ("removed all voters",), LIKELY, deadly=True, group="identity"),
+    Rule(
+        "member-removed",
+        ("attempted to restore snapshot but it is not in the ConfState", "failed to find local ID"),
+        POSSIBLE,
         group="identity",
     ),
     Rule(
@@ -51,15 +62,29 @@ RULES = (
             "since it was removed",
             "rejected Raft message from removed member",
             "reject message from removed member",
-            "updating attributes of removed member",
-            "skipped attributes update of removed member",
+            "cannot process message from removed member",
         ),
         CERTAIN,
         group="identity",
     ),
+    # It told its name before it was removed: also when the log of that time is read again at a start.
+    Rule(
+        "removed-peer-dialing",
+        ("updating attributes of removed member", "skipped attributes update of removed member"),
+        POSSIBLE,
+        group="identity",
+    ),
     Rule(
         "member-not-found",
-        ("failed to find remote peer in cluster", "failed to find member ", "fail to find sender"),
+        (
+            "failed to find remote peer in cluster",
+            "failed to find member ",
+            "fail to find sender",
+            # As the member hears it that is not known there.
+            "failed to find local node",
+            "faild to fine local node",
+            "could not recognize local member",
+        ),
         none=("SRV",),
         group="identity",
     ),
@@ -96,12 +121,6 @@ RULES = (
         none=("discovery",),
         group="identity",
     ),
-    Rule(
-        "peer-urls-unmatched",
-        ("detected member only in v3store but missing", "failed to find local ID"),
-        POSSIBLE,
-        group="identity",
-    ),
     Rule("name-not-in-initial-cluster", ("couldn't find local name",), deadly=True, group="initial"),
     Rule(
         "initial-cluster-mismatch",
@@ -123,7 +142,13 @@ RULES = (
     ),
     Rule(
         "initial-cluster-mismatch",
-        ("has duplicate url", "has duplicated url", "conflicting entries for member name"),
+        (
+            "has duplicate url",
+            "has duplicated url",
+            "duplicate url ",
+            "conflicting entries for member name",
+            "ember exists with identical ID",
+        ),
         LIKELY,
         group="initial",
     ),
@@ -135,7 +160,16 @@ RULES = (
     ),
     Rule(
         "join-cluster-unreachable",
-        ("could not get cluster response from", "failed to get cluster response"),
+        (
+            "could not get cluster response from",
+            "failed to get cluster response",
+            # What answers is no etcd, or its port for clients.
+            "unmarshal cluster response",
+            "could not parse the cluster ID from cluster res",
+            "failed to parse cluster ID",
+            "failed to read body of cluster response",
+            "could not read the body of cluster response",
+        ),
         POSSIBLE,
         group="join",
     ),
@@ -193,35 +227,52 @@ RULES = (
         "version-downgrade",
         (
             "cluster cannot be downgraded",
-            "invalid downgrade; server version",
+            "invalid downgrade; ",
             "lower than determined cluster version",
-            "Cannot downgrade from",
-            "cannot downgrade storage",
             "unsupported storage version",
-            "WAL contains newer entries",
             "wal file was written with",
             "not allowed to join when downgrade",
-            "invalid downgrade",
             "storage version is newer",
             "failed to detect storage version",
             "unknown fields in WAL entry",
-            "cannot detect storage schema version",
+            "Failed to validate schema",
+            "detected unsupported data schema",
+            "unknown wal version in data dir",
         ),
         deadly=True,
         group="version",
     ),
+    # The running cluster is asked to go down and does not; nobody ends.
+    Rule(
+        "version-downgrade",
+        (
+            "Cannot downgrade from",
+            "cannot downgrade storage",
+            "WAL contains newer entries",
+            "cannot detect storage schema version",
+            "cannot create migration plan",
+        ),
+        LIKELY,
+        group="version",
+    ),
+    Rule("version-downgrade", ("invalid downgrade target", "reject downgrade request"), POSSIBLE, group="version"),
     Rule(
         "version-incompatible",
         (
             "server version incompatib",
             "failed version compatibility check",
             "request version incompatibility",
+            "failed to check version compatibility",
+            "request sent was ignored by peer",
+            "local version is too low: remote[",
+            "remote version is too low: remote[",
             "cluster version of remote member is not compatible",
             "lower than the minimal cluster version",
             "higher than the maximum cluster version",
             "incompatible version",
             "incompatible with current running cluster",
-            "Changing major storage version",
+            "hanging major storage version",
+            "incomptible with current running cluster",
         ),
         group="version",
     ),
@@ -244,6 +295,22 @@ RULES = (
             "etcd on unsupported platform",
             "on unsupported architecture since ETCD_UNSUPPORTED_ARCH is not",
         ),
+        group="version",
+    ),
+    # A binary for another processor or system, as the kernel, the C library and Go say it.
+    Rule(
+        "unsupported-arch",
+        (
+            "exec format error",
+            "CPU does not support x86-64-v",
+            "can only be run on AMD64 processors with v",
+            "SIGILL: illegal instruction",
+            "(required by /usr/bin/etcd)",
+            "(required by /usr/local/bin/etcd)",
+            "(required by etcd)",
+        ),
+        LIKELY,
+        deadly=True,
         group="version",
     ),
 )

@@ -39,7 +39,12 @@ RULES = (
     ),
     Rule(
         "network-overloaded",
-        ("sending buffer is full", "receiving buffer is full", "sender buffer entries"),
+        (
+            "sending buffer is full",
+            "receiving buffer is full",
+            "sender buffer entries",
+            "number of stream buffer entries",
+        ),
         group="buffer",
     ),
     # Discovery before the reasons: its service is no peer.
@@ -138,7 +143,9 @@ RULES = (
             "retry connecting to discovery service",
             "error while waiting for peers",
             "discovery: error connecting",
-            "from discovery service",
+            "failed to get cluster members from discovery service",
+            "failed to get cluster size from discovery service",
+            "failed to register members itself to the discovery service",
         ),
         LIKELY,
         group="reach",
@@ -221,7 +228,15 @@ RULES = (
             "operation timed out",
         ),
         CERTAIN,
-        none=("rejected connection", "etcdserver:"),
+        none=(
+            "rejected connection",
+            "etcdserver:",
+            "start operation timed out",
+            "stop operation timed out",
+            # Clients that went away.
+            "http2Server.HandleStreams",
+            "error reading preface from client",
+        ),
         group="reach",
     ),
     Rule(
@@ -245,6 +260,22 @@ RULES = (
         "peer-unreachable",
         ("unexpected http status Not Found while posting", "unexpected HTTP status code 404"),
         CERTAIN,
+        group="reach",
+    ),
+    Rule(
+        "peer-unreachable",
+        (
+            "unexpected http status Bad Gateway",
+            "unexpected http status Service Unavailable",
+            "unexpected http status Method Not Allowed",
+            "unexpected http status Unauthorized",
+            "unexpected http status Moved",
+            "unexpected http status Found",
+            "unexpected http status Gateway Timeout",
+            "the response body from the peerURL",
+            "the response body got from the peerURL",
+        ),
+        LIKELY,
         group="reach",
     ),
     Rule(
@@ -275,6 +306,12 @@ RULES = (
             "version incompat",
             "server stopped",
             "connection reset",
+            "stream reader is stopped",
+            "grpc gateway",
+            # Reached, and not wanted there.
+            "find local node",
+            "fine local node",
+            "recognize local member",
         ),
         group="reach",
     ),

@@ -29,7 +29,7 @@ RULES = (
     # Before its reasons: what could not be done says more than why, where one line tells both.
     Rule(
         "lease-revoke-failed",
-        ("failed to revoke lease", "failed to revoke "),
+        ("failed to revoke lease", "failed to revoke ", "failed to assign token for lease revoking"),
         CERTAIN,
         none=("server stopped", "role"),
         group="leader",

@@ -14,7 +14,7 @@ from etcdops.playbooks.member_access import reach_members
 from etcdops.playbooks.on_hosts import RunHosts
 from etcdops.playbooks.plan import Result
 from etcdops.playbooks.rolling.member_ports import ask_port, client_url, operator_pair, placed
-from etcdops.playbooks.rolling.planning import BOOTSTRAP, FIXED
+from etcdops.playbooks.rolling.planning import FIXED
 from etcdops.playbooks.rolling.versions import meets, running_version
 from etcdops.playbooks.rollout.certificates import bundle_difference
 from etcdops.playbooks.rollout.desired import DesiredMember, desired
@@ -25,6 +25,7 @@ from etcdops.playbooks.snapshot_save import save_snapshot
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.session import Session
 from etcdops.rendering.flags import Version
+from etcdops.rendering.member import AT_FIRST
 from etcdops.services.managers import service_for
 from etcdops.services.port import Changes, EffectiveConfig, Service
 
@@ -192,7 +193,7 @@ class HostFleet:
 
 def waiting_flags(config: EffectiveConfig) -> list[str]:
     """Flags that a restart would change and that etcd reads at every start."""
-    return [name for name in config.pending if name not in BOOTSTRAP]
+    return [name for name in config.pending if name not in AT_FIRST]
 
 
 def _is_wanted(found: str, wanted: DesiredMember) -> bool:

@@ -30,8 +30,6 @@ _WRITE_TIMEOUT_S = 900.0
 _SAVE_TIMEOUT_S = 4 * 3600.0
 FIXED = ("name", "data-dir", "wal-dir", "initial-advertise-peer-urls")
 """Settings that make a member who it is: a restart with another value would be another member, or none."""
-BOOTSTRAP = ("initial-cluster", "initial-cluster-state", "initial-cluster-token", "discovery", "discovery-srv")
-"""Settings that etcd reads only where there is no data yet: no reason to restart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,10 @@ from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.procedures import Procedure, RunOutcome, carry_out
 from etcdops.playbooks.rollout.desired import DesiredMember, Signer
 from etcdops.playbooks.rollout.engine_pack import PythonOf
+from etcdops.playbooks.rollout.judging import Refusal, Setting
 from etcdops.playbooks.rollout.planning import PROCEDURE, Wanted, make_plan
-from etcdops.playbooks.rollout.refusals import Refusal, Setting, refusals, warnings
+from etcdops.playbooks.rollout.refusals import refusals, warnings
+from etcdops.playbooks.rollout.registry import registries_of
 from etcdops.playbooks.rollout.standing import Standing, standing_of
 from etcdops.playbooks.rollout.steps import RolloutRun, build_steps, facts_of
 from etcdops.playbooks.rollout.survey import Survey, survey
@@ -100,11 +102,12 @@ async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
     facts, _ = await asyncio.gather(facts_of(hosts, members, probe=True), run.pack())
     standings = {member.name: standing_of(member, facts[member.host]) for member in members}
     is_new = Standing.OURS not in standings.values()
-    setting = Setting(request.cluster, members, facts, PythonOf.here())
+    registries = await registries_of(hosts, members) if is_new else {}
+    setting = Setting(request.cluster, members, facts, PythonOf.here(), registries)
     found = [one for one in refusals(setting) if is_new or one.id not in _OF_NEW_CLUSTERS]
     overridden = tuple(one for one in found if one.overridable and one.id in request.force_unsafe)
     refused = tuple(one for one in found if one not in overridden)
-    warned = warnings(setting)
+    warned = tuple(one for one in warnings(setting) if is_new or one.id not in _OF_NEW_CLUSTERS)
     if refused:
         return Prepared(None, None, refused, overridden, warned, facts)
     if is_new:
@@ -126,6 +129,7 @@ async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
 
 _OF_NEW_CLUSTERS = (
     "even-members", "two-on-one-host", "disk-slow", "disk-full", "engine-missing", "mixed-versions", "srv-names",
+    "discovery-differs", "discovery-unasked",
 )  # fmt: skip
 """A cluster that exists may be like that; what is wrong with it is not a rollout's business any more."""
 

@@ -6,14 +6,14 @@ import ipaddress
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from etcdops.facts.host import DataDir, HostFacts
-from etcdops.inventory.model import Cluster, EngineKind, Manager
+from etcdops.facts.host import DataDir
+from etcdops.inventory.model import EngineKind, Manager
 from etcdops.playbooks.rollout.desired import DesiredMember
-from etcdops.playbooks.rollout.engine_pack import PythonOf
+from etcdops.playbooks.rollout.discovery import refused_by_registry, unasked
 from etcdops.playbooks.rollout.firewall_rules import dropped_ports
+from etcdops.playbooks.rollout.judging import Refusal, Setting
 from etcdops.playbooks.rollout.standing import Standing, standing_of
 
 CLOCK_MAX_S = 1.0
@@ -26,40 +26,6 @@ FREE_MIN = 1 << 30
 FREE_WARN = 8 << 30
 """Bytes. Two log files of 64 MB are there from the beginning; a database may grow to its quota, and twice that."""
 PYTHON_MIN = (3, 11)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """One thing that is not as it should be."""
-
-    id: str
-    """Stable, for scripts and `--force-unsafe`."""
-    host: str
-    """Empty: of the cluster as a whole."""
-    what: str
-    why: str
-    """What would come of it."""
-    next_step: str
-    overridable: bool = False
-    """An operator who knows better may go on."""
-
-    def __str__(self) -> str:
-        return f"{self.host}: {self.what}" if self.host else self.what
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is judged."""
-
-    cluster: Cluster
-    members: Sequence[DesiredMember]
-    facts: Mapping[str, HostFacts]
-    """By host."""
-    here: PythonOf
-    """The Python that the bundled node is packed for."""
-
-    def of(self, member: DesiredMember) -> HostFacts:
-        return self.facts[member.host]
 
 
 def refusals(setting: Setting) -> tuple[Refusal, ...]:
@@ -417,6 +383,7 @@ _REFUSE: Sequence[Callable[[Setting], Iterator[Refusal]]] = (
     _listens_locally,
     _advertises_nonsense,
     _not_by_name,
+    refused_by_registry,
     _clock_off,
     _disk,
     _manager,
@@ -426,7 +393,7 @@ _REFUSE: Sequence[Callable[[Setting], Iterator[Refusal]]] = (
     _old_data,
     _lost_data,
 )
-_WARN: Sequence[Callable[[Setting], Iterator[Refusal]]] = (_warn_disk, _warn_host, _warn_firewall)
+_WARN: Sequence[Callable[[Setting], Iterator[Refusal]]] = (_warn_disk, _warn_host, _warn_firewall, unasked)
 
 
 def _data_dir(setting: Setting, member: DesiredMember) -> DataDir | None:

@@ -22,8 +22,10 @@ from etcdops.playbooks.rollout.desired import DesiredMember, Signer, desired
 from etcdops.playbooks.rollout.engine_install import EngineOnHost
 from etcdops.playbooks.rollout.engine_pack import EnginePack, PythonOf, pack
 from etcdops.playbooks.rollout.firewall_service import FirewallOnHost
+from etcdops.playbooks.rollout.judging import Setting
 from etcdops.playbooks.rollout.planning import PROCEDURE, START_TIMEOUT_S
-from etcdops.playbooks.rollout.refusals import Setting, refusals
+from etcdops.playbooks.rollout.refusals import refusals
+from etcdops.playbooks.rollout.registry import registries_of
 from etcdops.playbooks.step import Step, StepKinds
 from etcdops.remote.pool import on_all
 from etcdops.remote.session import Session
@@ -130,7 +132,8 @@ class Look(_RolloutStep):
     async def verify(self) -> Result:
         members = self.run.members("new")
         facts = await facts_of(self.run.hosts, members, probe=False)
-        setting = Setting(self.run.hosts.cluster, members, facts, PythonOf.here())
+        registries = await registries_of(self.run.hosts, members)
+        setting = Setting(self.run.hosts.cluster, members, facts, PythonOf.here(), registries)
         found = [one for one in refusals(setting) if one.id not in self.run.forced]
         if found:
             raise ClusterUnsafe(

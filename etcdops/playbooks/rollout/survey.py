@@ -16,11 +16,9 @@ from etcdops.playbooks.rollout.firewall_service import FirewallOnHost
 from etcdops.playbooks.rollout.running import outdated
 from etcdops.remote.command import ROOT
 from etcdops.remote.session import Session
+from etcdops.rendering.member import AT_FIRST
 from etcdops.services.managers import service_for
 from etcdops.services.port import EffectiveConfig, ServiceStatus, State
-
-_ONLY_AT_FIRST = ("initial-cluster", "initial-cluster-state", "initial-cluster-token")
-"""Flags that etcd does not look at once it has data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +117,7 @@ async def _reasons_to_restart(
     if found.engine:
         reasons.append(found.engine)
     if config.running is not None:
-        wanted = {name: value for name, value in member.config.flags.items() if name not in _ONLY_AT_FIRST}
+        wanted = {name: value for name, value in member.config.flags.items() if name not in AT_FIRST}
         for name, value in wanted.items():
             has = config.running.value(name)
             if has != value:
@@ -127,7 +125,7 @@ async def _reasons_to_restart(
         reasons += [
             f"it runs with {name}, which is not wanted"
             for name in config.running.flags
-            if name not in wanted and name not in _ONLY_AT_FIRST and name != "config-file"
+            if name not in wanted and name not in AT_FIRST and name != "config-file"
         ]
         reasons += await outdated(session, member, config.running, status.pid)
     for path in found.files:
@@ -140,6 +138,6 @@ async def _reasons_to_restart(
 
 def _only_at_first(diff: str) -> bool:
     """Whether nothing but what etcd reads at its first start differs."""
-    names = [name.upper().replace("-", "_") for name in _ONLY_AT_FIRST]
+    names = [name.upper().replace("-", "_") for name in AT_FIRST]
     lines = [line for line in diff.splitlines() if line[:1] in "+-" and not line.startswith(("+++", "---"))]
     return all(any(name in line.upper().replace("-", "_") for name in names) for line in lines)

@@ -66,6 +66,8 @@ def _first_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
 
 def _verdict(state: ConsoleState, *, wide: bool) -> Line:
     view = state.view
+    if state.unasked:
+        return (Span("LOGS ONLY", Tone.STRONG),)
     if view is None:
         return (Span("… CONNECTING", Tone.UNKNOWN),) if not state.failure else (Span("✖ NO ANSWER", Tone.FAIL),)
     quorum = view.quorum
@@ -86,7 +88,8 @@ def _verdict(state: ConsoleState, *, wide: bool) -> Line:
 def _second_line(state: ConsoleState, chrome: Chrome, cells: int) -> Line:
     view = state.view
     if view is None:
-        return fit_line((Span(" " + (state.failure or "asking the endpoints"), Tone.DIM),), cells)
+        reason = state.unasked or state.failure or "asking the endpoints"
+        return fit_line((Span(" " + reason, Tone.DIM),), cells)
     age_s = chrome.now_s - state.at_s
     if state.failure:
         age = (Span(f"  data {show_age(age_s)} old ", Tone.WARN),)

@@ -61,6 +61,8 @@ class ConsoleState:
     at_s: float = 0.0
     """Monotonic time of that look."""
     looks: int = 0
+    unasked: str = ""
+    """Why no cluster is looked at, and what would change that; "" = one is."""
     failure: str = ""
     """Why the latest poll brought nothing at all; "" = it brought a look."""
     findings: tuple[Finding, ...] = ()

@@ -102,7 +102,7 @@ class DashboardScreen(MembersTableScreen, inherit_bindings=False):
         findings = self.state.problems
         panel = self.query_one("#findings", LinesPanel)
         panel.label(findings_title(findings, self.size.width), hint("Enter explains" if findings else ""))
-        known = self.state.view is not None
+        known = self.state.view is not None or bool(self.state.unasked)
         panel.show(
             lambda cells, rows, cursor: (
                 finding_blocks(findings, cells, rows, cursor)

@@ -9,7 +9,7 @@ from etcdops.facts.host import DataDir, Disk, HostFacts
 from etcdops.inventory.model import Cluster, Host, Inventory
 from etcdops.playbooks.rollout.desired import DesiredMember, desired
 from etcdops.playbooks.rollout.engine_pack import PythonOf
-from etcdops.playbooks.rollout.refusals import Setting
+from etcdops.playbooks.rollout.judging import Setting
 from etcdops.services.discover import Found
 from etcdops.services.port import Origin, ProcessConfig, State
 from etcdops.services.port import Setting as FlagSetting

@@ -46,6 +46,8 @@ class Choices:
     raised: Path
     """Where to write the snapshot with a raised revision, if no tool on the hosts can raise it."""
     force_unsafe: frozenset[str] = frozenset()
+    update_inventory: bool = False
+    """Write the token into the inventory too."""
 
 
 def stamp_of(now: float) -> str:
@@ -92,8 +94,14 @@ def make_plan(
         inputs,
         tuple(_summary(facts, snapshot, inputs)),
         tuple(losses(facts.recovery, snapshot)),
-        _steps(facts, snapshot, revision, raises_here=raises_here),
+        (*_steps(facts, snapshot, revision, raises_here=raises_here), *(_noting() if choices.update_inventory else ())),
     )
+
+
+def _noting() -> tuple[StepSpec, ...]:
+    """Last of all: from then on the inventory says something else than this plan was made from."""
+    title = "write the new token into the inventory on this machine"
+    return (StepSpec("inventory", title, "note-token", danger=Danger.MILD),)
 
 
 def _refuse_unfit_hosts(facts: HostFacts, need: int) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from etcdops.clock import Clock, SystemClock
+from etcdops.inventory.edit import Edit, token_edit
 from etcdops.inventory.find import find_cluster
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster
@@ -45,6 +46,8 @@ class HostRequest:
     force_unsafe: frozenset[str] = frozenset()
     new_run: bool = False
     """Give up an unfinished run instead of going on with it."""
+    update_inventory: bool = False
+    """Write the new token into the inventory, as the last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,8 @@ class PreparedOnHosts:
     known: KnownRun | None
     """The unfinished run that will go on; None: a new one."""
     facts: HostFacts | None
+    edit: Edit | None = None
+    """What the run will write into the inventory."""
 
 
 def named_cluster(request: HostRequest) -> Cluster:
@@ -84,21 +89,24 @@ async def prepare(request: HostRequest, *, clock: Clock | None = None) -> Prepar
         stamp=stamp,
         raised=folder / f"raised-{stamp}.db",
         force_unsafe=request.force_unsafe,
+        update_inventory=request.update_inventory,
     )
-    source = source_of(request.inventory, inventory, cluster)
+    renewed = cluster.model_copy(update={"token": choices.token})
+    edit = token_edit(request.inventory, cluster.name, choices.token) if request.update_inventory else None
+    source = source_of(request.inventory, inventory, cluster, renewed=renewed)
     async with reaching(inventory, cluster, source, request.access, clock=clock) as run:
         await open_passages(run, run.hosts)
         settings = await asyncio.to_thread(recovered_settings, run)
         require_password(report, settings)
         facts = await gather_facts(
             run,
-            cluster.model_copy(update={"token": choices.token}),
+            renewed,
             settings,
             stamp=stamp,
             tool=request.restore_tool,
             last_known_revision=request.last_known_revision,
         )
-    return PreparedOnHosts(make_plan(cluster, source, facts, report, choices), None, facts)
+    return PreparedOnHosts(make_plan(cluster, source, facts, report, choices), None, facts, edit)
 
 
 def begin(prepared: PreparedOnHosts, *, clock: Clock | None = None) -> KnownRun:

@@ -12,6 +12,7 @@ from etcdops.client.client import Client
 from etcdops.client.quorum import Quorum
 from etcdops.client.view import observe
 from etcdops.errors import ClusterUnsafe, EtcdopsError, VerificationFailed
+from etcdops.inventory.edit import Edit, token_edit
 from etcdops.playbooks import safety
 from etcdops.playbooks.on_hosts import RunHosts
 from etcdops.playbooks.plan import Json, Plan, Result
@@ -275,6 +276,36 @@ class CleanUp(OnHost):
             self.run.raised.unlink(missing_ok=True)
 
 
+class NoteToken(OnAll):
+    """So that the next rollout finds on the hosts what the inventory says. The file is kept as it was, beside it."""
+
+    async def check(self) -> bool:
+        return not self._edit()
+
+    async def act(self) -> None:
+        self._edit().write(self._suffix)
+
+    async def verify(self) -> Result:
+        edit = self._edit()
+        if edit:
+            raise VerificationFailed(
+                f"{edit.path} does not have the new token",
+                hint=f"write it there: clusters.{self.run.cluster.name}.token: {self.run.recovered.token}",
+            )
+        return {"file": str(edit.path), "kept": f"{edit.path.resolve()}.{self._suffix}"}
+
+    @property
+    def _suffix(self) -> str:
+        """Of one recovery, however often it was cut off."""
+        return f"before-{self.run.recovered.token.rpartition('-')[2]}"
+
+    def _edit(self) -> Edit:
+        return token_edit(self.run.hosts.source.paths, self.run.cluster.name, self.run.recovered.token)
+
+    def safe_now(self) -> str:
+        return "everything: the cluster is recovered and proved, and only the inventory does not say so yet"
+
+
 KINDS: StepKinds[HostRecovery] = StepKinds(PROCEDURE)
 for _name, _kind in (
     ("check-snapshot", CheckSnapshot),
@@ -289,5 +320,6 @@ for _name, _kind in (
     ("wait-serving", WaitServing),
     ("verify", Verify),
     ("clean-up", CleanUp),
+    ("note-token", NoteToken),
 ):
     KINDS.add(_name, _kind)
