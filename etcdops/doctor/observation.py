@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from etcdops.client.metrics import MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.doctor.urls import split_urls
+from etcdops.services.port import State
 
 if TYPE_CHECKING:
     from etcdops.certs.facts import CertificateFacts
@@ -272,6 +273,8 @@ class Observation:
         The name alone is not enough: hosts may keep members of several clusters, and many clusters call theirs m1.
         """
         here = self.wanted_on(host)
+        if self._is_left_over(host, on_host):
+            return None
         if on_host.flag("name") is None:
             service = self.cluster.service.name if self.cluster is not None else ""
             return here[0] if len(here) == 1 and on_host.found.name == service else None
@@ -282,6 +285,20 @@ class Observation:
             if same_url or (same_place and on_host.name == member.name) or (same_place and len(here) == 1):
                 return member
         return None
+
+    def _is_left_over(self, host: str, on_host: MemberOnHost) -> bool:
+        """Whether it does not run, and what the inventory names stands beside it: as a unit does after a migration."""
+        seen = self.hosts.get(host)
+        if self.cluster is None or seen is None or on_host.found.state in (State.RUNNING, State.STARTING):
+            return False
+        service = self.cluster.service
+        kept = [
+            one
+            for one in seen.members
+            if (one.found.keeper, one.found.name.removesuffix(".service"))
+            == (service.manager, service.name.removesuffix(".service"))
+        ]
+        return bool(kept) and on_host not in kept
 
     @property
     def ours(self) -> Iterator[tuple[HostObservation, MemberOnHost, str]]:
