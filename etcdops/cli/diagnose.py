@@ -115,7 +115,7 @@ def command(
         note("warning: there was not one line to read")
     elif (since or until) and all(source.first is None for source in diagnosis.sources):
         note("warning: no line lies between --since and --until")
-    healthy = diagnosis.healthy if examination is None else examination.healthy and not diagnosis.unexplained
+    healthy = diagnosis.healthy if examination is None else examination.healthy
     return int(ExitCode.OK if healthy else ExitCode.UNHEALTHY)
 
 
@@ -157,9 +157,10 @@ def _rendered(
         from etcdops.cli.doctor_view import render_examination
 
         left = dataclasses.replace(diagnosis, findings=with_names(examination.logs, examination.observation.view))
-        live = dataclasses.replace(examination, logs=())
         live_look = look if shown == "text" else Look(color=False, ascii=False)
-        text = render_examination(live, live_look, width=min(width, 120), language=language, full=full)
+        text = render_examination(
+            examination, live_look, width=min(width, 120), language=language, full=full, logs=False
+        )
         parts.append(text if shown == "text" else f"````text\n{text}````\n")
         if not diagnosis.sources:
             return "\n".join(parts)

@@ -29,7 +29,7 @@ def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) ->
         shown["proved_live"] = _prover(finding, examination)
     live = examination_json(examination, language)
     del live["logs"]  # they are the findings above
-    body["healthy"] = examination.healthy and not diagnosis.unexplained
+    body["healthy"] = examination.healthy
     body["live"] = live
     return json.dumps(body, indent=2, ensure_ascii=False)
 

@@ -11,7 +11,7 @@ from etcdops.cli.diagnose_live_view import whole_json, with_names
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.examine import Examination
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import finding
 from etcdops.doctor.observation import Observation
 from etcdops.ids import MemberID
 from tests.cli.conftest import RunCli
@@ -28,10 +28,10 @@ LINES = [
 def test_causes_that_are_proved_live_come_first() -> None:
     """Whatever the logs alone would say first; each names its proof, and `live` is doctor's document."""
     diagnosis = diagnose_lines(LINES, "m1")
-    slugs = [finding.slug for finding in diagnosis.findings]
+    slugs = [one.slug for one in diagnosis.findings]
     assert "cluster-id-mismatch" in slugs[1:]
-    stray = Finding("E401", "h3", "h3 has data of another cluster", "stop it")
-    left = tuple(finding for finding in diagnosis.findings if finding.slug != "cluster-id-mismatch")
+    stray = finding("E401", "h3", name="m3", cluster="94dda5ceb0b7be3f", stop="kill 7", path="/var/lib/etcd")
+    left = tuple(one for one in diagnosis.findings if one.slug != "cluster-id-mismatch")
     document = json.loads(whole_json(diagnosis, Examination((stray,), left, (), Observation(logs=diagnosis)), "en"))
     assert document["schema"] == "etcdops.diagnose/1"
     first, *others = document["findings"]

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, finding
 from etcdops.doctor.observation import Observation, Outcome, PeerPath
+from etcdops.doctor.words import Said, Value, say
 
 _CODES = {
     Outcome.REFUSED: "E601",
@@ -21,27 +22,6 @@ _CODES = {
     Outcome.TLS: "E606",
     Outcome.NOT_ETCD: "E607",
     Outcome.WRONG_MEMBER: "E608",
-}
-_SAYS = {
-    Outcome.REFUSED: "nobody listens there",
-    Outcome.TIMEOUT: "no answer",
-    Outcome.RESET: "the connection is cut",
-    Outcome.UNREACHABLE: "there is no way there",
-    Outcome.NAME: "the name cannot be resolved",
-    Outcome.TLS: "TLS fails",
-    Outcome.NOT_ETCD: "another program answers",
-    Outcome.WRONG_MEMBER: "another member answers",
-}
-_NEXT = {
-    Outcome.REFUSED: "start it, or correct its listen URLs: on its host `ss -lntp | grep etcd`",
-    Outcome.TIMEOUT: "let its ports through the firewalls both ways (nft list ruleset, security groups), check that its"
-    " host is up",
-    Outcome.RESET: "look for a rule that rejects, a proxy or load balancer between them",
-    Outcome.UNREACHABLE: "check routes and interfaces: ip route get ADDRESS on the host that asks",
-    Outcome.NAME: "correct DNS or /etc/hosts on the host that asks, or use addresses",
-    Outcome.TLS: "compare scheme, authority and names: etcdops explain E606",
-    Outcome.NOT_ETCD: "correct the port: something else listens there",
-    Outcome.WRONG_MEMBER: "correct the URL or DNS: the address belongs to somebody else",
 }
 
 
@@ -54,21 +34,14 @@ def isolated_hosts(observation: Observation) -> Iterator[Finding]:
         return
     for host, paths in sorted(by_host.items()):
         if len({path.to_member for path in paths}) > 1 and all(path.outcome is not Outcome.OK for path in paths):
-            yield Finding(
-                "E609",
-                host,
-                f"{host} reaches no member on another host",
-                f"check its interfaces, routes and outgoing rules: ssh {host} ip route;"
-                f" ssh {host} sudo nft list ruleset",
-                evidence=tuple(_line(path) for path in paths),
-            )
+            yield finding("E609", host, evidence=[_line(path) for path in paths])
 
 
 def broken_paths(observation: Observation) -> Iterator[Finding]:
     """One finding for each member and way to fail, with all who fail."""
     failed: defaultdict[tuple[str, str, Outcome], list[PeerPath]] = defaultdict(list)
     tried: defaultdict[tuple[str, str], list[PeerPath]] = defaultdict(list)
-    alone = {finding.subject for finding in isolated_hosts(observation)}
+    alone = {one.subject for one in isolated_hosts(observation)}
     for path in observation.paths or ():
         if path.from_host in alone:
             continue  # E609 says it
@@ -76,18 +49,22 @@ def broken_paths(observation: Observation) -> Iterator[Finding]:
         if path.outcome is not Outcome.OK:
             failed[path.to_member, path.purpose, path.outcome].append(path)
     for (member, purpose, outcome), paths in sorted(failed.items()):
-        all_fail = len(paths) == len(tried[member, purpose])
-        who = "nobody" if all_fail and len(paths) > 1 else _from(paths)
-        reaches = "reaches" if who == "nobody" or len(paths) == 1 else "reach"
-        how = f"{who} {reaches}" if who == "nobody" else f"{who} {'does' if len(paths) == 1 else 'do'} not reach"
-        reason = f" ({paths[0].reason})" if paths[0].reason and outcome is not Outcome.REFUSED else ""
-        yield Finding(
+        nobody = len(paths) == len(tried[member, purpose]) and len(paths) > 1
+        reason = paths[0].reason if outcome is not Outcome.REFUSED else ""
+        yield finding(
             _CODES[outcome],
             member,
-            f"{how} {member} at {paths[0].url}: {_SAYS[outcome]}{reason}",
-            _NEXT[outcome],
-            evidence=tuple(_line(path) for path in paths),
+            way=_way(member, paths, nobody=nobody),
+            said=say("way.reason", reason=reason) if reason else "",
+            evidence=[_line(path) for path in paths],
         )
+
+
+def _way(member: str, paths: Sequence[PeerPath], *, nobody: bool) -> Said:
+    """Who does not get where."""
+    if nobody:
+        return say("way.nobody", member=member, url=paths[0].url)
+    return say("way.some", hosts=_from(paths), member=member, url=paths[0].url)
 
 
 def _between_hosts(observation: Observation) -> Iterator[PeerPath]:
@@ -97,13 +74,14 @@ def _between_hosts(observation: Observation) -> Iterator[PeerPath]:
             yield path
 
 
-def _from(paths: Sequence[PeerPath]) -> str:
-    return ", ".join(dict.fromkeys(path.from_host or "this machine" for path in paths))
+def _from(paths: Sequence[PeerPath]) -> tuple[Value, ...]:
+    return tuple(dict.fromkeys(path.from_host or say("way.this-machine") for path in paths))
 
 
-def _line(path: PeerPath) -> str:
-    said = path.reason or path.outcome.value
-    return f"{path.from_host or 'here'} -> {path.to_member} {path.url} ({path.purpose}): {said}"
+def _line(path: PeerPath) -> Value:
+    start = path.from_host or say("way.here")
+    said = path.reason or say(f"outcome.{path.outcome.name.lower().replace('_', '-')}")
+    return say("way.tried", start=start, member=path.to_member, url=path.url, purpose=path.purpose, said=said)
 
 
 CHECKS = (isolated_hosts, broken_paths)
