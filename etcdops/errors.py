@@ -57,6 +57,11 @@ class EtcdopsError(Exception):
         self.cause = cause
         self.hint = hint
 
+    @property
+    def in_one_line(self) -> str:
+        """What happened and why."""
+        return f"{self.message} ({'; '.join(self.cause.splitlines())})" if self.cause else self.message
+
     def lines(self) -> list[str]:
         """The error as it is printed: one line each for what, why and what next; empty parts are left out."""
         shown = [f"error {self.code}: {self.message}"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.diagnose import moment
+from etcdops.cli.diagnose import LANGUAGE_OPTION, moment, terminal_language
 from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
@@ -72,6 +72,7 @@ class _Collected:
 @click.option("--container", metavar="NAME", default="", help="A container, here or on --host.")
 @accept_new_option
 @click.option("--since", metavar="TIME", help="Only lines from then on: 2026-01-31T08:00:00Z, 2h (24h).")
+@LANGUAGE_OPTION
 @connection_options
 @general_options
 def command(
@@ -85,6 +86,7 @@ def command(
     container: str,
     accept_new: bool,
     since: str | None,
+    lang: str | None,
 ) -> int:
     """Collect logs, status, metrics, settings, findings and versions into one archive, without secrets.
 
@@ -96,7 +98,8 @@ def command(
     path = output or Path(f"etcdops-bundle-{name or 'local'}-{_stamp(time.time())}.tar.gz")
     _require_writable(path)
     with _collected(invocation, asked, logs, since) as found:
-        written, replaced = _write(invocation, path, found, redact_addresses=redact_addresses)
+        language = lang or terminal_language()
+        written, replaced = _write(invocation, path, found, language, redact_addresses=redact_addresses)
     _tell(invocation, written, found, replaced)
     return int(ExitCode.OK)
 
@@ -157,7 +160,7 @@ def _ask_members(invocation: Invocation, found: _Collected) -> None:
 
 
 def _write(
-    invocation: Invocation, path: Path, found: _Collected, *, redact_addresses: bool
+    invocation: Invocation, path: Path, found: _Collected, language: str, *, redact_addresses: bool
 ) -> tuple[Written, Path | None]:
     """The archive, and where it is written down who is who in it."""
     import json
@@ -176,7 +179,7 @@ def _write(
             title=f"etcdops-bundle-{found.title}-{_stamp(now)}",
             made_at=now,
             made_by=f"etcdops {__version__}",
-            documents=[*_documents(found, diagnosis)],
+            documents=[*_documents(found, diagnosis, language)],
             logs=found.logs,
             left_out=[*found.left_out, *_unseen(found.observation)],
         )
@@ -192,7 +195,7 @@ def _write(
     return written, who
 
 
-def _documents(found: _Collected, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]:
+def _documents(found: _Collected, diagnosis: Diagnosis, language: str) -> Iterator[tuple[str, str]]:
     from importlib.metadata import PackageNotFoundError, version
 
     from etcdops.cli import diagnose_view
@@ -202,9 +205,9 @@ def _documents(found: _Collected, diagnosis: Diagnosis) -> Iterator[tuple[str, s
 
     yield "README.txt", _README
     look, seen = Look(), found.observation
-    report = diagnose_view.render_report(diagnosis, look, width=120, language="en", full=True)
+    report = diagnose_view.render_report(diagnosis, look, width=120, language=language, full=True)
     if seen is None:
-        yield "findings.json", diagnose_view.diagnosis_json(diagnosis, "en")
+        yield "findings.json", diagnose_view.diagnosis_json(diagnosis, language)
     else:
         import dataclasses
 
@@ -213,8 +216,8 @@ def _documents(found: _Collected, diagnosis: Diagnosis) -> Iterator[tuple[str, s
         from etcdops.doctor.examine import examine
 
         examination = examine(dataclasses.replace(seen, logs=diagnosis))
-        yield "findings.json", whole_json(diagnosis, examination, "en")
-        report = f"{render_examination(examination, look, width=120, full=True)}\n{report}"
+        yield "findings.json", whole_json(diagnosis, examination, language)
+        report = f"{render_examination(examination, look, width=120, language=language, full=True)}\n{report}"
         for path, content in documents(seen):
             yield (
                 path,
@@ -230,7 +233,11 @@ def _documents(found: _Collected, diagnosis: Diagnosis) -> Iterator[tuple[str, s
 
 
 def _unseen(observation: Observation | None) -> list[tuple[str, str]]:
-    return [(one.what, one.why) for one in observation.unseen] if observation is not None else []
+    """In English, as all that the archive's manifest says."""
+    from etcdops.doctor.words import in_words
+
+    unseen = observation.unseen if observation is not None else ()
+    return [(in_words(one.what, "en"), in_words(one.why, "en")) for one in unseen]
 
 
 def _known_names(found: _Collected) -> Iterator[str]:

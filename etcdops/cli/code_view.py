@@ -19,7 +19,7 @@ def render_code(page: Code, look: Look, *, width: int, language: str) -> str:
     cause = catalogue().get(page.slug)
     lines = [
         look.style(f"{page.title[language]}  [{page.code}]", "head"),
-        f"     {words[page.severity.word]}; {page.section}",
+        f"     {words[page.severity.word]}; {page.section[language]}",
         *wrapped("", page.cause[language] or (cause.cause[language] if cause else ""), width),
     ]
     for text in cause.check[language] if cause else ():
@@ -51,7 +51,7 @@ def code_json(page: Code, language: str) -> str:
         fix = [line for step in steps(cause, language) for line in step.commands]
     body: dict[str, Json] = {
         "code": page.code,
-        "section": page.section,
+        "section": page.section[language],
         "severity": page.severity.word,
         "slug": page.slug or None,
         "title": page.title[language],

@@ -115,7 +115,7 @@ def command(
         note("warning: there was not one line to read")
     elif (since or until) and all(source.first is None for source in diagnosis.sources):
         note("warning: no line lies between --since and --until")
-    healthy = diagnosis.healthy if examination is None else examination.healthy and not diagnosis.unexplained
+    healthy = diagnosis.healthy if examination is None else examination.healthy
     return int(ExitCode.OK if healthy else ExitCode.UNHEALTHY)
 
 
@@ -179,9 +179,8 @@ def _live(examination: Examination, look: Look, width: int, shown: str, language
     """What was seen, without what logs say: that is told by itself."""
     from etcdops.cli.doctor_view import render_examination
 
-    live = dataclasses.replace(examination, logs=())
     plain = look if shown == "text" else Look(color=False, ascii=False)
-    text = render_examination(live, plain, width=min(width, 120), language=language, full=full)
+    text = render_examination(examination, plain, width=min(width, 120), language=language, full=full, logs=False)
     return text if shown == "text" else f"````text\n{text}````\n"
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from etcdops.cli.diagnostics import warn
+from etcdops.cli.members_api import settings_or_reason
 from etcdops.cli.options import Invocation
 from etcdops.cli.run_control import TypedAccess
-from etcdops.errors import EtcdopsError, UsageError
+from etcdops.errors import UsageError
 from etcdops.wording import counted
 
 if TYPE_CHECKING:
@@ -126,20 +127,13 @@ def fetched_logs(invocation: Invocation, asked: Asked, span: Span) -> Iterator[F
 def _settings(
     invocation: Invocation, asked: Asked, named: Named
 ) -> tuple[ConnectionSettings | None, tuple[Unseen, ...]]:
-    """How to reach the members' API, or why that cannot be: the hosts tell what is wrong then."""
-    from etcdops.doctor.observation import Unseen
-
+    """Of the cluster that was named; nobody asks others."""
     if asked.logs_only or named.cluster is None:
         return None, ()
     invocation.connection["cluster"] = named.cluster.name
     if asked.inventory:
         invocation.connection["inventory"] = os.pathsep.join(map(str, asked.inventory))
-    try:
-        return invocation.connection_settings(), ()
-    except UsageError:
-        raise
-    except EtcdopsError as error:
-        return None, (Unseen("the members' API", _why(error), error.hint),)
+    return settings_or_reason(invocation)
 
 
 async def _look(
@@ -167,7 +161,7 @@ def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
     if failed and len(failed) == len(fetched.outcomes) and (fetched.observation is None or not fetched.named.cluster):
         raise failed[0]
     for error in failed:
-        warn(f"{_why(error)}: its log is not read")
+        warn(f"{error.in_one_line}: its log is not read")
     for log in fetched.logs:
         if log.is_older:
             warn(f"{log.place.described} has no line of that time; its last {counted(log.lines, 'line')} are read")
@@ -180,20 +174,17 @@ def _say(invocation: Invocation, fetched: Fetched, span: Span) -> None:
 def _with_unread(fetched: Fetched) -> Fetched:
     """With the logs that could not be had among what was not looked at."""
     from etcdops.doctor.observation import Unseen
+    from etcdops.doctor.words import say
 
     seen = fetched.observation
     if seen is None:
         return fetched
     unread = [
-        Unseen(f"the log of {outcome.subject.member}", _why(outcome.error), outcome.error.hint)
+        Unseen(say("unseen.log", member=outcome.subject.member), outcome.error.in_one_line, outcome.error.hint)
         for outcome in fetched.outcomes
         if outcome.error is not None
     ]
     return dataclasses.replace(fetched, observation=dataclasses.replace(seen, unseen=(*seen.unseen, *unread)))
-
-
-def _why(error: EtcdopsError) -> str:
-    return f"{error.message} ({'; '.join(error.cause.splitlines())})" if error.cause else error.message
 
 
 def hint_without_logs() -> str:

@@ -32,7 +32,7 @@ def whole_json(diagnosis: Diagnosis, examination: Examination, language: str) ->
         shown["explains_live"] = [finding_json(one, language) for one in examination.below.get(finding, ())]
     live = examination_json(examination, language)
     del live["logs"]  # they are the findings above
-    body["healthy"] = examination.healthy and not diagnosis.unexplained
+    body["healthy"] = examination.healthy
     body["live"] = live
     return json.dumps(body, indent=2, ensure_ascii=False)
 

@@ -223,7 +223,7 @@ def _block(
     if finding.explains:
         yield from wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
     for live in now:
-        yield from wrapped(words["now"], f"{live.code} {live.summary}", width)
+        yield from wrapped(words["now"], f"{live.code} {live.told(language).summary}", width)
     for line in finding.evidence:
         yield look.style(f"     {line.source}:{line.line}", "dim")
         yield from _proof(line, max(20, width - 7))
@@ -330,7 +330,7 @@ def _markdown(finding: Finding, number: int, language: str, now: Sequence[LiveFi
         lines += [f"- {words['peer']}: {', '.join(f'`{name}`' for name in finding.peers)}"]
     if finding.explains:
         lines += [f"- {words['explains']}: {', '.join(f'`{s.slug}` ({s.count})' for s in finding.explains)}"]
-    lines += [f"- {words['now']}: {live.code} {live.summary}" for live in now]
+    lines += [f"- {words['now']}: {live.code} {live.told(language).summary}" for live in now]
     lines += [f"- {words['check']}: {text}" for text in cause.check[language]]
     # Four backticks: log lines may hold three.
     lines += [

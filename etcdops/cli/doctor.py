@@ -14,6 +14,7 @@ import click
 from etcdops.cli.diagnose import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option
+from etcdops.cli.members_api import settings_or_reason
 from etcdops.cli.options import (
     DEFAULT_WIDTH,
     Invocation,
@@ -24,12 +25,11 @@ from etcdops.cli.options import (
 )
 from etcdops.cli.output import render_json, write
 from etcdops.client.settings import parse_seconds
-from etcdops.errors import EtcdopsError, ExitCode, UsageError
+from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.cli.inventory_connection import Chosen
-    from etcdops.client.settings import ConnectionSettings
-    from etcdops.doctor.observation import Observation, Unseen
+    from etcdops.doctor.observation import Observation
 
 SAMPLE_MAX_S = 3600.0
 
@@ -56,7 +56,7 @@ SAMPLE_MAX_S = 3600.0
     metavar="DIR",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Where snapshots of this cluster are kept: is there a recent one? May be repeated.",
+    help="Where snapshots of this cluster are kept: is there a recent one, and whole? May be repeated.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As -w json: a stable document.")
 @click.option(
@@ -83,7 +83,8 @@ def command(
     """Look at everything a cluster shows, and say what is wrong, why, and what to do next.
 
     Members are asked through the v3 API and their pages; of a cluster of the inventory the hosts are looked at as well,
-    over SSH. Nothing is changed. Works without a quorum. Exit 0: nothing to do; 5: there are findings.
+    over SSH. Nothing is changed. Works without a quorum. Exit 0: nothing to do, whatever is good to know; 5: there is
+    something to do, or nobody could look.
     """
     from etcdops.cli.doctor_view import SCHEMA, examination_json, render_examination
     from etcdops.cli.inventory_connection import chosen_cluster
@@ -100,9 +101,7 @@ def command(
     if chosen is not None and not no_hosts:
         observation = _hosts(invocation, chosen, observation, probe=probe, accept_new=accept_new)
     if folders:
-        from etcdops.doctor.gather.backups import find_backups
-
-        observation = dataclasses.replace(observation, backups=find_backups(folders))
+        observation = _backups(invocation, observation, folders)
     examination = examine(dataclasses.replace(observation, operation=_operation(before)))
     language = lang or terminal_language()
     if as_json or invocation.format == "json":
@@ -111,6 +110,14 @@ def command(
         width = min(shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns, 120)
         write(render_examination(examination, invocation.look, width=width, language=language, full=full))
     return int(ExitCode.OK if examination.healthy else ExitCode.UNHEALTHY)
+
+
+def _backups(invocation: Invocation, observation: Observation, folders: tuple[Path, ...]) -> Observation:
+    from etcdops.doctor.gather.backups import find_backups
+
+    with invocation.waiting("checking the newest backup ..."):
+        backups, unread = find_backups(folders)
+    return dataclasses.replace(observation, backups=backups, unseen=(*observation.unseen, *unread))
 
 
 def _operation(text: str | None) -> str:
@@ -127,7 +134,7 @@ def _members(invocation: Invocation, chosen: Chosen | None, sample_s: float, *, 
     from etcdops.doctor.gather.cluster import observe_cluster
     from etcdops.doctor.observation import Observation
 
-    settings, unseen = _settings(invocation, chosen)
+    settings, unseen = (invocation.connection_settings(), ()) if chosen is None else settings_or_reason(invocation)
     if settings is None:
         observation = Observation(taken_at=time.time(), unseen=unseen)
     else:
@@ -139,20 +146,6 @@ def _members(invocation: Invocation, chosen: Chosen | None, sample_s: float, *, 
 
     placed = tuple(place(chosen.read.inventory, chosen.cluster, member) for member in chosen.cluster.members)
     return dataclasses.replace(observation, cluster=chosen.cluster, placed=placed)
-
-
-def _settings(invocation: Invocation, chosen: Chosen | None) -> tuple[ConnectionSettings | None, tuple[Unseen, ...]]:
-    from etcdops.doctor.observation import Unseen
-
-    try:
-        return invocation.connection_settings(), ()
-    except UsageError:
-        raise
-    except EtcdopsError as error:
-        if chosen is None:
-            raise
-        why = f"{error.message} ({error.cause})" if error.cause else error.message
-        return None, (Unseen("the members' API", why, error.hint),)
 
 
 def _hosts(

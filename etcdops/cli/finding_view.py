@@ -6,24 +6,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from etcdops.cli.output import Json, Look, cell_width, printable
-from etcdops.diagnosis.causes import catalogue
 from etcdops.diagnosis.finding import Severity
-from etcdops.doctor.codes import known
 from etcdops.doctor.finding import Finding
+from etcdops.doctor.words import Said, Texts, Value, in_words, say
 
 EVIDENCE_SHOWN = 3
 _INDENT = " " * 7
-_WORD = re.compile(r"( *)([\u2e80-\uffef]|[^ \u2e80-\uffef]+)")
-_MARKS = {
+_WORD = re.compile(r"( *)([（「]*(?:[\u2e80-\uffef]|[^ \u2e80-\uffef]+)[，。；：、）」]*)")
+MARKS = {
     Severity.CRITICAL: ("✖", "bad"),
     Severity.ERROR: ("✖", "bad"),
     Severity.WARNING: ("▲", "warn"),
     Severity.INFO: ("·", "dim"),
 }
-_WORDS: Mapping[str, Mapping[str, str]] = {
-    "en": {"seen": "seen", "next": "next", "wait": "wait", "explains": "explains", "more": "more with --full"},
-    "zh": {"seen": "依据", "next": "处理", "wait": "等待", "explains": "可解释", "more": "更多见 --full"},
-}
+"""Symbol and colour."""
 
 
 def render_findings(
@@ -43,63 +39,67 @@ def render_findings(
 
 
 def _block(finding: Finding, look: Look, width: int, proof: bool, full: bool, language: str) -> Iterator[str]:
-    words = _WORDS[language]
+    told = finding.told(language)
 
     def part(label: str, text: str) -> str:
-        head = f"{_INDENT}{label}: " if label else _INDENT
+        head = f"{_INDENT}{in_words(say(f'label.{label}'), language)}: " if label else _INDENT
         return head + wrap(look.text(printable(text)), width - cell_width(head), " " * cell_width(head))
 
-    mark, kind = _MARKS[finding.severity]
+    mark, kind = MARKS[finding.severity]
     label = look.style(look.text(f"{mark} {finding.code}"), kind)
-    if language == "en":
-        yield f"{label} {wrap(look.text(printable(finding.summary)), width - 7, _INDENT)}"
-    else:
-        yield f"{label} {known(finding.code).title[language]}"
-        yield part("", finding.summary)
-    about = finding.detail if language == "en" else _cause(finding, language)
-    if about and (finding.is_urgent or full):
-        yield part("", about)
+    yield f"{label} {wrap(look.text(printable(told.summary)), width - 7, _INDENT)}"
+    if told.detail and (finding.is_urgent or full):
+        yield part("", told.detail)
     if proof:
-        shown = finding.evidence if full else finding.evidence[:EVIDENCE_SHOWN]
+        shown = told.evidence if full else told.evidence[:EVIDENCE_SHOWN]
         for line in shown:
-            yield look.style(part(words["seen"], line), "dim")
-        if len(finding.evidence) > len(shown):
-            yield look.style(f"{_INDENT}{words['seen']}: {len(finding.evidence) - len(shown)} {words['more']}", "dim")
+            yield look.style(part("seen", line), "dim")
+        if more := len(told.evidence) - len(shown):
+            yield look.style(part("seen", in_words(say("label.more", count=more), language)), "dim")
         if finding.explains:
-            yield part(words["explains"], ", ".join(finding.explains))
-    yield part(words["next"], finding.next_step)
-    if finding.blocked:
-        yield part(words["wait"], finding.blocked)
-
-
-def _cause(finding: Finding, language: str) -> str:
-    """What the page says, or that of the cause it proves."""
-    cause = catalogue().get(finding.slug)
-    return known(finding.code).cause[language] or (cause.cause[language] if cause is not None else "")
+            yield part("explains", ", ".join(finding.explains))
+    yield part("next", told.next_step)
+    if told.blocked:
+        yield part("wait", told.blocked)
 
 
 def finding_json(finding: Finding, language: str = "en") -> Mapping[str, Json]:
-    """Fields are only ever added."""
-    page = known(finding.code)
+    """Fields are only ever added. `case` and `fields` are the same in every language: bytes, seconds, RFC 3339."""
+    told = finding.told(language)
     return {
         "code": finding.code,
         "severity": finding.severity.word,
         "subject": finding.subject,
-        "title": page.title[language],
-        "summary": finding.summary,
-        "detail": finding.detail or None,
-        "next": finding.next_step,
-        "blocked": finding.blocked or None,
+        "title": told.title,
+        "summary": told.summary,
+        "detail": told.detail or None,
+        "next": told.next_step,
+        "blocked": told.blocked or None,
         "slug": finding.slug or None,
-        "evidence": list(finding.evidence),
+        "evidence": list(told.evidence),
         "explains": list(finding.explains),
+        "case": finding.case or None,
+        "fields": {name: _neutral(value) for name, value in finding.fields if not isinstance(value, Texts)},
+        "blocked_by": _neutral(finding.blocked) if finding.blocked is not None else None,
     }
+
+
+def _neutral(value: Value) -> Json:
+    """What no language changes; a phrase is its name and what fills it."""
+    if isinstance(value, Said):
+        filled = {name: _neutral(part) for name, part in value.fields if not isinstance(part, Texts)}
+        return {"phrase": value.key, **filled}
+    if isinstance(value, tuple):
+        return [_neutral(one) for one in value if not isinstance(one, Texts)]
+    if isinstance(value, Texts):
+        return None
+    return value if value != "" else None
 
 
 def wrap(text: str, width: int, indent: str) -> str:
     """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`.
 
-    Chinese has no blanks to break at: its characters are words.
+    Chinese has no blanks to break at: its characters are words, and take the punctuation round them along.
     """
     lines, line = [], ""
     for gap, word in _words(text):

@@ -10,17 +10,17 @@ from etcdops.cli.output import Cell, Column, Json, Look, hex_id, printable, rend
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.clock import rfc3339
 from etcdops.doctor.checks.cluster import find
+from etcdops.doctor.words import Said, in_words, say
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER
 from etcdops.numbers import show_bytes, show_duration
-from etcdops.wording import counted
 
 SCHEMA = "etcdops.status/1"
 WIDTH = 80
 WIDE = 120
 """Of sentences where tables may be as wide as they like."""
 
-_KINDS = {Health.HEALTHY: "good", Health.DEGRADED: "warn", Health.UNKNOWN: "warn"}
+HEALTH_KINDS = {Health.HEALTHY: "good", Health.DEGRADED: "warn", Health.UNKNOWN: "warn"}
 COLUMNS = (
     Column("MEMBER"),
     Column("ID", optional=9),
@@ -52,29 +52,37 @@ def exit_code(view: ClusterView) -> ExitCode:
     return ExitCode.UNREACHABLE
 
 
-def headline(view: ClusterView) -> str:
+def headline(view: ClusterView, language: str = "en") -> str:
     """The verdict and the arithmetic behind it, one line without symbols."""
-    quorum = view.quorum
-    if not view.answering:
-        return f"{view.health}  {_nobody(view)}"
+    return f"{in_words(verdict_of(view.health), language)}  {in_words(arithmetic(view), language)}"
+
+
+def verdict_of(health: Health) -> Said:
+    return say(f"verdict.{health.name.lower().replace('_', '-')}")
+
+
+def arithmetic(view: ClusterView) -> Said:
+    """How many answer, how many are needed, how many more may fail."""
+    quorum, answering = view.quorum, len(view.answering)
+    if not answering:
+        return _nobody(view)
     if not view.members_known:
-        verb = "answers" if len(view.answering) == 1 else "answer"
-        return f"{view.health}  {counted(len(view.answering), 'endpoint')} {verb}; the member list is not known"
+        return say("head.endpoints", endpoints=answering)
+    counted = say("head.quorum", present=quorum.present, voters=quorum.voters)
+    needed = quorum.needed
     if view.has_quorum and not quorum.holds:
-        return f"{view.health}  the quorum works, but only {quorum} here ({quorum.needed} needed)"
+        return say("head.hidden", quorum=counted, needed=needed)
     if view.has_quorum:
-        spare = f"{view.tolerates} more" if view.tolerates else "none"
-        return f"{view.health}  {quorum}, {quorum.needed} needed: {spare} may fail"
+        key = "head.spare" if view.tolerates else "head.no-spare"
+        return say(key, quorum=counted, needed=needed, more=view.tolerates)
     if quorum.holds:
-        return f"{view.health}  {quorum}, {quorum.needed} needed, but the cluster does not work"
-    return f"{view.health}  {quorum}, {quorum.needed} needed: {quorum.missing} must come back"
+        return say("head.stuck", quorum=counted, needed=needed)
+    return say("head.lost", quorum=counted, needed=needed, missing=quorum.missing)
 
 
-def _nobody(view: ClusterView) -> str:
-    asked = len(view.members)
-    if view.health is Health.UNKNOWN:
-        return "the only endpoint does not let us in" if asked == 1 else f"none of {asked} endpoints lets us in"
-    return "the only endpoint does not answer" if asked == 1 else f"none of {asked} endpoints answers"
+def _nobody(view: ClusterView) -> Said:
+    what, asked = "closed" if view.health is Health.UNKNOWN else "no", len(view.members)
+    return say(f"head.{what}-endpoint") if asked == 1 else say(f"head.{what}-endpoints", endpoints=asked)
 
 
 def possible(view: ClusterView) -> str:
@@ -118,47 +126,63 @@ def render(view: ClusterView, look: Look, *, wide: bool = False, width: int = WI
     return "\n\n".join(blocks) + "\n"
 
 
-def render_head(view: ClusterView, look: Look, *, width: int = WIDTH) -> str:
-    """The verdict, and which cluster it is about."""
-    verdict, _, rest = headline(view).partition("  ")
+def render_head(
+    view: ClusterView, look: Look, *, width: int = WIDTH, language: str = "en", verdict: str = "", kind: str = ""
+) -> str:
+    """The verdict, and which cluster it is about.
+
+    Args: verdict, kind - another word than the view's own, and how it is coloured.
+    """
+    word = verdict or in_words(verdict_of(view.health), language)
+    told = wrap(f"{word}  {in_words(arithmetic(view), language)}", width, "  ")
+    lines = [look.style(word, kind or HEALTH_KINDS.get(view.health, "bad")) + told.removeprefix(word)]
     facts = []
     if view.cluster_id is not None:
-        facts.append(f"cluster {hex_id(view.cluster_id)}")
+        facts.append(say("head.cluster", id=hex_id(view.cluster_id) or ""))
     if view.answering:
         leader = view.leader_member
-        facts.append(f"leader {printable(leader.label) if leader else 'none'}")
-        facts += [f"term {view.term}", f"revision {view.max_revision}", f"etcd {', '.join(view.versions)}"]
-    lines = [f"{look.style(verdict, _KINDS.get(view.health, 'bad'))}  {rest}"]
+        facts.append(say("head.leader", leader=printable(leader.label) if leader else say("none.found")))
+        facts += [say("head.term", term=view.term), say("head.revision", revision=view.max_revision)]
+        facts.append(say("head.versions", versions=view.versions))
     if facts:
-        lines.append(wrap("  ".join(facts), width, ""))
+        lines.append(wrap("  ".join(in_words(fact, language) for fact in facts), width, ""))
     if view.hashes_revision is not None:
-        lines.append(_hash_verdict(view))
+        lines.append(wrap(printable(in_words(_hash_verdict(view), language)), width, ""))
     return "\n".join(lines)
 
 
-def _hash_verdict(view: ClusterView) -> str:
+def _hash_verdict(view: ClusterView) -> Said:
     agree = view.hashes_agree()
-    verdict = "cannot be compared" if agree is None else "agree" if agree else "DIFFER"
-    missing = [f"{member.label}: {member.hash_error}" for member in view.members if member.hash_error]
-    said = f"hashes at revision {view.hashes_revision} {verdict}"
-    return wrap(printable(f"{said} ({'; '.join(missing)})" if missing else said), WIDTH, "")
+    verdict = "unknown" if agree is None else "agree" if agree else "differ"
+    reasons = tuple(f"{member.label}: {member.hash_error}" for member in view.members if member.hash_error)
+    missing = say("head.missing", reasons=reasons) if reasons else ""
+    return say(f"head.hashes-{verdict}", revision=view.hashes_revision or 0, missing=missing)
 
 
-def render_members(view: ClusterView, look: Look, *, width: int, always: Collection[str] = ()) -> str:
+def render_members(
+    view: ClusterView, look: Look, *, width: int, always: Collection[str] = (), language: str = "en"
+) -> str:
     """The members alone, as a table of at most `width` cells; `always` names columns that others make room for."""
-    columns = [dataclasses.replace(column, optional=0) if column.title in always else column for column in COLUMNS]
-    return render_table(columns, [_row(view, member) for member in view.members], look, width=width)
+    columns = [
+        dataclasses.replace(
+            column,
+            optional=0 if column.title in always else column.optional,
+            title=in_words(say(f"column.{column.title.lower().replace(' ', '-')}"), language),
+        )
+        for column in COLUMNS
+    ]
+    return render_table(columns, [_row(view, member, language) for member in view.members], look, width=width)
 
 
-def _row(view: ClusterView, member: MemberView) -> list[Cell]:
+def _row(view: ClusterView, member: MemberView, language: str) -> list[Cell]:
     status = member.status
     lag = view.lag(member)
     alarms = view.alarms_of(member)
     return [
         Cell(member.label),
         Cell(hex_id(member.id) or "-", "dim"),
-        Cell(_role(view, member), "head" if _leads(member) else ""),
-        _health_cell(view, member),
+        Cell(in_words(_role(view, member), language), "head" if _leads(member) else ""),
+        _health_cell(view, member, language),
         Cell(str(status.raft_term) if status else "-"),
         Cell(str(status.raft_index) if status else "-"),
         Cell(str(status.raft_applied_index) if status else "-"),
@@ -178,27 +202,28 @@ def _leads(member: MemberView) -> bool:
     return member.status is not None and member.status.leader == member.id and member.id is not None
 
 
-def _role(view: ClusterView, member: MemberView) -> str:
+def _role(view: ClusterView, member: MemberView) -> Said:
     if view.votes(member) is None:
-        return "?"
+        return say("role.unknown")
     if member.is_learner:
-        return "learner"
+        return say("role.learner")
     if member.status is None:
-        return "voter"
+        return say("role.voter")
     if _leads(member):
-        return "★ leader"
-    return "follower" if member.status.leader != NO_MEMBER else "no leader"
+        return say("role.leader")
+    return say("role.follower") if member.status.leader != NO_MEMBER else say("role.no-leader")
 
 
-def _health_cell(view: ClusterView, member: MemberView) -> Cell:
+def _health_cell(view: ClusterView, member: MemberView, language: str) -> Cell:
     if member.status is None:
         mark, kind = ("?", "warn") if member.silence.alive else ("✖", "bad")
         if member.silence is Silence.UNSTARTED:
             mark, kind = "·", "dim"
-        return Cell(f"{mark} {member.silence.value or 'no answer'}", kind)
+        silence = say(f"silence.{member.silence.name.lower().replace('_', '-')}")
+        return Cell(f"{mark} {in_words(silence, language)}", kind)
     if view.alarms_of(member) or member.status.errors:
-        return Cell("▲ trouble", "warn")
-    return Cell("● OK", "good")
+        return Cell(f"▲ {in_words(say('health.trouble'), language)}", "warn")
+    return Cell(f"● {in_words(say('health.ok'), language)}", "good")
 
 
 def to_json(view: ClusterView) -> dict[str, Json]:
@@ -206,7 +231,7 @@ def to_json(view: ClusterView) -> dict[str, Json]:
     quorum = view.quorum
     return {
         "health": view.health.value,
-        "summary": headline(view).partition("  ")[2],
+        "summary": in_words(arithmetic(view), "en"),
         "cluster_id": hex_id(view.cluster_id),
         "leader": hex_id(view.leader) if view.leader != NO_MEMBER else None,
         "raft_term": view.term,

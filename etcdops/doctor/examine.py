@@ -32,10 +32,30 @@ class Examination:
     """Live findings, which stand nowhere else, that one of `logs` accounts for."""
 
     @property
+    def worst(self) -> Severity | None:
+        """Of everything there is to do, live and in logs; None: nothing."""
+        found = [*(one.severity for one in self.findings), *(one.severity for one in self.logs)]
+        found += [Severity.ERROR] if self.unexplained else []
+        worst = max(found, default=Severity.INFO)
+        return worst if worst > Severity.INFO else None
+
+    @property
+    def unexplained(self) -> int:
+        """How many processes ended with a line that nobody can explain."""
+        return len(self.observation.logs.unexplained) if self.observation.logs is not None else 0
+
+    @property
+    def looked(self) -> bool:
+        """Whether anybody could look: at a cluster's members, or at hosts where only hosts were named."""
+        seen = self.observation
+        if seen.view is not None:
+            return True
+        return seen.cluster is None and any(not host.error for host in seen.hosts.values())
+
+    @property
     def healthy(self) -> bool:
-        """Whether there is nothing to do."""
-        live = all(finding.severity is Severity.INFO for finding in self.findings)
-        return live and all(finding.severity is Severity.INFO for finding in self.logs)
+        """Whether there is nothing to do. Not, where nobody could look."""
+        return self.looked and self.worst is None
 
 
 def examine(observation: Observation, checks: Sequence[Check] = CHECKS) -> Examination:

@@ -19,6 +19,7 @@ from etcdops.services.port import State
 if TYPE_CHECKING:
     from etcdops.certs.facts import CertificateFacts
     from etcdops.diagnosis.finding import Diagnosis
+    from etcdops.doctor.words import Value
     from etcdops.facts.host import DataDir, HostFacts, Listener
     from etcdops.inventory.model import Cluster, PlacedMember
     from etcdops.services.discover import Found
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 class Unseen:
     """Something that could not be looked at."""
 
-    what: str
+    what: Value
     """`the host h3`, `/metrics of m1`."""
-    why: str
-    next_step: str = ""
+    why: Value
+    next_step: Value = ""
     """What would make it visible; empty: nothing that we know."""
 
 
@@ -199,16 +200,33 @@ class AuthSeen:
     users: tuple[str, ...] | None = None
 
 
+class BackupProof(enum.StrEnum):
+    """How far a backup was looked at."""
+
+    WHOLE = "whole"
+    """Everything a snapshot can be checked for."""
+    STRUCTURE = "structure"
+    """The same, but it carries no checksum: a changed value would not be noticed."""
+    CHECKSUM = "checksum"
+    """Its content is what was saved; too large to read record by record here."""
+    DAMAGED = "damaged"
+    UNREAD = "unread"
+
+
 @dataclass(frozen=True, slots=True)
 class BackupSeen:
     """A snapshot file in one of the places where backups are kept."""
 
     where: str
     taken_at: float
-    """Unix time."""
+    """Unix time: as noted beside the file when it was saved, else when it was written last."""
     size_bytes: int = 0
     revision: int | None = None
     cluster: str = ""
+    """The ID of its cluster in 16 hexadecimal digits; "" = not noted."""
+    proof: BackupProof = BackupProof.UNREAD
+    damage: str = ""
+    """Why it cannot be used; "" = nothing is known against it."""
 
 
 @dataclass(frozen=True, slots=True)

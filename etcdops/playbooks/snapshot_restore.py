@@ -14,11 +14,11 @@ from etcdops.files import fill_directory, is_vacant
 from etcdops.ids import padded_id
 from etcdops.playbooks.cluster_file import Engine, EngineKind
 from etcdops.playbooks.member_command import MemberStart, client_urls_beside, shown_program
-from etcdops.playbooks.sidecar import noted_client_urls
 from etcdops.snapshot import etcd_tools
 from etcdops.snapshot.etcd_rewrite import rewrite_bumped
 from etcdops.snapshot.facts import SnapshotFormat
 from etcdops.snapshot.inspect import SnapshotReport
+from etcdops.snapshot.sidecar import noted_client_urls
 from etcdops.snapshot.sqlite_restore import InitialMember, restore_node
 
 

@@ -18,9 +18,9 @@ from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
 from etcdops.files import sync_folder
 from etcdops.ids import padded_id
 from etcdops.playbooks.plan import Json
-from etcdops.playbooks.sidecar import create_private, sidecar_path, write_sidecar
 from etcdops.snapshot.checksum import sync
 from etcdops.snapshot.inspect import SnapshotReport, inspect_snapshot
+from etcdops.snapshot.sidecar import create_private, sidecar_path, write_sidecar
 
 LAG_WARNED = 1000
 """Revisions behind the newest member from which on a snapshot's age is worth a warning."""

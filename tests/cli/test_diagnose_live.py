@@ -13,7 +13,7 @@ from etcdops.cli.output import Look
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.examine import Examination
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import finding
 from etcdops.doctor.observation import Observation
 from etcdops.ids import MemberID
 from tests.cli.conftest import RunCli
@@ -30,12 +30,11 @@ LINES = [
 def test_causes_that_are_proved_live_come_first() -> None:
     """Whatever the logs alone would say first; each names its proof, and `live` is doctor's document."""
     diagnosis = diagnose_lines(LINES, "m1")
-    slugs = [finding.slug for finding in diagnosis.findings]
+    slugs = [one.slug for one in diagnosis.findings]
     assert "cluster-id-mismatch" in slugs[1:]
-    stray = Finding("E401", "h3", "h3 has data of another cluster", "stop it")
-    mismatch, *left = sorted(diagnosis.findings, key=lambda finding: finding.slug != "cluster-id-mismatch")
-    seen = Observation(logs=diagnosis)
-    examination = Examination((stray,), tuple(left), (), seen, {mismatch: stray})
+    stray = finding("E401", "h3", name="m3", cluster="94dda5ceb0b7be3f", stop="kill 7", path="/var/lib/etcd")
+    mismatch, *left = sorted(diagnosis.findings, key=lambda one: one.slug != "cluster-id-mismatch")
+    examination = Examination((stray,), tuple(left), (), Observation(logs=diagnosis), {mismatch: stray})
     document = json.loads(whole_json(diagnosis, examination, "en"))
     assert document["schema"] == "etcdops.diagnose/1"
     first, *others = document["findings"]
@@ -49,7 +48,7 @@ def test_causes_that_are_proved_live_come_first() -> None:
 def test_a_cause_that_only_logs_know_comes_with_what_the_look_shows_of_it() -> None:
     """Before other causes; people read it first, in one block."""
     diagnosis = diagnose_lines(LINES, "m1")
-    fails = Finding("E502", "h3", "h3 does not run on h3: exit status 1", "its log tells why")
+    fails = finding("E502", "h3", host="h3", reason="exit status 1", step="its log tells why")
     last = diagnosis.findings[-1]
     examination = Examination((), diagnosis.findings, (), Observation(logs=diagnosis), {}, {last: (fails,)})
     document = json.loads(whole_json(diagnosis, examination, "en"))

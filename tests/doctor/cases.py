@@ -28,6 +28,7 @@ from etcdops.client.view import MemberView, Silence
 from etcdops.doctor.finding import CLUSTER
 from etcdops.doctor.observation import (
     AuthSeen,
+    BackupProof,
     BackupSeen,
     HostObservation,
     MemberProcess,
@@ -115,8 +116,15 @@ def ways(*spoiled: PeerPath) -> Observation:
     return observed(paths=tuple(every.values()))
 
 
-def backup(age_s: float, revision: int | None = None) -> BackupSeen:
-    return BackupSeen("/backup/prod.db", START - age_s, 1 << 20, revision)
+def backup(
+    age_s: float,
+    revision: int | None = None,
+    *,
+    cluster: str = "",
+    proof: BackupProof = BackupProof.WHOLE,
+    damage: str = "",
+) -> BackupSeen:
+    return BackupSeen("/backup/prod.db", START - age_s, 1 << 20, revision, cluster, proof, damage)
 
 
 OF_NODES = PROD.model_copy(update={"engine": Engine(kind=EngineKind.NODE)})
@@ -349,7 +357,7 @@ IDENTITY = (
         "etcd-2",
         down(2, host(2, on_host(2, vacant=True, initial_cluster="etcd-2=http://10.0.0.2:2380"))),
         down(2, host(2, on_host(2, vacant=True))),
-        "1 members",
+        "1 member in",
     ),
     Case(
         "W413",
@@ -601,9 +609,9 @@ VERSIONS = (
     ),
 )
 CARE = (
-    Case("W801", CLUSTER, asked(auth=AuthSeen(False)), asked(auth=AuthSeen(True))),
+    Case("I801", CLUSTER, asked(auth=AuthSeen(False)), asked(auth=AuthSeen(True))),
     Case(
-        "W801",
+        "I801",
         CLUSTER,
         asked(auth=AuthSeen(False)),
         asked(
@@ -614,5 +622,25 @@ CARE = (
     Case("W802", CLUSTER, asked(backups=()), asked(backups=None)),
     Case("W803", CLUSTER, asked(backups=(backup(3 * 86_400),)), asked(backups=(backup(3 * 86_400), backup(3600)))),
     Case("W804", CLUSTER, asked(backups=(backup(60, 99_999_999),)), asked(backups=(backup(60, 18_204_000),))),
+    Case(
+        "E805",
+        CLUSTER,
+        asked(backups=(backup(60, proof=BackupProof.DAMAGED, damage="it was cut short"), backup(90))),
+        asked(backups=(backup(60), backup(90, proof=BackupProof.DAMAGED, damage="it was cut short"))),
+        "/backup/prod.db, cannot be used: it was cut short",
+    ),
+    Case(
+        "W803",
+        CLUSTER,
+        asked(backups=(backup(60, proof=BackupProof.DAMAGED, damage="it was cut short"), backup(3 * 86_400))),
+        asked(backups=(backup(60), backup(3 * 86_400))),
+    ),
+    Case(
+        "W806",
+        CLUSTER,
+        asked(backups=(backup(60, cluster="00000000000000ff"),)),
+        asked(backups=(backup(60, cluster="00000000000000ff"), backup(90))),
+        "00000000000000ff",
+    ),
 )
 CASES = (*SHAPE, *LOAD, *IDENTITY, *HOSTS, *NETWORK, *CERTIFICATES, *VERSIONS, *CARE)

@@ -21,9 +21,10 @@ def test_what_must_be_found_is_found(case: Case) -> None:
     """By its code, about the right one, with a next step."""
     found = [one for one in everything_found(case.found) if one.code == case.code]
     assert [one.subject for one in found] == [case.subject]
-    assert case.says in found[0].summary
-    assert found[0].next_step
-    assert not found[0].summary.endswith(".")
+    told = found[0].told()
+    assert case.says in told.summary
+    assert told.next_step
+    assert not told.summary.endswith(".")
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)

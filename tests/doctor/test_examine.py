@@ -106,7 +106,7 @@ def test_a_stray_process_seen_live_and_in_logs_is_one_finding_with_both_proofs()
     examination = examine(dataclasses.replace(seen, logs=logs))
     assert [one.code for one in examination.findings] == ["E401"]
     assert examination.logs == ()
-    evidence = examination.findings[0].evidence
+    evidence = examination.findings[0].told().evidence
     assert any(line.startswith("h2: etcd-2 runs on /var/lib/etcd: member 91bc3c398fb3c146") for line in evidence)
     assert any(line.startswith("h1.log:1: ") for line in evidence)
 

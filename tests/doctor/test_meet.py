@@ -84,7 +84,7 @@ def test_lines_about_an_expired_certificate_prove_the_one_that_expired() -> None
     theirs = dataclasses.replace(certificate(ends=-MONTH), member="etcd-3", where="h3:/pki/peer.crt")
     lines = [zap("rejected connection on peer endpoint", second=n, error=REJECTED) for n in range(3)]
     examination = met(observed(certificates=(ours, theirs)), logged(lines, "etcd-1"))
-    proofs = {f"{one.code} {one.subject}": one.evidence for one in examination.findings}
+    proofs = {f"{one.code} {one.subject}": one.told().evidence for one in examination.findings}
     assert any(line.startswith("etcd-1:1: ") for line in proofs["E611 etcd-3"])
     assert not any(line.startswith("etcd-1:") for line in proofs["W612 etcd-1"])
     assert {one.code for one in examination.proofs.values()} == {"E611"}
@@ -100,7 +100,7 @@ def test_lines_that_prove_a_symptom_are_proof_of_its_cause() -> None:
     examination = met(cut, logged(lines, "etcd-1"))
     (found,) = examination.findings
     assert (found.code, found.subject) == ("E609", "h3")
-    assert any(line.startswith("etcd-1:1: ") for line in found.evidence)
+    assert any(line.startswith("etcd-1:1: ") for line in found.told().evidence)
     assert examination.logs == ()
 
 
@@ -118,7 +118,7 @@ def test_a_copied_member_is_named_by_where_the_copy_is() -> None:
     copy = host(3, on_host(3, state=State.FAILED, reason="exit status 2", name="etcd-2", member_id=MEMBER_IDS[1]))
     (found,) = examine(down(3, copy)).findings
     assert (found.code, found.subject) == ("E402", "h3")
-    assert found.next_step.startswith("ssh h3 sudo systemctl disable --now etcd; ssh h3 sudo mv /var/lib/etcd ")
+    assert found.told().next_step.startswith("ssh h3 sudo systemctl disable --now etcd; ssh h3 sudo mv /var/lib/etcd ")
     assert {one.partition(" ")[0] for one in found.explains} == {"E201", "E404", "E502", "W406"}
 
 
@@ -126,5 +126,5 @@ def test_a_rule_on_a_host_itself_is_told_from_a_broken_network() -> None:
     """What does not let a host through to itself is on that host."""
     near = ways(*(path(f"h{n}", 3, Outcome.UNREACHABLE, "No route to host") for n in (1, 2, 3)))
     far = ways(*(path(f"h{n}", 3, Outcome.UNREACHABLE, "No route to host") for n in (1, 2)))
-    assert "ssh h3 sudo nft list ruleset" in examine(near).findings[0].next_step
-    assert "ssh h3 sudo nft" not in examine(far).findings[0].next_step
+    assert "ssh h3 sudo nft list ruleset" in examine(near).findings[0].told().next_step
+    assert "ssh h3 sudo nft" not in examine(far).findings[0].told().next_step

@@ -20,9 +20,9 @@ from etcdops.ids import ClusterID, LogIndex, MemberID, Revision, Term
 from etcdops.playbooks.cluster_file import ClusterSpec
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Json
-from etcdops.playbooks.sidecar import noted_client_urls, sidecar_path, write_sidecar
 from etcdops.playbooks.snapshot_save import choose_member, save_snapshot
 from etcdops.snapshot.inspect import inspect_snapshot
+from etcdops.snapshot.sidecar import noted_client_urls, sidecar_path, write_sidecar
 from tests.playbooks.clusters import fill
 
 

@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from etcdops.doctor.finding import CLUSTER, Finding
-from etcdops.doctor.observation import Observation
+from etcdops.clock import rfc3339
+from etcdops.doctor.finding import CLUSTER, Finding, finding
+from etcdops.doctor.observation import BackupSeen, Observation
 from etcdops.doctor.urls import is_loopback, scheme_of
-from etcdops.numbers import show_duration
+from etcdops.doctor.words import Value, say
+from etcdops.ids import padded_id
 
 BACKUP_AGE_S = 26 * 3600.0
 """Ours: a nightly backup, and two hours of grace."""
 
 
 def open_to_all(observation: Observation) -> Iterator[Finding]:
+    """An advice: who keeps etcd behind a firewall has chosen so, and it is no state that comes and goes."""
     auth, view = observation.auth, observation.view
     if auth is None or auth.enabled is not False or view is None:
         return
     urls = sorted({url for member in view.members for url in member.client_urls})
-    bare = [url for url in urls if scheme_of(url) == "http" and not is_loopback(url)]
+    bare = tuple(url for url in urls if scheme_of(url) == "http" and not is_loopback(url))
     if bare:
-        yield Finding(
-            "W801",
-            CLUSTER,
-            "whoever reaches the client ports may read and write everything: no TLS, no authentication",
-            "TLS with client certificates (etcdops rollout), or etcdctl auth enable; until then a firewall",
-            evidence=(f"authentication is off; {', '.join(bare)}",),
-        )
+        yield finding("I801", CLUSTER, evidence=[say("seen.open", urls=bare)])
 
 
 def backups(observation: Observation) -> Iterator[Finding]:
+    """By the newest that can be used; the one that cannot is a finding of its own."""
     if observation.backups is None:
         return
     if not observation.backups:
-        yield Finding("W802", CLUSTER, "no backup was found", "etcdops snapshot save FILE, and have it done every day")
+        yield finding("W802", CLUSTER)
         return
-    newest = max(observation.backups, key=lambda backup: backup.taken_at)
-    age_s = observation.taken_at - newest.taken_at
+    ours = _of_this_cluster(observation, observation.backups)
+    if not ours:
+        yield _anothers(observation, _newest(observation.backups))
+        return
+    newest = _newest(ours)
+    if newest.damage:
+        where = newest.where
+        yield finding("E805", CLUSTER, where=where, damage=newest.damage, evidence=_evidence(newest))
+    sound = [backup for backup in ours if not backup.damage]
+    if sound:
+        yield from _judged(observation, _newest(sound))
+
+
+def _judged(observation: Observation, backup: BackupSeen) -> Iterator[Finding]:
+    age_s, view = observation.taken_at - backup.taken_at, observation.view
     if age_s > BACKUP_AGE_S:
-        yield Finding(
-            "W803",
-            CLUSTER,
-            f"the newest backup is {show_duration(age_s)} old: what was written since cannot be brought back",
-            "etcdops snapshot save FILE; then see why the regular backup does not run",
-            evidence=(f"{newest.where}",),
-        )
+        yield finding("W803", CLUSTER, age_s=age_s, evidence=_evidence(backup))
+    if backup.revision is not None and view is not None and view.answering and backup.revision > view.max_revision:
+        revision = view.max_revision
+        yield finding("W804", CLUSTER, backup=backup.revision, revision=revision, evidence=_evidence(backup))
+
+
+def _newest(backups: Iterable[BackupSeen]) -> BackupSeen:
+    return max(backups, key=lambda backup: backup.taken_at)
+
+
+def _of_this_cluster(observation: Observation, backups: Iterable[BackupSeen]) -> list[BackupSeen]:
+    """Those that may be of it: a file does not say, what was noted beside it does."""
     view = observation.view
-    if newest.revision is not None and view is not None and view.answering and newest.revision > view.max_revision:
-        yield Finding(
-            "W804",
-            CLUSTER,
-            f"the newest backup is at revision {newest.revision}, the cluster at {view.max_revision}: it went back",
-            "find out which of the two is right before the backup is overwritten",
-            evidence=(f"{newest.where}",),
-        )
+    known = padded_id(view.cluster_id) if view is not None and view.cluster_id is not None else ""
+    return [backup for backup in backups if not (known and backup.cluster) or backup.cluster == known]
+
+
+def _anothers(observation: Observation, backup: BackupSeen) -> Finding:
+    return finding("W806", CLUSTER, cluster=backup.cluster, evidence=_evidence(backup))
+
+
+def _evidence(backup: BackupSeen) -> list[Value]:
+    told: list[Value] = [say("backup.size", size_bytes=backup.size_bytes)]
+    if backup.revision is not None:
+        told.append(say("backup.revision", revision=backup.revision))
+    told.append(say(f"backup.{backup.proof.value}"))
+    return [say("seen.backup", where=backup.where, taken_at=rfc3339(backup.taken_at) or "", told=tuple(told))]
 
 
 CHECKS = (open_to_all, backups)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from etcdops.client.quorum import Quorum
-from etcdops.client.remedies import remedy
+from etcdops.client.remedies import find_remedy
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
-from etcdops.doctor.finding import CLUSTER, Finding, worst_first
+from etcdops.doctor.finding import CLUSTER, Finding, finding, worst_first
+from etcdops.doctor.words import Said, Texts, say
 from etcdops.ids import NO_MEMBER, format_id
-from etcdops.numbers import show_bytes, show_duration
 
 QUOTA_WARNING = 0.80
 QUOTA_CRITICAL = 0.95
@@ -26,65 +25,65 @@ FREE_SPACE_NOTE_SHARE = 0.5
 
 def find(view: ClusterView) -> tuple[Finding, ...]:
     """Everything worth saying about one look at a cluster, worst first."""
-    return worst_first(finding for check in VIEW_CHECKS for finding in check(view))
+    return worst_first(found for check in VIEW_CHECKS for found in check(view))
 
 
-def margin(view: ClusterView) -> str:
-    """What may still fail, in words: the sentence under every finding about a silent voter."""
+def margin(view: ClusterView) -> Said:
+    """What may still fail: the sentence under every finding about a silent voter."""
     quorum = view.quorum
     if not view.members_known:
-        return "how many may still fail is unknown: no member list could be read"
+        return say("margin.unknown")
     if not view.has_quorum:
-        return f"quorum is lost: {quorum}, {_needed(quorum)}"
-    more = "no further member may fail" if view.tolerates == 0 else f"{view.tolerates} more may fail"
-    return f"quorum holds ({quorum.present}/{quorum.voters}), {more}"
+        return say("margin.lost", present=quorum.present, voters=quorum.voters, needed=quorum.needed)
+    return say("margin.holds", present=quorum.present, voters=quorum.voters, spare=_spare(view))
 
 
-def _needed(quorum: Quorum) -> str:
-    return f"{quorum.needed} {'is' if quorum.needed == 1 else 'are'} needed"
+def _spare(view: ClusterView) -> Said:
+    return say("margin.some", more=view.tolerates) if view.tolerates else say("margin.none")
 
 
-def unsafe_reason(view: ClusterView) -> str:
-    """Why work that stops a member for a while must wait; "" when every voter is there to cover for it."""
+def unsafe_reason(view: ClusterView) -> Said | None:
+    """Why work that stops a member for a while must wait; None when every voter is there to cover for it."""
     if not view.has_quorum:
-        return "the cluster has no quorum; bring it back first"
-    silent = [voter.label for voter in view.voters if not voter.answered]
-    if silent:
-        return f"{', '.join(silent)} does not answer; stopping one more member could lose the quorum"
-    return ""
+        return say("wait.quorum")
+    silent = tuple(voter.label for voter in view.voters if not voter.answered)
+    return say("wait.silent", members=silent) if silent else None
 
 
 def _nobody_answers(view: ClusterView) -> Iterator[Finding]:
     if view.answering or any(member.silence.alive for member in view.members):
         return
     reasons = sorted({member.error or member.silence.value for member in view.members} - {""})
-    yield Finding("E101", CLUSTER, "no member answers", _how_to_reach(view.members), detail="; ".join(reasons))
+    yield finding("E101", CLUSTER, steps=_how_to_reach(view.members), reasons=tuple(reasons))
 
 
-def _how_to_reach(members: Iterable[MemberView]) -> str:
+def _how_to_reach(members: Iterable[MemberView]) -> tuple[Said | Texts, ...]:
     """What to try first, one step for each kind of reason."""
-    places: dict[str, list[str]] = {}
+    places: dict[Texts | str, list[str]] = {}
     for member in members:
-        step = remedy(member.error) or _TO_REACH.get(
-            member.silence, "check the host of {at}, and that it is a client URL"
-        )
-        places.setdefault(step, []).append(member.endpoint.partition("://")[2] or member.endpoint)
-    if len(places) > 1:
-        return "; ".join(_at(step, ", ".join(at)) for step, at in places.items())
-    return "; ".join(step.format(at=", ".join(at)) for step, at in places.items())
+        key = _known_remedy(member.error) or _TO_REACH.get(member.silence, "reach.other")
+        places.setdefault(key, []).append(member.endpoint.partition("://")[2] or member.endpoint)
+    return tuple(_reach(key, tuple(at), alone=len(places) == 1) for key, at in places.items())
 
 
-def _at(step: str, places: str) -> str:
-    return step.format(at=places) if "{at}" in step else f"{places}: {step}"
+def _known_remedy(reason: str) -> Texts | None:
+    step = find_remedy(reason)
+    return Texts(step.en, step.zh) if step is not None else None
+
+
+def _reach(key: Texts | str, at: tuple[str, ...], *, alone: bool) -> Said | Texts:
+    if isinstance(key, str):
+        return say(key, at=at)
+    return key if alone else say("reach.there", at=at, step=key)
 
 
 _TO_REACH = {
-    Silence.REFUSED: "start the members at {at}, or give their client URLs with --endpoints",
-    Silence.TIMED_OUT: "check host, network and firewall of {at}: ping them, look at the members' logs there",
-    Silence.TLS: "check --cacert, --cert, --key and the scheme (http, https) for {at}",
-    Silence.NAME: "correct the host name in --endpoints, or DNS: {at}",
-    Silence.NOT_ETCD: "give client URLs with --endpoints (usually port 2379): at {at} another program answers",
-    Silence.UNREACHABLE: "check host and network of {at}",
+    Silence.REFUSED: "reach.refused",
+    Silence.TIMED_OUT: "reach.timed-out",
+    Silence.TLS: "reach.tls",
+    Silence.NAME: "reach.name",
+    Silence.NOT_ETCD: "reach.not-etcd",
+    Silence.UNREACHABLE: "reach.unreachable",
 }
 """What to try first, by the reason of the silence."""
 
@@ -93,14 +92,14 @@ def _quorum_lost(view: ClusterView) -> Iterator[Finding]:
     if view.health is not Health.QUORUM_LOST:
         return
     quorum = view.quorum
-    yield Finding(
+    yield finding(
         "E102",
         CLUSTER,
-        f"quorum lost: {quorum}, {_needed(quorum)}",
-        f"start {quorum.missing} of {_names(m for m in view.voters if not m.answered)},"
-        " or: etcdops recover --from-snapshot FILE",
-        detail="Writes and linearizable reads fail. Members that answer still serve serializable reads and snapshots: "
-        "save one now (etcdops snapshot save FILE).",
+        present=quorum.present,
+        voters=quorum.voters,
+        needed=quorum.needed,
+        missing=quorum.missing,
+        members=_names(m for m in view.voters if not m.answered),
     )
 
 
@@ -108,47 +107,24 @@ def _no_leader(view: ClusterView) -> Iterator[Finding]:
     if not view.answering or view.health is Health.QUORUM_LOST:
         return
     if view.leader == NO_MEMBER:
-        yield Finding(
-            "E103",
-            CLUSTER,
-            f"no leader in term {view.term}, though {view.quorum}",
-            "check the network between the members (peer ports) and their clocks and disks",
-            detail="An election normally ends within a few seconds. While there is no leader, nothing can be written.",
-        )
+        quorum = view.quorum
+        yield finding("E103", CLUSTER, term=view.term, present=quorum.present, voters=quorum.voters)
     elif view.serves_linearizable is False:
-        yield Finding(
-            "E103",
-            CLUSTER,
-            "the members name a leader, but a read through the quorum failed",
-            "look at the leader's log and the members' peer connections",
-            detail="Serializable reads may still work; writes will most likely time out.",
-        )
+        yield finding("E103", CLUSTER, "read")
 
 
 def _several_leaders(view: ClusterView) -> Iterator[Finding]:
     if len(view.leaders) < 2:
         return
-    names = ", ".join(f"{m.label} (term {m.status.raft_term})" for m in view.leaders if m.status)
-    yield Finding(
-        "E104",
-        CLUSTER,
-        f"several members call themselves leader: {names}",
-        "cut the one with the lower term off from clients and look at its network",
-        detail="For a moment this is normal while a new leader takes over. If it stays, the members are divided or "
-        "belong to two clusters with the same name, and both may accept writes.",
-    )
+    leaders = tuple(say("member.term", member=m.label, term=m.status.raft_term) for m in view.leaders if m.status)
+    yield finding("E104", CLUSTER, leaders=leaders)
 
 
 def _contradictions(view: ClusterView) -> Iterator[Finding]:
     for problem in view.problems:
         if len(view.leaders) > 1 and "leader" in problem:
             continue  # E104 says it better
-        yield Finding(
-            "E105",
-            CLUSTER,
-            problem,
-            "compare `member list` on each member; check that all endpoints are of one cluster",
-        )
+        yield finding("E105", CLUSTER, problem=problem)
 
 
 def _alarms(view: ClusterView) -> Iterator[Finding]:
@@ -157,96 +133,58 @@ def _alarms(view: ClusterView) -> Iterator[Finding]:
         member = view.member(alarm.member)
         name = member.label if member else format_id(alarm.member)
         if alarm.type == "NOSPACE":
-            yield Finding(
-                "E107",
-                name,
-                f"{name} raised NOSPACE: the whole cluster refuses writes",
-                "compact, defragment member by member, then etcdctl alarm disarm",
-                detail="The alarm stays until it is disarmed, even when space was freed. Deleting keys still works.",
-                blocked=unsafe,
-            )
+            yield finding("E107", name, blocked=unsafe)
         elif alarm.type == "CORRUPT":
-            yield Finding(
-                "E106",
-                name,
-                f"{name} raised CORRUPT: its data differs from the others'",
-                f"save a snapshot of a good member, then remove and re-add {name} with an empty data directory",
-                detail="Compare hashes before trusting any member: etcdctl endpoint hashkv --cluster.",
-                blocked=unsafe,
-            )
+            yield finding("E106", name, blocked=unsafe)
         else:
-            yield Finding("E107", name, f"{name} raised the alarm {alarm.type}", "etcdctl alarm list")
+            yield finding("E107", name, "other", alarm=alarm.type)
 
 
 def _hashes(view: ClusterView) -> Iterator[Finding]:
     if view.hashes_agree() is False:
-        yield Finding(
-            "E106",
-            CLUSTER,
-            f"the members' hashes differ at revision {view.hashes_revision}",
-            "find the member that differs from the majority and replace its data",
-            detail="; ".join(f"{m.label}: {m.hash.hash}" for m in view.members if m.hash),
-            blocked=unsafe_reason(view),
-        )
+        hashes = tuple(f"{m.label}: {m.hash.hash}" for m in view.members if m.hash)
+        revision = view.hashes_revision or 0
+        yield finding("E106", CLUSTER, "hashes", revision=revision, hashes=hashes, blocked=unsafe_reason(view))
 
 
 def _member_list_unknown(view: ClusterView) -> Iterator[Finding]:
     if view.answering and not view.members_known:
-        yield Finding(
-            "E108",
-            CLUSTER,
-            "no member list could be read: members that nobody named are not shown here",
-            "give all endpoints (--endpoints), or credentials that may read the member list",
-        )
+        yield finding("E108", CLUSTER)
 
 
 def _silent_members(view: ClusterView) -> Iterator[Finding]:
     for member in view.silent:
         if member.silence is Silence.UNSTARTED or not member.started:
-            yield Finding(
-                "W203",
-                member.label,
-                f"{member.label} was added but never started; it counts as a voter"
-                if not member.is_learner
-                else f"learner {member.label} was added but never started",
-                f"start it with --initial-cluster-state existing, or etcdctl member remove {_id(member)}",
-                detail=f"Peer URLs: {', '.join(member.peer_urls)}. {margin(view).capitalize()}.",
+            case = "learner" if member.is_learner else ""
+            yield finding(
+                "W203", member.label, case, id=_id(member), peer_urls=member.peer_urls, margin_in_full=margin(view)
             )
         elif member.silence.alive:
-            yield Finding(
-                "E202",
-                member.label,
-                f"{member.label} runs but does not let us in: {member.error or member.silence.value}",
-                remedy(member.error) or "give credentials that may read status (--user), or the right certificates",
-            )
+            reason = member.error or member.silence.value
+            yield finding("E202", member.label, reason=reason, step=_known_remedy(reason) or say("reach.credentials"))
         elif view.answering:
             yield _silent(view, member)
 
 
 def _silent(view: ClusterView, member: MemberView) -> Finding:
-    since = f" for {show_duration(view.taken_at - member.last_seen)}" if member.last_seen is not None else ""
     address = member.endpoint.partition("://")[2] or member.endpoint
-    look = f"check its host and process at {address}" if address else "check its host and process"
-    detail = f"Reason: {member.error or member.silence.value}. {margin(view).capitalize()}."
-    if not view.has_quorum:
-        detail += " It cannot be replaced without a quorum."
-    return Finding(
+    look = say("look.at", address=address) if address else say("look.there")
+    return finding(
         "W202" if member.is_learner else "E201",
         member.label,
-        f"learner {member.label} has not answered{since}"
-        if member.is_learner
-        else f"{member.label} has not answered{since}; {_short_margin(view)}",
-        f"{look}; if lost, replace it" if view.has_quorum else look,
-        detail=detail,
+        since=say("span.silent", time_s=view.taken_at - member.last_seen) if member.last_seen is not None else "",
+        margin=_short_margin(view),
+        reason=member.error or member.silence.value,
+        margin_in_full=margin(view),
+        steps=(look, say("look.replace")) if view.has_quorum else (look,),
+        not_now="" if view.has_quorum else say("margin.no-replacement"),
     )
 
 
-def _short_margin(view: ClusterView) -> str:
+def _short_margin(view: ClusterView) -> Said:
     if not view.members_known:
-        return "how many more may fail is unknown"
-    if not view.has_quorum:
-        return "quorum is lost"
-    return "no further member may fail" if view.tolerates == 0 else f"{view.tolerates} more may fail"
+        return say("margin.unknown")
+    return _spare(view) if view.has_quorum else say("margin.quorum-lost")
 
 
 def _member_errors(view: ClusterView) -> Iterator[Finding]:
@@ -255,9 +193,7 @@ def _member_errors(view: ClusterView) -> Iterator[Finding]:
         errors = [e for e in (member.status.errors if member.status else ()) if not any(r in e for r in raised)]
         errors = [e for e in errors if not ("no leader" in e and view.leader == NO_MEMBER)]
         if errors:
-            yield Finding(
-                "E203", member.label, f"{member.label} reports: {'; '.join(errors)}", f"read the log of {member.label}"
-            )
+            yield finding("E203", member.label, errors=tuple(errors))
 
 
 def _quota(view: ClusterView) -> Iterator[Finding]:
@@ -270,15 +206,15 @@ def _quota(view: ClusterView) -> Iterator[Finding]:
         if share < QUOTA_WARNING:
             continue
         free = status.db_size_bytes - status.db_size_in_use_bytes
-        yield Finding(
+        yield finding(
             "E117" if share >= QUOTA_CRITICAL else "W115",
             member.label,
-            f"{member.label} is at {share:.0%} of its quota"
-            f" ({show_bytes(status.db_size_bytes)} of {show_bytes(status.db_quota_bytes)})",
-            f"etcdctl defrag --endpoints {member.endpoint} would free about {show_bytes(free)}"
-            if free > status.db_size_bytes * 0.1
-            else "compact old revisions, delete what is not needed, or raise --quota-backend-bytes",
-            detail="At 100 % the member raises NOSPACE and the whole cluster refuses writes.",
+            "free" if free > status.db_size_bytes * 0.1 else "",
+            share=share,
+            size_bytes=status.db_size_bytes,
+            quota_bytes=status.db_quota_bytes,
+            free_bytes=free,
+            endpoint=member.endpoint,
             blocked=unsafe,
         )
 
@@ -291,42 +227,28 @@ def _free_space(view: ClusterView) -> Iterator[Finding]:
             continue
         free = status.db_size_bytes - status.db_size_in_use_bytes
         if free >= FREE_SPACE_NOTE_BYTES and free >= status.db_size_bytes * FREE_SPACE_NOTE_SHARE:
-            yield Finding(
-                "I116",
-                member.label,
-                f"{show_bytes(free)} of {member.label}'s {show_bytes(status.db_size_bytes)} database are free pages",
-                f"etcdctl defrag --endpoints {member.endpoint} gives them back (the member pauses meanwhile)",
-                blocked=unsafe,
-            )
+            size, at = status.db_size_bytes, member.endpoint
+            yield finding("I116", member.label, free_bytes=free, size_bytes=size, endpoint=at, blocked=unsafe)
 
 
 def _lag(view: ClusterView) -> Iterator[Finding]:
     for member in view.answering:
         lag = view.lag(member)
         if lag is not None and lag > LAG_WARNING:
-            yield Finding(
-                "W301",
-                member.label,
-                f"{member.label} is {lag:,} log entries behind".replace(",", " "),
-                "look at its disk (fsync p99) and network; it may be catching up",
-                detail=f"Followers more than {LAG_WARNING} entries behind may need a whole snapshot to catch up.",
-            )
+            yield finding("W301", member.label, behind=lag, limit=LAG_WARNING)
 
 
 def _versions(view: ClusterView) -> Iterator[Finding]:
     if len(view.versions) > 1:
-        holders = "; ".join(
-            f"{version}: {_names(m for m in view.answering if m.status and m.status.version == version)}"
+        holders = tuple(
+            say(
+                "member.listed",
+                what=version,
+                members=_names(m for m in view.answering if m.status and m.status.version == version),
+            )
             for version in view.versions
         )
-        yield Finding(
-            "W303",
-            CLUSTER,
-            f"members run different versions: {', '.join(view.versions)}",
-            "finish the upgrade: one member at a time, the leader last",
-            detail=holders,
-            blocked=unsafe_reason(view),
-        )
+        yield finding("W303", CLUSTER, versions=view.versions, holders=holders, blocked=unsafe_reason(view))
 
 
 def _learners(view: ClusterView) -> Iterator[Finding]:
@@ -334,12 +256,8 @@ def _learners(view: ClusterView) -> Iterator[Finding]:
         lag = view.lag(member)
         if member.answered:
             ready = lag is not None and lag <= LAG_WARNING
-            yield Finding(
-                "W204",
-                member.label,
-                f"learner {member.label} is not promoted: it has no vote and serves no linearizable reads",
-                f"etcdctl member promote {_id(member)}",
-                blocked="" if ready else f"it is still {lag} log entries behind",
+            yield finding(
+                "W204", member.label, id=_id(member), blocked=None if ready else say("wait.behind", behind=lag or 0)
             )
 
 
@@ -348,40 +266,23 @@ def _shape(view: ClusterView) -> Iterator[Finding]:
         return
     voters = len(view.voters)
     if voters and voters % 2 == 0:
-        yield Finding(
-            "W205",
-            CLUSTER,
-            f"{voters} voters tolerate no more failures than {voters - 1} would",
-            "add one voter or remove one",
-            detail="With an even number the quorum is larger while the tolerance is not: one more that can fail.",
-            blocked=unsafe_reason(view),
-        )
+        yield finding("W205", CLUSTER, voters=voters, fewer=voters - 1, blocked=unsafe_reason(view))
     elif voters == 1:
-        yield Finding(
-            "I206",
-            CLUSTER,
-            "a single voter: no failure is tolerated",
-            "save snapshots often, or add two members",
-        )
+        yield finding("I206", CLUSTER)
 
 
 def _slow_answers(view: ClusterView) -> Iterator[Finding]:
     for member in view.answering:
         if member.rtt_s is not None and member.rtt_s >= RTT_WARNING_S:
-            yield Finding(
-                "W304",
-                member.label,
-                f"{member.label} took {show_duration(member.rtt_s)} to answer a status request",
-                "look at its load, its disk and the network between here and there",
-            )
+            yield finding("W304", member.label, took_s=member.rtt_s)
 
 
 def _id(member: MemberView) -> str:
     return format_id(member.id) if member.id else "ID"
 
 
-def _names(members: Iterator[MemberView]) -> str:
-    return ", ".join(member.label for member in members)
+def _names(members: Iterable[MemberView]) -> tuple[str, ...]:
+    return tuple(member.label for member in members)
 
 
 VIEW_CHECKS: tuple[Callable[[ClusterView], Iterator[Finding]], ...] = (

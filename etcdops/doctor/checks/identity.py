@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.doctor.checks.cluster import unsafe_reason
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, finding
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
 from etcdops.doctor.urls import initial_cluster, same_urls, split_urls
+from etcdops.doctor.words import Said, Value, say
 from etcdops.ids import ClusterID, MemberID, format_id
 from etcdops.inventory.model import Manager
 from etcdops.services.port import State
@@ -33,11 +34,16 @@ class Identity(NamedTuple):
         return self.on_host.found.state in (State.RUNNING, State.STARTING)
 
     @property
-    def shown(self) -> str:
-        state = "runs" if self.runs else f"is {self.on_host.found.state.value}"
-        return (
-            f"{self.host.host}: {self.on_host.name} {state} on {self.path}: member {format_id(self.member_id)}"
-            f" of cluster {format_id(self.cluster_id)}"
+    def shown(self) -> Said:
+        state = self.on_host.found.state.value
+        return say(
+            "seen.identity",
+            host=self.host.host,
+            name=self.on_host.name,
+            state=say("state.runs") if self.runs else say("state.is", state=say(f"state.{state}")),
+            path=self.path,
+            member=format_id(self.member_id),
+            cluster=format_id(self.cluster_id),
         )
 
 
@@ -48,10 +54,9 @@ def identities(observation: Observation) -> Iterator[Identity]:
             yield Identity(host, on_host, on_host.flag("data-dir") or data.path, data.member_id, data.cluster_id)
 
 
-def _listed(view: ClusterView) -> str:
-    return f"the member list: cluster {format_id(view.cluster_id or 0)}, " + ", ".join(
-        f"{member.label} {format_id(member.id or 0)}" for member in view.members
-    )
+def _listed(view: ClusterView) -> Said:
+    members = tuple(f"{member.label} {format_id(member.id or 0)}" for member in view.members)
+    return say("seen.member-list", cluster=format_id(view.cluster_id or 0), members=members)
 
 
 def _known(observation: Observation) -> ClusterView | None:
@@ -68,17 +73,16 @@ def strangers(observation: Observation) -> Iterator[Finding]:
     for identity in identities(observation):
         if identity.cluster_id == view.cluster_id or not _meddles(observation, view, identity):
             continue
-        place, name = identity.host.host, identity.on_host.name
-        wanted = observation.wanted_as(place, identity.on_host)
-        aside = _aside(identity, "stray")
-        yield Finding(
+        place = identity.host.host
+        wanted = observation.wanted_as(place, identity.on_host) is not None
+        yield finding(
             "E401",
             place,
-            f"{name} on {place} has data of another cluster, {format_id(identity.cluster_id)}:"
-            " its peers drop all it says",
-            f"{_stop(identity)}; {aside}" + ("; then let it join anew, as a learner" if wanted is not None else ""),
-            detail="The cluster ID is written into a data directory when its cluster is made, and never changes."
-            " Data of an old cluster, of a restored one or of a second bootstrap can never join this one.",
+            "wanted" if wanted else "",
+            name=identity.on_host.name,
+            cluster=format_id(identity.cluster_id),
+            stop=_stop(identity),
+            path=identity.path,
             evidence=(identity.shown, _listed(view)),
         )
 
@@ -95,19 +99,15 @@ def _meddles(observation: Observation, view: ClusterView, identity: Identity) ->
     return bool(ours & theirs)
 
 
-def _stop(identity: Identity) -> str:
+def _stop(identity: Identity) -> Value:
     keeper, name, host = identity.on_host.found.keeper, identity.on_host.found.name, identity.host.host
     if keeper is Manager.SYSTEMD:
         return f"ssh {host} sudo systemctl disable --now {name}"
     if keeper in (Manager.DOCKER, Manager.PODMAN):
         return f"ssh {host} sudo {keeper} stop {name}"
-    return (
-        f"stop it on {host} (process {identity.on_host.found.pid})" if identity.runs else f"leave it stopped on {host}"
-    )
-
-
-def _aside(identity: Identity, why: str) -> str:
-    return f"ssh {identity.host.host} sudo mv {identity.path} {identity.path}.{why}"
+    if identity.runs:
+        return say("mend.stop", host=host, pid=identity.on_host.found.pid or 0)
+    return say("mend.leave", host=host)
 
 
 def clones(observation: Observation) -> Iterator[Finding]:
@@ -123,18 +123,16 @@ def clones(observation: Observation) -> Iterator[Finding]:
             continue
         running = [one for one in found if one.runs]
         copies = _copies(observation, found)
-        yield Finding(
+        fight = len(running) > 1
+        odd = copies[0] if copies else running[-1]
+        yield finding(
             "E402",
-            copies[0].host.host if copies else running[-1].host.host,
-            f"{_hosts(found)} have data of the same member, {format_id(number)}"
-            + (": they fight over one vote" if len(running) > 1 else ""),
-            "; ".join(f"{_stop(one)}; {_aside(one, 'copy')}; then let it join as a new member" for one in copies)
-            if copies
-            else "stop all copies; keep the one at the member's own address; move the others' data aside and let them"
-            " join as new members",
-            detail="Two processes with one identity vote twice and lose what they acknowledged: stop them before"
-            " anything else.",
-            evidence=tuple(one.shown for one in found),
+            odd.host.host,
+            ("copy-fight" if fight else "copy") if copies else ("fight" if fight else ""),
+            hosts=_hosts(found),
+            member=format_id(number),
+            **({"stop": _stop(odd), "path": odd.path} if copies else {}),
+            evidence=[one.shown for one in found],
         )
 
 
@@ -155,8 +153,8 @@ def _ours(observation: Observation, identity: Identity) -> bool:
     return not observation.placed or observation.wanted_as(identity.host.host, identity.on_host) is not None
 
 
-def _hosts(found: Sequence[Identity]) -> str:
-    return " and ".join(sorted({one.host.host for one in found}))
+def _hosts(found: Sequence[Identity]) -> tuple[str, ...]:
+    return tuple(sorted({one.host.host for one in found}))
 
 
 def removed_members(observation: Observation) -> Iterator[Finding]:
@@ -167,16 +165,14 @@ def removed_members(observation: Observation) -> Iterator[Finding]:
     for identity in identities(observation):
         if identity.cluster_id != view.cluster_id or view.member(identity.member_id) is not None:
             continue
-        place, name = identity.host.host, identity.on_host.name
-        summary = (
-            f"{name} on {place} has data of member {format_id(identity.member_id)}, which was removed from the cluster"
-        )
-        yield Finding(
+        yield finding(
             "E403",
-            place,
-            summary + ("; it still runs" if identity.runs else ""),
-            f"{_stop(identity)}; {_aside(identity, 'removed')}; to bring it back:"
-            f" etcdctl member add {name} --learner --peer-urls=URL, then start it with state existing",
+            identity.host.host,
+            "runs" if identity.runs else "",
+            name=identity.on_host.name,
+            member=format_id(identity.member_id),
+            stop=_stop(identity),
+            path=identity.path,
             evidence=(identity.shown, _listed(view)),
         )
 
@@ -192,11 +188,12 @@ def swapped_data(observation: Observation) -> Iterator[Finding]:
         everywhere = {wanted.name for wanted in observation.placed}
         if member is None or not here or member.name in here or member.name not in everywhere:
             continue
-        yield Finding(
+        yield finding(
             "E404",
             identity.host.host,
-            f"{identity.host.host} has data of {member.label}, but the inventory puts {', '.join(sorted(here))} there",
-            f"{_stop(identity)}; find out which host {member.label} belongs to before anything starts again",
+            member=member.label,
+            wanted=tuple(sorted(here)),
+            stop=_stop(identity),
             evidence=(identity.shown, _listed(view)),
             blocked=unsafe_reason(view),
         )
@@ -207,12 +204,10 @@ def other_names(observation: Observation) -> Iterator[Finding]:
     for identity, member in _members(observation):
         name = identity.on_host.flag("name")
         if name is not None and member.started and name != member.name:
-            yield Finding(
-                "W405",
-                member.label,
-                f"{member.label} on {identity.host.host} is started with --name {name}",
-                f"set --name {member.name} in its settings, or accept the new name: it is published at the next start",
-                evidence=(identity.shown, f"the member list calls {format_id(identity.member_id)} {member.name}"),
+            called = say("seen.called", member=format_id(identity.member_id), name=member.name)
+            evidence = (identity.shown, called)
+            yield finding(
+                "W405", member.label, host=identity.host.host, name=name, listed=member.name, evidence=evidence
             )
 
 
@@ -221,12 +216,13 @@ def other_peer_urls(observation: Observation) -> Iterator[Finding]:
     for identity, member in _members(observation):
         flagged = split_urls(identity.on_host.flag("initial-advertise-peer-urls"))
         if flagged and not same_urls(flagged, member.peer_urls):
-            yield Finding(
+            yield finding(
                 "W406",
                 member.label,
-                f"peers dial {member.label} at {', '.join(member.peer_urls)}, its settings say {', '.join(flagged)}",
-                f"if it moved: etcdctl member update {format_id(identity.member_id)} --peer-urls={','.join(flagged)};"
-                " else correct --initial-advertise-peer-urls",
+                peer_urls=member.peer_urls,
+                flagged=flagged,
+                id=format_id(identity.member_id),
+                new_urls=",".join(flagged),
                 evidence=(identity.shown,),
             )
 
@@ -253,14 +249,11 @@ def shared_data(observation: Observation) -> Iterator[Finding]:
         for path, found in sorted(by_path.items()):
             ours = not observation.placed or any(observation.wanted_as(host.host, one) for one in found)
             if ours and sum(one.found.state in (State.RUNNING, State.STARTING) for one in found) > 1:
-                names = " and ".join(f"{one.found.keeper or 'process'} {one.found.name}" for one in found)
-                yield Finding(
-                    "E407",
-                    host.host,
-                    f"{names} on {host.host} use the same data directory, {path}",
-                    "stop the one that nobody wants, and give the other its directory back",
-                    evidence=tuple(f"{host.host}: {one.found.name}, process {one.found.pid}" for one in found),
-                )
+                users = tuple(f"{one.found.keeper or 'process'} {one.found.name}" for one in found)
+                evidence = [
+                    say("seen.service", host=host.host, service=one.found.name, pid=one.found.pid or 0) for one in found
+                ]
+                yield finding("E407", host.host, users=users, path=path, evidence=evidence)
 
 
 def lost_data(observation: Observation) -> Iterator[Finding]:
@@ -271,17 +264,15 @@ def lost_data(observation: Observation) -> Iterator[Finding]:
         if member is None or member.answered or on_host.data is None or not on_host.data.is_vacant:
             continue
         assert view is not None
-        number = format_id(member.id or 0)
-        yield Finding(
+        yield finding(
             "E408",
             member.label,
-            f"the data of {member.label} is gone: {on_host.data.path} on {host.host} is empty",
-            f"etcdctl member remove {number}; etcdctl member add {member.name} --learner"
-            f" --peer-urls={','.join(member.peer_urls)}; start it with --initial-cluster-state existing; promote it",
-            detail="With state new it would be refused (the cluster knows this member as started), and with the old"
-            " identity it could forget what it acknowledged.",
-            evidence=(f"{host.host}: {on_host.data.path} is empty", _listed(view)),
-            blocked="" if view.has_quorum else "the cluster has no quorum; bring it back first",
+            path=on_host.data.path,
+            host=host.host,
+            id=format_id(member.id or 0),
+            peer_urls=",".join(member.peer_urls),
+            evidence=(say("seen.empty", host=host.host, path=on_host.data.path), _listed(view)),
+            blocked=None if view.has_quorum else say("wait.quorum"),
         )
 
 

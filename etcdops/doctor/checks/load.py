@@ -29,10 +29,10 @@ from etcdops.client.metrics import (
     MemberMetrics,
 )
 from etcdops.doctor.checks.cluster import unsafe_reason
-from etcdops.doctor.finding import CLUSTER, Finding
+from etcdops.doctor.finding import CLUSTER, Finding, finding
 from etcdops.doctor.observation import Observation
+from etcdops.doctor.words import say
 from etcdops.ids import MemberID
-from etcdops.numbers import show_count, show_duration
 
 FSYNC_SLOW_S = 0.010
 COMMIT_SLOW_S = 0.025
@@ -93,23 +93,18 @@ def _span_s(observation: Observation, label: str, now: MemberMetrics) -> float |
 def slow_disk(observation: Observation) -> Iterator[Finding]:
     """What etcd's raft log and database wait for."""
     for member, now in observation.readings:
-        for code, name, limit_s, what in (
-            ("W305", FSYNC, FSYNC_SLOW_S, "log syncs"),
-            ("W306", COMMIT, COMMIT_SLOW_S, "database commits"),
-        ):
+        for code, name, limit_s in (("W305", FSYNC, FSYNC_SLOW_S), ("W306", COMMIT, COMMIT_SLOW_S)):
             samples = _samples(observation, member.label, now, name)
             p99 = samples.quantile(0.99)
             if p99 is None or samples.counts[-1] < SAMPLES_MIN or p99 <= limit_s:
                 continue
-            yield Finding(
+            yield finding(
                 code,
                 member.label,
-                f"1 % of {member.label}'s {what} take longer than {show_duration(p99)}"
-                f" ({show_duration(limit_s)} is the limit for a healthy disk)",
-                "give it a dedicated SSD, and stop what else writes to its disk: iostat -x 1 5 on its host",
-                detail=f"Of {show_count(samples.counts[-1])} {what}. A slow disk of the leader slows every write, and"
-                " one slower than the election timeout costs the leadership.",
-                evidence=(f"{member.label}: {name} p99 {show_duration(p99)}",),
+                p99_s=p99,
+                limit_s=limit_s,
+                samples=samples.counts[-1],
+                evidence=[say("seen.p99", member=member.label, metric=name, p99_s=p99)],
             )
 
 
@@ -118,13 +113,8 @@ def slow_applies(observation: Observation) -> Iterator[Finding]:
         slow = _since(observation, member.label, now, SLOW_APPLIES)
         done = _since(observation, member.label, now, PROPOSALS)
         if slow >= COUNT_MIN and done > 0 and slow / done >= SLOW_SHARE:
-            yield Finding(
-                "W307",
-                member.label,
-                f"{member.label} took over 100 ms for {show_count(slow)} of {show_count(done)} requests it applied",
-                "look at its disk and CPU, and for huge ranges and transactions: journalctl -u etcd | etcdops diagnose",
-                evidence=(f"{member.label}: {SLOW_APPLIES} {slow:.0f}",),
-            )
+            evidence = (f"{member.label}: {SLOW_APPLIES} {slow:.0f}",)
+            yield finding("W307", member.label, slow=slow, applied=done, evidence=evidence)
 
 
 def slow_reads(observation: Observation) -> Iterator[Finding]:
@@ -132,39 +122,24 @@ def slow_reads(observation: Observation) -> Iterator[Finding]:
         slow = _since(observation, member.label, now, SLOW_READ_INDEXES)
         failed = _since(observation, member.label, now, READ_INDEXES_FAILED)
         if _often(observation, member.label, now, slow + failed):
-            yield Finding(
-                "W308",
-                member.label,
-                f"{show_count(slow + failed)} linearizable reads of {member.label} waited too long for the leader",
-                "look at the leader's disk and at the links between members",
-                evidence=(f"{member.label}: {SLOW_READ_INDEXES} {slow:.0f}, {READ_INDEXES_FAILED} {failed:.0f}",),
-            )
+            evidence = (f"{member.label}: {SLOW_READ_INDEXES} {slow:.0f}, {READ_INDEXES_FAILED} {failed:.0f}",)
+            yield finding("W308", member.label, reads=slow + failed, evidence=evidence)
 
 
 def pending_proposals(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         pending = now.numbers.get(PROPOSALS_PENDING, 0.0)
         if pending >= PENDING_MANY:
-            yield Finding(
-                "W309",
-                member.label,
-                f"{show_count(pending)} writes wait in {member.label}",
-                "slow the writers down, and look at the leader's disk: writes come faster than they are committed",
-                evidence=(f"{member.label}: {PROPOSALS_PENDING} {pending:.0f}",),
-            )
+            evidence = (f"{member.label}: {PROPOSALS_PENDING} {pending:.0f}",)
+            yield finding("W309", member.label, pending=pending, evidence=evidence)
 
 
 def late_heartbeats(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         late = _since(observation, member.label, now, HEARTBEATS_LATE)
         if _often(observation, member.label, now, late):
-            yield Finding(
-                "W310",
-                member.label,
-                f"{member.label} sent {show_count(late)} heartbeats late while it led",
-                "look at its disk and CPU first; on slow links raise --heartbeat-interval and --election-timeout",
-                evidence=(f"{member.label}: {HEARTBEATS_LATE} {late:.0f}",),
-            )
+            evidence = (f"{member.label}: {HEARTBEATS_LATE} {late:.0f}",)
+            yield finding("W310", member.label, late=late, evidence=evidence)
 
 
 def leader_flapping(observation: Observation) -> Iterator[Finding]:
@@ -177,13 +152,9 @@ def leader_flapping(observation: Observation) -> Iterator[Finding]:
             worst = max(worst or (0.0, 0.0, ""), (seen / span_s, span_s, member.label))
     if worst is not None:
         rate, span_s, label = worst
-        yield Finding(
-            "W109",
-            CLUSTER,
-            f"{rate * span_s:.0f} changes of leader in {show_duration(span_s)}",
-            "find what stalls the leader: its disk (fsync), its CPU, or the links between members",
-            evidence=(f"{label}: {LEADER_CHANGES} grew by {rate * span_s:.0f}",),
-        )
+        changes = round(rate * span_s)
+        evidence = [say("seen.grew", member=label, metric=LEADER_CHANGES, by=changes)]
+        yield finding("W109", CLUSTER, changes=changes, span_s=span_s, evidence=evidence)
 
 
 def slow_links(observation: Observation) -> Iterator[Finding]:
@@ -199,14 +170,12 @@ def slow_links(observation: Observation) -> Iterator[Finding]:
                 other = view.member(MemberID(int(peer, 16))) if view is not None else None
             except ValueError:
                 other = None
-            name = other.label if other is not None else peer
-            yield Finding(
+            yield finding(
                 "W314",
                 member.label,
-                f"round trips from {member.label} to {name} mostly take over {show_duration(half)}",
-                "look at the link and at the load of both hosts; on long links raise --heartbeat-interval to the round"
-                " trip and --election-timeout to ten times that, on all members",
-                evidence=(f"{member.label}: etcd_network_peer_round_trip_time_seconds median to {peer}: {half:.3f} s",),
+                peer=other.label if other is not None else peer,
+                median_s=half,
+                evidence=[say("seen.round-trip", member=member.label, peer=peer, median_s=half)],
             )
 
 
@@ -214,13 +183,13 @@ def open_files(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         used, most = now.numbers.get(OPEN_FILES, 0.0), now.numbers.get(OPEN_FILES_MAX, 0.0)
         if most > 0 and used / most >= OPEN_FILES_SHARE:
-            yield Finding(
+            yield finding(
                 "W311",
                 member.label,
-                f"{member.label} has {show_count(used)} of {show_count(most)} files open that it may have",
-                "raise LimitNOFILE= of its unit and restart it; look for clients that leak connections",
+                used=used,
+                limit=most,
                 evidence=(f"{member.label}: {OPEN_FILES} {used:.0f}, {OPEN_FILES_MAX} {most:.0f}",),
-                blocked=unsafe_reason(observation.view) if observation.view is not None else "",
+                blocked=unsafe_reason(observation.view) if observation.view is not None else None,
             )
 
 
@@ -234,40 +203,23 @@ def many_leases(observation: Observation) -> Iterator[Finding]:
         ]
         count, source = (int(max(alive)), LEASES_GRANTED) if alive else (0, "")
     if count >= LEASES_MANY:
-        yield Finding(
-            "W312",
-            CLUSTER,
-            f"{show_count(count)} leases: etcd revokes a thousand a second at most",
-            "have each client keep one lease for all its keys, and longer TTLs",
-            evidence=(f"{source}: {count}",),
-        )
+        yield finding("W312", CLUSTER, leases=count, evidence=(f"{source}: {count}",))
 
 
 def many_watchers(observation: Observation) -> Iterator[Finding]:
     for member, now in observation.readings:
         watchers, slow = now.numbers.get(WATCHERS, 0.0), now.numbers.get(SLOW_WATCHERS, 0.0)
         if slow >= SLOW_WATCHERS_MANY or watchers >= WATCHERS_MANY:
-            what = f"{show_count(slow)} that lag behind" if slow >= SLOW_WATCHERS_MANY else "each costs memory"
-            yield Finding(
-                "W313",
-                member.label,
-                f"{member.label} serves {show_count(watchers)} watchers, {what}",
-                "find the client that opens them; spread clients over all members",
-                evidence=(f"{member.label}: {WATCHERS} {watchers:.0f}, {SLOW_WATCHERS} {slow:.0f}",),
-            )
+            case = "slow" if slow >= SLOW_WATCHERS_MANY else ""
+            evidence = (f"{member.label}: {WATCHERS} {watchers:.0f}, {SLOW_WATCHERS} {slow:.0f}",)
+            yield finding("W313", member.label, case, watchers=watchers, slow=slow, evidence=evidence)
 
 
 def unhealthy(observation: Observation) -> Iterator[Finding]:
     """What load balancers and probes see."""
     for label, reason in sorted(observation.health.items()):
         if reason:
-            yield Finding(
-                "E315",
-                label,
-                f"{label} calls itself unhealthy: {reason}",
-                f"load balancers leave it out now; read its log: journalctl -u etcd on the host of {label}",
-                evidence=(f"{label}: /health: {reason}",),
-            )
+            yield finding("E315", label, reason=reason, evidence=(f"{label}: /health: {reason}",))
 
 
 CHECKS = (

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, finding
 from etcdops.doctor.observation import Observation, Outcome, PeerPath
+from etcdops.doctor.words import Said, Value, say
 
 _CODES = {
     Outcome.REFUSED: "E601",
@@ -22,27 +23,6 @@ _CODES = {
     Outcome.NOT_ETCD: "E607",
     Outcome.WRONG_MEMBER: "E608",
 }
-_SAYS = {
-    Outcome.REFUSED: "nobody listens there",
-    Outcome.TIMEOUT: "no answer",
-    Outcome.RESET: "the connection is cut",
-    Outcome.UNREACHABLE: "there is no way there",
-    Outcome.NAME: "the name cannot be resolved",
-    Outcome.TLS: "TLS fails",
-    Outcome.NOT_ETCD: "another program answers",
-    Outcome.WRONG_MEMBER: "another member answers",
-}
-_NEXT = {
-    Outcome.REFUSED: "start it, or correct its listen URLs: on its host `ss -lntp | grep etcd`",
-    Outcome.TIMEOUT: "let its ports through the firewalls both ways (nft list ruleset, security groups), check that its"
-    " host is up",
-    Outcome.RESET: "look for a rule that rejects, a proxy or load balancer between them",
-    Outcome.UNREACHABLE: "check routes and interfaces: ip route get ADDRESS on the host that asks",
-    Outcome.NAME: "correct DNS or /etc/hosts on the host that asks, or use addresses",
-    Outcome.TLS: "compare scheme, authority and names: etcdops explain E606",
-    Outcome.NOT_ETCD: "correct the port: something else listens there",
-    Outcome.WRONG_MEMBER: "correct the URL or DNS: the address belongs to somebody else",
-}
 _CLOSED = (Outcome.UNREACHABLE, Outcome.RESET)
 """Said by somebody, at once; silence towards oneself may be a process that hangs."""
 
@@ -50,25 +30,13 @@ _CLOSED = (Outcome.UNREACHABLE, Outcome.RESET)
 def isolated_hosts(observation: Observation) -> Iterator[Finding]:
     """A host that reaches no other host's member, while others reach each other."""
     for host, paths in _isolated(observation).items():
-        evidence = tuple(_line(path) for path in paths)
+        evidence = [_line(path) for path in paths]
         if all(path.outcome is Outcome.TLS for path in paths):
             members = [member.name for member in observation.wanted_on(host)]
-            yield Finding(
-                "E606",
-                members[0] if len(members) == 1 else host,
-                f"{host} reaches the members on other hosts, but no TLS connection comes about: {paths[0].reason}",
-                f"look at the certificate and authorities of the member on {host}: they are what its ways share",
-                evidence=evidence,
-            )
+            subject = members[0] if len(members) == 1 else host
+            yield finding("E606", subject, "all", host=host, reason=paths[0].reason, evidence=evidence)
         else:
-            yield Finding(
-                "E609",
-                host,
-                f"{host} reaches no member on another host",
-                f"check its interfaces, routes and outgoing rules: ssh {host} ip route;"
-                f" ssh {host} sudo nft list ruleset",
-                evidence=evidence,
-            )
+            yield finding("E609", host, evidence=evidence)
 
 
 def _isolated(observation: Observation) -> dict[str, list[PeerPath]]:
@@ -97,28 +65,26 @@ def broken_paths(observation: Observation) -> Iterator[Finding]:
         if path.outcome is not Outcome.OK:
             failed[path.to_member, path.purpose, path.outcome].append(path)
     for (member, purpose, outcome), paths in sorted(failed.items()):
-        all_fail = len(paths) == len(tried[member, purpose])
-        who = "nobody" if all_fail and len(paths) > 1 else _from(paths)
-        reaches = "reaches" if who == "nobody" or len(paths) == 1 else "reach"
-        how = f"{who} {reaches}" if who == "nobody" else f"{who} {'does' if len(paths) == 1 else 'do'} not reach"
-        reason = f" ({paths[0].reason})" if paths[0].reason and outcome is not Outcome.REFUSED else ""
-        closed = outcome in _CLOSED and _own_host(observation, member) in {path.from_host for path in paths}
-        yield Finding(
+        nobody = len(paths) == len(tried[member, purpose]) and len(paths) > 1
+        reason = paths[0].reason if outcome is not Outcome.REFUSED else ""
+        own = next((one.host.name for one in observation.placed if one.name == member), "")
+        closed = outcome in _CLOSED and own in {path.from_host for path in paths}
+        yield finding(
             _CODES[outcome],
             member,
-            f"{how} {member} at {paths[0].url}: {_SAYS[outcome]}{reason}",
-            _closed(_own_host(observation, member)) if closed else _NEXT[outcome],
-            evidence=tuple(_line(path) for path in paths),
+            "closed" if closed else "",
+            way=_way(member, paths, nobody=nobody),
+            said=say("way.reason", reason=reason) if reason else "",
+            **({"host": own} if closed else {}),
+            evidence=[_line(path) for path in paths],
         )
 
 
-def _own_host(observation: Observation, member: str) -> str:
-    return next((one.host.name for one in observation.placed if one.name == member), "")
-
-
-def _closed(host: str) -> str:
-    """What a host does not let through to itself, no network between hosts has stopped."""
-    return f"a rule on {host} itself stops it, its own way to itself too: ssh {host} sudo nft list ruleset"
+def _way(member: str, paths: Sequence[PeerPath], *, nobody: bool) -> Said:
+    """Who does not get where."""
+    if nobody:
+        return say("way.nobody", member=member, url=paths[0].url)
+    return say("way.some", hosts=_from(paths), member=member, url=paths[0].url)
 
 
 def _between_hosts(observation: Observation) -> Iterator[PeerPath]:
@@ -128,13 +94,14 @@ def _between_hosts(observation: Observation) -> Iterator[PeerPath]:
             yield path
 
 
-def _from(paths: Sequence[PeerPath]) -> str:
-    return ", ".join(dict.fromkeys(path.from_host or "this machine" for path in paths))
+def _from(paths: Sequence[PeerPath]) -> tuple[Value, ...]:
+    return tuple(dict.fromkeys(path.from_host or say("way.this-machine") for path in paths))
 
 
-def _line(path: PeerPath) -> str:
-    said = path.reason or path.outcome.value
-    return f"{path.from_host or 'here'} -> {path.to_member} {path.url} ({path.purpose}): {said}"
+def _line(path: PeerPath) -> Value:
+    start = path.from_host or say("way.here")
+    said = path.reason or say(f"outcome.{path.outcome.name.lower().replace('_', '-')}")
+    return say("way.tried", start=start, member=path.to_member, url=path.url, purpose=path.purpose, said=said)
 
 
 CHECKS = (isolated_hosts, broken_paths)

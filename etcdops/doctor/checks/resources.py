@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterator
 
 from etcdops.doctor.checks.load import FSYNC_SLOW_S, OPEN_FILES_SHARE
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, finding
 from etcdops.doctor.observation import FileSystem, HostObservation, Observation
-from etcdops.numbers import show_bytes, show_count, show_duration
+from etcdops.doctor.words import Said, say
 
 DISK_FULL_BYTES = 128 << 20
 """Two segments of the raft log, which etcd allocates whole. Source: server/storage/wal/wal.go, SegmentSizeBytes."""
@@ -32,44 +32,37 @@ def disks(observation: Observation) -> Iterator[Finding]:
 
 
 def _disk(observation: Observation, host: HostObservation, disk: FileSystem) -> Iterator[Finding]:
-    place = f"{host.host}: {disk.path}" + (f" on {disk.mounted_at}" if disk.mounted_at else "")
+    at = disk.mounted_at
+    place = say("seen.mounted", host=host.host, path=disk.path, mounted_at=at) if at else f"{host.host}: {disk.path}"
     if disk.read_only:
-        yield Finding(
-            "E514",
-            host.host,
-            f"{disk.path} on {host.host} is mounted read-only",
-            f"ssh {host.host} dmesg -T | tail -50: usually the disk failed; repair it, then remount it",
-            evidence=(place, *host.kernel_errors[-3:]),
-        )
+        yield finding("E514", host.host, path=disk.path, evidence=(place, *host.kernel_errors[-3:]))
     if disk.inodes and disk.free_inodes is not None and disk.free_inodes < disk.inodes * INODES_LOW_SHARE:
-        yield Finding(
+        yield finding(
             "E513",
             host.host,
-            f"{disk.path} on {host.host} has {show_count(disk.free_inodes)} of {show_count(disk.inodes)} inodes left",
-            f"remove the many small files that took them: ssh {host.host} du --inodes -xd1 {disk.mounted_at or '/'}",
+            path=disk.path,
+            free=disk.free_inodes,
+            inodes=disk.inodes,
+            mounted_at=disk.mounted_at or "/",
             evidence=(place,),
         )
     if disk.free_bytes is None:
         return
     needed = _database_bytes(observation, host.host)
-    free = f"{show_bytes(disk.free_bytes)} free" + (f" of {show_bytes(disk.size_bytes)}" if disk.size_bytes else "")
+    free = _free(disk.free_bytes, disk.size_bytes)
+    evidence = [say("seen.free", place=place, free=free)]
     if disk.free_bytes < DISK_FULL_BYTES:
-        yield Finding(
-            "E511",
-            host.host,
-            f"the disk of {disk.path} on {host.host} is full: {free}",
-            f"free space or enlarge it, then start the member again: ssh {host.host} df -h {disk.path}",
-            evidence=(f"{place}: {free}",),
-        )
-    elif (disk.size_bytes and disk.free_bytes < disk.size_bytes * DISK_LOW_SHARE) or disk.free_bytes < needed:
-        why = f", and a defragmentation needs {show_bytes(needed)}" if disk.free_bytes < needed else ""
-        yield Finding(
-            "W512",
-            host.host,
-            f"the disk of {disk.path} on {host.host} gets full: {free}{why}",
-            f"free space or enlarge it: ssh {host.host} df -h {disk.path}",
-            evidence=(f"{place}: {free}",),
-        )
+        yield finding("E511", host.host, path=disk.path, free=free, evidence=evidence)
+    elif disk.free_bytes < needed:
+        yield finding("W512", host.host, "defrag", path=disk.path, free=free, needed_bytes=needed, evidence=evidence)
+    elif disk.size_bytes and disk.free_bytes < disk.size_bytes * DISK_LOW_SHARE:
+        yield finding("W512", host.host, path=disk.path, free=free, evidence=evidence)
+
+
+def _free(free_bytes: int, size_bytes: int | None) -> Said:
+    if size_bytes:
+        return say("disk.free-of", free_bytes=free_bytes, size_bytes=size_bytes)
+    return say("disk.free", free_bytes=free_bytes)
 
 
 def _database_bytes(observation: Observation, host: str) -> int:
@@ -84,22 +77,10 @@ def _database_bytes(observation: Observation, host: str) -> int:
 def disk_kinds(observation: Observation) -> Iterator[Finding]:
     for host in observation.hosts.values():
         for disk in host.file_systems:
-            if disk.kind in NETWORK_KINDS:
-                yield Finding(
-                    "W516",
-                    host.host,
-                    f"{disk.path} on {host.host} is on a network file system ({disk.kind})",
-                    "put the data directory on a local disk, one member after the other",
-                    evidence=(f"{host.host}: {disk.path}: {disk.kind}",),
-                )
-            elif disk.kind in VOLATILE_KINDS:
-                yield Finding(
-                    "W516",
-                    host.host,
-                    f"{disk.path} on {host.host} is in memory ({disk.kind}): it is gone when the host restarts",
-                    "put the data directory on a disk, one member after the other",
-                    evidence=(f"{host.host}: {disk.path}: {disk.kind}",),
-                )
+            case = "network" if disk.kind in NETWORK_KINDS else "memory" if disk.kind in VOLATILE_KINDS else ""
+            if case:
+                evidence = (f"{host.host}: {disk.path}: {disk.kind}",)
+                yield finding("W516", host.host, case, path=disk.path, kind=disk.kind, evidence=evidence)
 
 
 def probed_disks(observation: Observation) -> Iterator[Finding]:
@@ -107,26 +88,20 @@ def probed_disks(observation: Observation) -> Iterator[Finding]:
     for host in observation.hosts.values():
         for disk in host.facts.disks if host.facts is not None else ():
             if disk.fsync_p99_s is not None and disk.fsync_p99_s > FSYNC_SLOW_S:
-                yield Finding(
+                yield finding(
                     "W515",
                     host.host,
-                    f"the disk of {disk.path} on {host.host} takes up to {show_duration(disk.fsync_p99_s)} for a sync"
-                    f" ({show_duration(FSYNC_SLOW_S)} is the limit for a healthy disk)",
-                    f"give etcd a dedicated SSD; see what else writes: ssh {host.host} iostat -x 1 5",
-                    evidence=(f"{host.host}: p99 of {disk.measured} synced writes of 2 KiB",),
+                    path=disk.path,
+                    p99_s=disk.fsync_p99_s,
+                    limit_s=FSYNC_SLOW_S,
+                    evidence=[say("seen.probe", host=host.host, writes=disk.measured)],
                 )
 
 
 def kernel_errors(observation: Observation) -> Iterator[Finding]:
     for host in observation.hosts.values():
         if host.kernel_errors:
-            yield Finding(
-                "E517",
-                host.host,
-                f"the kernel of {host.host} reports errors of a disk or file system",
-                f"replace the disk: stop the member, and let it join anew on another one; ssh {host.host} dmesg -T",
-                evidence=tuple(f"{host.host}: {line}" for line in host.kernel_errors[-5:]),
-            )
+            yield finding("E517", host.host, evidence=[f"{host.host}: {line}" for line in host.kernel_errors[-5:]])
 
 
 def memory(observation: Observation) -> Iterator[Finding]:
@@ -138,14 +113,9 @@ def memory(observation: Observation) -> Iterator[Finding]:
         kills = [kill for kill in kills if "etcd" in kill.process or "etcd" in kill.line] or []
         if kills:
             last = kills[-1]
-            age = f" {show_duration(observation.taken_at + offset - last.at)} ago" if last.at is not None else ""
-            yield Finding(
-                "E519",
-                host.host,
-                f"the kernel of {host.host} killed {last.process} for memory{age}",
-                "give the host or its MemoryMax= more; compact and defragment; fewer watchers and big ranges",
-                evidence=tuple(f"{host.host}: {kill.line or kill.process}" for kill in kills[-3:]),
-            )
+            ago = say("span.ago", time_s=observation.taken_at + offset - last.at) if last.at is not None else ""
+            evidence = [f"{host.host}: {kill.line or kill.process}" for kill in kills[-3:]]
+            yield finding("E519", host.host, "kernel", process=last.process, ago=ago, evidence=evidence)
 
 
 def member_memory(observation: Observation) -> Iterator[Finding]:
@@ -155,13 +125,8 @@ def member_memory(observation: Observation) -> Iterator[Finding]:
             continue
         limit = process.memory_max_bytes or (host.facts.memory_bytes if host.facts is not None else None)
         if limit and process.resident_bytes >= limit * MEMORY_SHARE:
-            yield Finding(
-                "W520",
-                name,
-                f"{name} uses {show_bytes(process.resident_bytes)} of the {show_bytes(limit)} it may have",
-                "raise its limit before the kernel kills it; compact and defragment",
-                evidence=(f"{host.host}: process {process.pid}",),
-            )
+            evidence = [say("seen.process", host=host.host, pid=process.pid)]
+            yield finding("W520", name, used_bytes=process.resident_bytes, limit_bytes=limit, evidence=evidence)
 
 
 def open_files(observation: Observation) -> Iterator[Finding]:
@@ -170,19 +135,18 @@ def open_files(observation: Observation) -> Iterator[Finding]:
         if process is None or not process.open_files_max:
             continue
         used, most = process.open_files or 0, process.open_files_max
-        if used >= most * OPEN_FILES_SHARE:
-            summary = f"{name} has {show_count(used)} of {show_count(most)} files open that it may have"
-        elif most < OPEN_FILES_LOW:
-            summary = f"{name} may open {show_count(most)} files only: each client's connection takes one"
-        else:
-            continue
-        yield Finding(
-            "W518",
-            name,
-            summary,
-            f"raise LimitNOFILE= of {on_host.found.name} on {host.host} (65536) and restart it",
-            evidence=(f"{host.host}: process {process.pid}: {used} of {most}",),
-        )
+        near = used >= most * OPEN_FILES_SHARE
+        if near or most < OPEN_FILES_LOW:
+            yield finding(
+                "W518",
+                name,
+                "" if near else "low",
+                used=used,
+                limit=most,
+                service=on_host.found.name,
+                host=host.host,
+                evidence=[say("seen.files", host=host.host, pid=process.pid, used=used, limit=most)],
+            )
 
 
 def clocks(observation: Observation) -> Iterator[Finding]:
@@ -196,15 +160,14 @@ def clocks(observation: Observation) -> Iterator[Finding]:
     for name, (offset, error) in sorted(known.items()):
         apart = offset - middle
         if abs(apart) - error > CLOCK_DRIFT_S:
-            yield Finding(
+            yield finding(
                 "W521",
                 name,
-                f"the clock of {name} is {show_duration(abs(apart))} {'ahead' if apart > 0 else 'behind'}",
-                f"ssh {name} sudo systemctl enable --now chrony; ssh {name} sudo chronyc makestep",
-                detail="Certificates look expired or not yet valid, leases and logs tell wrong times.",
-                evidence=tuple(
+                "ahead" if apart > 0 else "behind",
+                apart_s=abs(apart),
+                evidence=[
                     f"{host}: {value:+.2f} s (± {error:.2f} s)" for host, (value, error) in sorted(known.items())
-                ),
+                ],
             )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, finding
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
+from etcdops.doctor.words import Said, Value, say
 from etcdops.inventory.model import Manager
 from etcdops.services.port import State
 
@@ -21,14 +22,9 @@ _PLACE = re.compile(r"status=2(?:00|09|22|26|33|38|40|41)/")
 def unreachable_hosts(observation: Observation) -> Iterator[Finding]:
     for host in observation.hosts.values():
         if host.error:
-            names = ", ".join(member.name for member in observation.wanted_on(host.host))
-            yield Finding(
-                "E501",
-                host.host,
-                f"{host.host} cannot be looked at: {host.error}",
-                f"check that it is up and lets us in: ssh {host.host} true",
-                detail=f"Its members: {names}." if names else "",
-            )
+            names = tuple(member.name for member in observation.wanted_on(host.host))
+            members = say("member.its", members=names) if names else ""
+            yield finding("E501", host.host, reason=host.error, members=members)
 
 
 def states(observation: Observation) -> Iterator[Finding]:
@@ -39,14 +35,9 @@ def states(observation: Observation) -> Iterator[Finding]:
             continue
         found = next((one for one in host.members if observation.wanted_as(host.host, one) == wanted), None)
         if found is None:
-            others = ", ".join(one.name for one in host.members) or "none"
-            yield Finding(
-                "E503",
-                wanted.name,
-                f"no service of {wanted.name} was found on {host.host}",
-                "etcdops rollout plan shows what is missing there",
-                evidence=(f"{host.host}: members found: {others}",),
-            )
+            others = tuple(one.name for one in host.members) or say("none.found")
+            evidence = [say("seen.members", host=host.host, members=others)]
+            yield finding("E503", wanted.name, host=host.host, step=say("mend.plan"), evidence=evidence)
         else:
             yield from _state(host, found, wanted.name)
 
@@ -56,59 +47,35 @@ def _state(host: HostObservation, on_host: MemberOnHost, name: str) -> Iterator[
     state = status.state if status is not None else on_host.found.state
     reason = status.reason if status is not None else ""
     detail = status.detail if status is not None else ()
-    evidence = (f"{host.host}: {on_host.found.name} is {state.value}{f': {reason}' if reason else ''}", *detail[-3:])
+    said = say("state.reason", reason=reason) if reason else ""
+    what = say("seen.state", host=host.host, service=on_host.found.name, state=say(f"state.{state.value}"), said=said)
+    evidence: tuple[Value, ...] = (what, *detail[-3:])
     if state is State.FAILED or (state is State.STARTING and reason):
         code, step = _failure(host, on_host, " ".join((reason, *detail)))
-        yield Finding(
-            code,
-            name,
-            f"{name} does not run on {host.host}: {reason or state.value}",
-            step,
-            evidence=evidence,
-        )
-    elif state in (State.STOPPED, State.ABSENT):
-        yield Finding(
-            "E504",
-            name,
-            f"{name} is {'not installed' if state is State.ABSENT else 'stopped'} on {host.host}"
-            + (f": {reason}" if reason else ""),
-            _start(host, on_host) if state is State.STOPPED else "etcdops rollout plan shows what is missing there",
-            evidence=evidence,
-        )
+        why = reason or say(f"state.{state.value}")
+        yield finding(code, name, host=host.host, reason=why, step=step, evidence=evidence)
+    elif state is State.ABSENT:
+        yield finding("E504", name, "absent", host=host.host, said=said, step=say("mend.plan"), evidence=evidence)
+    elif state is State.STOPPED:
+        yield finding("E504", name, host=host.host, said=said, step=_start(host, on_host), evidence=evidence)
     elif state is State.RUNNING and status is not None:
         if (status.restarts or 0) >= RESTARTS_MANY:
-            yield Finding(
-                "W506",
-                name,
-                f"{name} was started again {status.restarts} times by its manager",
-                f"find out what ends it: {_log(host, on_host)} | etcdops diagnose",
-                evidence=evidence,
-            )
+            yield finding("W506", name, restarts=status.restarts or 0, log=_log(host, on_host), evidence=evidence)
         if status.enabled is False:
-            yield Finding(
-                "W507",
-                name,
-                f"{name} does not start with its host",
-                f"ssh {host.host} sudo systemctl enable {on_host.found.name}"
-                if on_host.found.keeper is Manager.SYSTEMD
-                else "have its manager start it with the host",
-                evidence=evidence,
-            )
+            case = "systemd" if on_host.found.keeper is Manager.SYSTEMD else ""
+            yield finding("W507", name, case, host=host.host, service=on_host.found.name, evidence=evidence)
 
 
-def _failure(host: HostObservation, on_host: MemberOnHost, words: str) -> tuple[str, str]:
+def _failure(host: HostObservation, on_host: MemberOnHost, words: str) -> tuple[str, Said]:
     log = _log(host, on_host)
     if _KILLED.search(words):
-        return "E519", f"give it more memory (MemoryMax=, the host's), or find what fills it: {log} | etcdops diagnose"
+        return "E519", say("mend.memory", log=log)
     if _PERMISSION.search(words):
-        path = on_host.flag("data-dir") or "its data directory"
-        return "E505", f"give {path} to the user it runs as: ssh {host.host} sudo chown -R etcd: {path}"
+        path = on_host.flag("data-dir") or say("mend.its-directory")
+        return "E505", say("mend.owner", path=path, host=host.host)
     if _PLACE.search(words):
-        return (
-            "E502",
-            f"make the directory that its unit names, for its user: ssh {host.host} systemctl cat {on_host.found.name}",
-        )
-    return "E502", f"its log tells why: {log} | etcdops diagnose"
+        return "E502", say("mend.directory", host=host.host, service=on_host.found.name)
+    return "E502", say("mend.log", log=log)
 
 
 def _log(host: HostObservation, on_host: MemberOnHost) -> str:
@@ -118,12 +85,12 @@ def _log(host: HostObservation, on_host: MemberOnHost) -> str:
     return f"ssh {host.host} journalctl -u {name} -n 500"
 
 
-def _start(host: HostObservation, on_host: MemberOnHost) -> str:
+def _start(host: HostObservation, on_host: MemberOnHost) -> Value:
     if on_host.found.keeper in (Manager.DOCKER, Manager.PODMAN):
         return f"ssh {host.host} sudo {on_host.found.keeper} start {on_host.found.name}"
     if on_host.found.keeper is Manager.SYSTEMD:
         return f"ssh {host.host} sudo systemctl start {on_host.found.name}"
-    return f"start it on {host.host} with its own manager"
+    return say("mend.start", host=host.host)
 
 
 CHECKS = (unreachable_hosts, states)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from etcdops.client.view import ClusterView
 from etcdops.doctor.advisories import parse_release
 from etcdops.doctor.checks.cluster import unsafe_reason
-from etcdops.doctor.finding import CLUSTER, Finding
+from etcdops.doctor.finding import CLUSTER, Finding, finding
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, Outcome
 from etcdops.doctor.urls import host_of, initial_cluster, is_loopback, port_of, same_urls, split_urls
-from etcdops.numbers import show_bytes
+from etcdops.doctor.words import Said, Value, say
 from etcdops.services.port import ProcessConfig
 
 QUOTA_ADVISED_BYTES = 8 << 30
@@ -28,9 +28,9 @@ def _wanted(observation: Observation) -> Iterator[tuple[HostObservation, MemberO
         yield host, on_host
 
 
-def _where(settings: ProcessConfig | None, flag: str) -> str:
+def _where(settings: ProcessConfig | None, flag: str) -> Said | str:
     found = settings.flags.get(flag) if settings is not None else None
-    return f" ({found.where})" if found is not None and found.where else ""
+    return say("flag.where", where=found.where) if found is not None and found.where else ""
 
 
 def joining(observation: Observation) -> Iterator[Finding]:
@@ -44,21 +44,10 @@ def joining(observation: Observation) -> Iterator[Finding]:
         own = listed.get(on_host.name)
         advertised = split_urls(on_host.flag("initial-advertise-peer-urls"))
         if own is None:
-            yield Finding(
-                "E410",
-                on_host.name,
-                f"{on_host.name} is not in its own --initial-cluster: {', '.join(listed)}",
-                f"make --name and an entry of --initial-cluster equal{_where(on_host.settings, 'initial-cluster')}",
-                evidence=(place,),
-            )
+            where = _where(on_host.settings, "initial-cluster")
+            yield finding("E410", on_host.name, listed=tuple(listed), where=where, evidence=(place,))
         elif advertised and not same_urls(own, advertised):
-            yield Finding(
-                "E411",
-                on_host.name,
-                f"{on_host.name} advertises {', '.join(advertised)}, but its --initial-cluster says {', '.join(own)}",
-                "make both the same, letter by letter",
-                evidence=(place,),
-            )
+            yield finding("E411", on_host.name, advertised=advertised, listed=own, evidence=(place,))
         elif view is not None and view.members_known and view.answering:
             yield from _joins(view, on_host, listed, place)
 
@@ -68,34 +57,26 @@ def _joins(
 ) -> Iterator[Finding]:
     state = on_host.flag("initial-cluster-state") or "new"
     if len(listed) != len(view.members):
-        yield Finding(
+        names = tuple(member.label for member in view.members)
+        yield finding(
             "E412",
             on_host.name,
-            f"{on_host.name} would join with {len(listed)} members in --initial-cluster; the cluster has"
-            f" {len(view.members)}",
-            "etcdctl member add first, and copy the ETCD_INITIAL_CLUSTER that it prints",
-            evidence=(place, f"the member list: {', '.join(member.label for member in view.members)}"),
+            listed=len(listed),
+            members=len(view.members),
+            evidence=(place, say("seen.listed", members=names)),
         )
     elif state == "new":
-        yield Finding(
-            "W413",
-            on_host.name,
-            f"{on_host.name} has no data and would start with --initial-cluster-state new beside a cluster that runs",
-            "set --initial-cluster-state existing before it starts",
-            detail="With new it makes a cluster of its own, or is refused because its name is taken.",
-            evidence=(place,),
-        )
+        yield finding("W413", on_host.name, evidence=(place,))
 
 
 def forced(observation: Observation) -> Iterator[Finding]:
     for host, on_host in _wanted(observation):
         if on_host.flag("force-new-cluster") == "true":
-            yield Finding(
+            yield finding(
                 "E414",
                 on_host.name,
-                f"{on_host.name} is started with --force-new-cluster: every restart throws the other members out",
-                f"take it out of the settings on {host.host}{_where(on_host.settings, 'force-new-cluster')} before"
-                " anything restarts it",
+                host=host.host,
+                where=_where(on_host.settings, "force-new-cluster"),
                 evidence=(f"{host.host}: force-new-cluster=true",),
             )
 
@@ -112,12 +93,13 @@ def listens_on_loopback(observation: Observation) -> Iterator[Finding]:
             urls, told = split_urls(on_host.flag(listen)), split_urls(on_host.flag(advertise))
             if not urls or not all(map(is_loopback, urls)) or not any(not is_loopback(url) for url in told):
                 continue
-            yield Finding(
+            yield finding(
                 "E415" if purpose == "peers" else "W415",
                 on_host.name,
-                f"{on_host.name} listens for {purpose} on {', '.join(urls)} only, but tells them to dial"
-                f" {', '.join(told)}",
-                f"add {host_of(told[0])} (or 0.0.0.0) to --{listen}{_where(on_host.settings, listen)} and restart it",
+                listens=urls,
+                advertised=told,
+                address=host_of(told[0]),
+                where=_where(on_host.settings, listen),
                 evidence=(f"{host.host}: --{listen} {','.join(urls)}, --{advertise} {','.join(told)}",),
             )
 
@@ -135,17 +117,16 @@ def real_ports(observation: Observation) -> Iterator[Finding]:
         open_ports = sorted({one.port for one in process.listeners})
         dialled = {port_of(url) for url in member.peer_urls} - {None}
         if dialled and not dialled & set(open_ports):
-            yield Finding(
+            yield finding(
                 "E424",
                 name,
-                f"peers dial {name} at {', '.join(member.peer_urls)}, but its process has only"
-                f" {', '.join(map(str, open_ports))} open",
-                "make --listen-peer-urls and the member list agree: correct the flag"
-                f"{_where(on_host.settings, 'listen-peer-urls')} and restart it, or etcdctl member update",
-                evidence=(
-                    f"{host.host}: process {process.pid} listens on {', '.join(map(str, open_ports))}",
+                peer_urls=member.peer_urls,
+                open_ports=tuple(open_ports),
+                where=_where(on_host.settings, "listen-peer-urls"),
+                evidence=[
+                    say("seen.listens", host=host.host, pid=process.pid, ports=tuple(open_ports)),
                     f"{host.host}: --listen-peer-urls {on_host.flag('listen-peer-urls') or '(default)'}",
-                ),
+                ],
             )
 
 
@@ -160,21 +141,24 @@ def pending(observation: Observation) -> Iterator[Finding]:
     for host, on_host in _wanted(observation):
         names = on_host.config.pending if on_host.config is not None else ()
         if names:
-            yield Finding(
+            yield finding(
                 "W416",
                 on_host.name,
-                f"{on_host.name} runs with other settings than it will after a restart: {', '.join(names)}",
-                "restart it when the cluster can do without it, or put the file right: etcdops rollout plan",
-                evidence=tuple(_change(host, on_host, name) for name in names),
-                blocked=unsafe_reason(observation.view) if observation.view is not None else "",
+                settings=names,
+                evidence=[_change(host, on_host, name) for name in names],
+                blocked=unsafe_reason(observation.view) if observation.view is not None else None,
             )
 
 
-def _change(host: HostObservation, on_host: MemberOnHost, name: str) -> str:
+def _change(host: HostObservation, on_host: MemberOnHost, name: str) -> Said:
     config = on_host.config
     now = config.running.value(name) if config is not None and config.running is not None else None
     then = config.next_start.value(name) if config is not None and config.next_start is not None else None
-    return f"{host.host}: --{name} {'unset' if now is None else now} now, {'unset' if then is None else then} then"
+    return say("flag.changes", host=host.host, flag=name, now=_or_unset(now), then=_or_unset(then))
+
+
+def _or_unset(value: str | None) -> Value:
+    return say("flag.unset") if value is None else value
 
 
 def differing(observation: Observation) -> Iterator[Finding]:
@@ -182,17 +166,26 @@ def differing(observation: Observation) -> Iterator[Finding]:
     for flag in SHARED_FLAGS:
         values: dict[str, list[str]] = {}
         for _, on_host in members:
-            values.setdefault(on_host.flag(flag) or "default", []).append(on_host.name)
+            values.setdefault(on_host.flag(flag) or "", []).append(on_host.name)
         if len(values) > 1:
-            said = "; ".join(f"{value}: {', '.join(names)}" for value, names in sorted(values.items()))
-            yield Finding(
+            yield finding(
                 "W417",
                 CLUSTER,
-                f"members differ in --{flag}: {said}",
-                "set it once for all, in the inventory's settings, and apply it: etcdops rollout plan",
-                evidence=tuple(
-                    f"{host.host}: {one.name} --{flag} {one.flag(flag) or '(default)'}" for host, one in members
+                flag=flag,
+                values=tuple(
+                    say("member.listed", what=value or say("flag.default"), members=tuple(names))
+                    for value, names in sorted(values.items())
                 ),
+                evidence=[
+                    say(
+                        "flag.set",
+                        host=host.host,
+                        member=one.name,
+                        flag=flag,
+                        value=one.flag(flag) or say("flag.default"),
+                    )
+                    for host, one in members
+                ],
             )
 
 
@@ -201,31 +194,13 @@ def dangerous(observation: Observation) -> Iterator[Finding]:
     for host, on_host in _wanted(observation):
         place = f"{host.host}: {on_host.name}"
         if on_host.flag("unsafe-no-fsync") == "true":
-            yield Finding(
-                "E418",
-                on_host.name,
-                f"{on_host.name} runs with --unsafe-no-fsync: a loss of power loses what it acknowledged",
-                "take the flag away and restart it",
-                evidence=(place,),
-            )
+            yield finding("E418", on_host.name, evidence=(place,))
         if on_host.flag("strict-reconfig-check") == "false":
-            yield Finding(
-                "W419",
-                on_host.name,
-                f"{on_host.name} runs with --strict-reconfig-check=false: it lets changes of members lose the quorum",
-                "take the flag away and restart it",
-                evidence=(place,),
-            )
+            yield finding("W419", on_host.name, evidence=(place,))
         quota = on_host.flag("quota-backend-bytes") or ""
         if quota.isdigit() and int(quota) > QUOTA_ADVISED_BYTES:
-            yield Finding(
-                "W420",
-                on_host.name,
-                f"{on_host.name} may grow to {show_bytes(int(quota))}; {show_bytes(QUOTA_ADVISED_BYTES)} is the most",
-                "find what fills it instead (etcdops tui, Keys); starts, snapshots and defragmentation take as long as"
-                " the database is large",
-                evidence=(place,),
-            )
+            most = QUOTA_ADVISED_BYTES
+            yield finding("W420", on_host.name, quota_bytes=int(quota), limit_bytes=most, evidence=(place,))
 
 
 def refused_by_next(observation: Observation) -> Iterator[Finding]:
@@ -238,12 +213,14 @@ def refused_by_next(observation: Observation) -> Iterator[Finding]:
         line = release[:2]
         refused = [flag for flag in sorted(settings.flags) if _refused(flag, line)]
         if refused:
-            yield Finding(
+            yield finding(
                 "W423",
                 on_host.name,
-                f"etcd {line[0]}.{line[1] + 1} does not start with what {on_host.name} has: --{', --'.join(refused)}",
-                "replace each flag by its successor before the upgrade",
-                evidence=tuple(f"{host.host}: --{flag}{_where(settings, flag)}" for flag in refused),
+                release=f"{line[0]}.{line[1] + 1}",
+                flags=tuple(f"--{flag}" for flag in refused),
+                evidence=[
+                    say("flag.written", host=host.host, flag=flag, where=_where(settings, flag)) for flag in refused
+                ],
             )
 
 
@@ -265,20 +242,9 @@ def inventory_differs(observation: Observation) -> Iterator[Finding]:
     for name in sorted(wanted.keys() - listed):
         if urls & set(wanted[name].initial_advertise_peer_urls):
             continue  # added, not started: W203 says it
-        yield Finding(
-            "W421",
-            name,
-            f"{name} is in the inventory, but not in the member list",
-            f"etcdctl member add {name} --learner --peer-urls={','.join(wanted[name].initial_advertise_peer_urls)},"
-            " then start it with state existing; or take it out of the inventory",
-        )
+        yield finding("W421", name, peer_urls=",".join(wanted[name].initial_advertise_peer_urls))
     for name in sorted(listed - wanted.keys()):
-        yield Finding(
-            "W422",
-            name,
-            f"{name} is a member, but not in the inventory: nothing looks after it",
-            "add it to the inventory, or remove it from the cluster",
-        )
+        yield finding("W422", name)
 
 
 CHECKS = (

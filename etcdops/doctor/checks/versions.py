@@ -16,9 +16,10 @@ from etcdops.doctor.advisories import (
     parse_release,
     show_release,
 )
-from etcdops.doctor.finding import CLUSTER, Finding
+from etcdops.doctor.finding import CLUSTER, Finding, finding
 from etcdops.doctor.observation import Observation
 from etcdops.doctor.urls import scheme_of
+from etcdops.doctor.words import Said, Texts, Value, say
 from etcdops.inventory.model import EngineKind
 
 
@@ -42,12 +43,13 @@ def _is_etcds(observation: Observation, label: str) -> bool:
 def support(observation: Observation) -> Iterator[Finding]:
     for release, names in releases(observation).items():
         if release[:2] < min(SUPPORTED_LINES):
-            line = ".".join(map(str, release[:2]))
-            yield Finding(
+            yield finding(
                 "W701",
                 CLUSTER,
-                f"etcd {line} gets no corrections any more ({_names(names)}: {show_release(release)})",
-                _upgrade(release),
+                line=_line(release[:2]),
+                members=tuple(names),
+                release=show_release(release),
+                upgrade=_upgrade(release),
             )
 
 
@@ -57,32 +59,26 @@ def known_faults(observation: Observation) -> Iterator[Finding]:
         faults = concerning(release, unused=_unused(observation))
         at_hand = observation.operation
         operations = [one for one in faults if one.operation != ALWAYS]
-        said = f"etcd {show_release(release)}"
-        groups: tuple[tuple[str, Sequence[Advisory], str], ...] = (
-            ("E702", [one for one in faults if one.operation == ALWAYS and one.kind == "corruption"], "{first}"),
-            ("W703", [one for one in faults if one.kind == "security"], "has known holes: {first}{more}"),
-            (
-                "W704",
-                [one for one in operations if one.operation == at_hand],
-                f"is not safe for what you are about to do ({at_hand}): {{first}}{{more}}",
-            ),
-            (
-                "I707",
-                [one for one in operations if one.operation != at_hand],
-                f"has known faults that strike during {_during(operations)}",
-            ),
+        groups: tuple[tuple[str, Sequence[Advisory]], ...] = (
+            ("E702", [one for one in faults if one.operation == ALWAYS and one.kind == "corruption"]),
+            ("W703", [one for one in faults if one.kind == "security"]),
+            ("W704", [one for one in operations if one.operation == at_hand]),
+            ("I707", [one for one in operations if one.operation != at_hand]),
         )
-        for code, group, words in groups:
+        for code, group in groups:
             if group:
-                more = f"; and {len(group) - 1} more" if len(group) > 1 else ""
-                yield Finding(
+                yield finding(
                     code,
                     CLUSTER,
-                    f"{said} {words.format(first=group[0].title['en'], more=more)}",
-                    _upgrade(release)
-                    + ("; before such work: etcdops doctor --before OPERATION" if code == "I707" else ""),
-                    detail=f"Run by {_names(names)}.",
-                    evidence=tuple(_line_of(one) for one in group),
+                    release=show_release(release),
+                    members=tuple(names),
+                    faults=tuple(one.name for one in group),
+                    first=_title(group[0]),
+                    more=say("more.faults", count=len(group) - 1) if len(group) > 1 else "",
+                    operation=at_hand,
+                    operations=tuple(dict.fromkeys(one.operation for one in operations)),
+                    upgrade=_upgrade(release),
+                    evidence=[_line_of(one) for one in group],
                 )
 
 
@@ -94,36 +90,32 @@ def _unused(observation: Observation) -> list[str]:
     return [*off, "tls"] if urls and all(scheme_of(url) == "http" for url in urls) else off
 
 
-def _during(faults: Sequence[Advisory]) -> str:
-    return ", ".join(dict.fromkeys(one.operation for one in faults))
+def _title(fault: Advisory) -> Texts:
+    return Texts(**fault.title)
 
 
-def _line_of(fault: Advisory) -> str:
-    when = "" if fault.operation == ALWAYS else f"{fault.operation}: "
-    source = "" if fault.source in fault.title["en"] else f" ({fault.source})"
-    return f"{when}{fault.title['en']}{source}"
+def _line_of(fault: Advisory) -> Value:
+    told = (
+        _title(fault)
+        if fault.source in fault.title["en"]
+        else say("more.source", what=_title(fault), source=fault.source)
+    )
+    return told if fault.operation == ALWAYS else say("more.during", operation=fault.operation, what=told)
 
 
-def _upgrade(release: Release) -> str:
+def _upgrade(release: Release) -> Said:
     target = SAFE_RELEASES.get(release[:2])
     if target is not None:
-        return f"upgrade to {show_release(target)} or later, member by member, the leader last"
-    last = show_release(SAFE_RELEASES[min(SUPPORTED_LINES)])
-    return f"upgrade to {last} or later, one minor version at a time, member by member, the leader last"
+        return say("upgrade.patch", release=show_release(target))
+    return say("upgrade.minor", release=show_release(SAFE_RELEASES[min(SUPPORTED_LINES)]))
 
 
 def skew(observation: Observation) -> Iterator[Finding]:
     """Members may differ by one minor version, while an upgrade is under way."""
     lines = sorted({release[:2] for release in _all_releases(observation)})
     if len(lines) > 1 and (lines[0][0] != lines[-1][0] or lines[-1][1] - lines[0][1] > 1):
-        low, high = (".".join(map(str, line)) for line in (lines[0], lines[-1]))
-        yield Finding(
-            "E705",
-            CLUSTER,
-            f"members run etcd {low} and {high} side by side: more than one minor version apart",
-            "bring the older ones up one minor version at a time",
-            evidence=tuple(f"{m.label}: {m.status.version}" for m in observation.answering if m.status is not None),
-        )
+        evidence = [f"{m.label}: {m.status.version}" for m in observation.answering if m.status is not None]
+        yield finding("E705", CLUSTER, oldest=_line(lines[0]), newest=_line(lines[-1]), evidence=evidence)
 
 
 def cluster_version(observation: Observation) -> Iterator[Finding]:
@@ -135,13 +127,7 @@ def cluster_version(observation: Observation) -> Iterator[Finding]:
         return
     cluster = parse_release(said.pop())
     if cluster is not None and cluster[:2] < min(servers):
-        yield Finding(
-            "I706",
-            CLUSTER,
-            f"all members run {_line(min(servers))}, but the cluster still works as {_line(cluster[:2])}",
-            "the leader raises it within seconds of the last upgrade; a downgrade that was begun holds it back:"
-            " etcdctl downgrade cancel",
-        )
+        yield finding("I706", CLUSTER, servers=_line(min(servers)), cluster=_line(cluster[:2]))
 
 
 def _all_releases(observation: Observation) -> list[Release]:
@@ -151,10 +137,6 @@ def _all_releases(observation: Observation) -> list[Release]:
 
 def _line(line: tuple[int, int]) -> str:
     return f"{line[0]}.{line[1]}"
-
-
-def _names(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 CHECKS = (support, known_faults, skew, cluster_version)

@@ -20,12 +20,11 @@ from etcdops.client.pages import Pages
 from etcdops.client.settings import ConnectionSettings
 from etcdops.client.view import ClusterView, MemberView, observe
 from etcdops.doctor.observation import AuthSeen, Observation, SeenCertificate, ServerVersion, Unseen
+from etcdops.doctor.words import say
 from etcdops.errors import AccessDenied, EtcdopsError, Unreachable
 from etcdops.inventory.model import Cluster, PlacedMember
 
 T = TypeVar("T")
-
-CREDENTIALS = "give credentials: --user NAME --password-file FILE"
 
 
 async def observe_cluster(
@@ -182,15 +181,16 @@ def _unseen(observation: Observation) -> Iterable[Unseen]:
     view = observation.view
     for label, reading in observation.metrics.items():
         if isinstance(reading, NoMetrics):
-            yield Unseen(f"/metrics of {label}", reading.reason, "its load, disk latency and limits stay unknown")
+            yield Unseen(say("unseen.metrics", member=label), reading.reason, say("unseen.metrics-cost"))
     if view is None or not view.answering:
         return
     for member in view.answering:
         if member.hash is None and member.hash_error:
-            yield Unseen(f"the data of {member.label}", member.hash_error, "compare later: etcdops status --hashes")
+            what = say("unseen.data", member=member.label)
+            yield Unseen(what, member.hash_error, say("unseen.data-next"))
     if not view.has_quorum:
-        yield Unseen("authentication, leases, health", "they are asked through the quorum", "bring the quorum back")
+        yield Unseen(say("unseen.through-quorum"), say("unseen.no-quorum"), say("unseen.quorum-next"))
     elif observation.auth is None:
-        yield Unseen("authentication", "members before 3.5 do not tell", "etcdctl user list fails where it is on")
+        yield Unseen(say("unseen.auth"), say("unseen.auth-why"), say("unseen.auth-next"))
     elif observation.leases is None:
-        yield Unseen("leases", "we may not list them", CREDENTIALS)
+        yield Unseen(say("unseen.leases"), say("unseen.leases-why"), say("reach.credentials"))

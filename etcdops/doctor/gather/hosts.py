@@ -60,7 +60,8 @@ async def observe_hosts(
 
     outcomes = await on_all(hosts, one)
     return {
-        outcome.subject: outcome.value or HostObservation(outcome.subject, error=_reason(outcome.error))
+        outcome.subject: outcome.value
+        or HostObservation(outcome.subject, error=outcome.error.in_one_line if outcome.error else "")
         for outcome in outcomes
     }
 
@@ -81,12 +82,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _reason(error: EtcdopsError | None) -> str:
-    if error is None:
-        return ""
-    return f"{error.message} ({error.cause})" if error.cause else error.message
 
 
 async def observe_host(

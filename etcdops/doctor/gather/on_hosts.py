@@ -11,6 +11,7 @@ from etcdops.doctor.gather.certificates import gather_certificates
 from etcdops.doctor.gather.hosts import observe_hosts
 from etcdops.doctor.gather.paths import try_paths, ways_to
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, SeenCertificate, Unseen
+from etcdops.doctor.words import say
 from etcdops.ids import ClusterID
 from etcdops.inventory.model import Cluster, Inventory, place
 from etcdops.remote.pool import Open
@@ -93,7 +94,7 @@ def spare_hosts(inventory: Inventory) -> tuple[str, ...]:
 
 def unseen_hosts(hosts: Mapping[str, HostObservation]) -> tuple[Unseen, ...]:
     return tuple(
-        Unseen(f"the host {name}", host.error, f"ssh to {name}, become root there; etcdops inventory check --connect")
+        Unseen(say("unseen.host", host=name), host.error, say("unseen.host-next", host=name))
         for name, host in hosts.items()
         if host.error
     )

@@ -94,8 +94,8 @@ def _status_tab(state: ConsoleState, row: MemberRow, zoom: int, now_s: float, ce
         facts.append(("open files", (Span(_number(entry, OPEN_FILES, show_count)),)))
     findings = [finding for finding in state.findings if finding.subject == member.label]
     for finding in findings:
-        facts.append((finding.code, (Span(finding.summary),)))
-        facts.append(("", (Span("next: " + finding.next_step, Tone.DIM),)))
+        facts.append((finding.code, (Span(finding.told().summary),)))
+        facts.append(("", (Span("next: " + finding.told().next_step, Tone.DIM),)))
     return facts
 
 

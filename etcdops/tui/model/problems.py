@@ -15,6 +15,7 @@ from etcdops.diagnosis.roots import EXPLAINS
 from etcdops.doctor.checks.cluster import unsafe_reason
 from etcdops.doctor.codes import codes
 from etcdops.doctor.finding import Finding
+from etcdops.doctor.words import in_words, say
 from etcdops.tui.model.causes import LANGUAGE, labelled, page_lines, step_lines
 from etcdops.tui.model.log_findings import LogFinding, finding_page, seen_lines
 from etcdops.tui.model.text import Line, Span, Tone, wrap
@@ -63,16 +64,16 @@ class Problem:
     def summary(self) -> str:
         """One line, no full stop."""
         if self.live:
-            return self.live.summary
+            return self.live.told(LANGUAGE).summary
         assert self.logged is not None
         return f"{self.logged.where}: {self.logged.title}"
 
     @property
     def next_step(self) -> str:
         if self.under:
-            return f"mend the cause first: {self.under}"
+            return in_words(say("wait.cause", cause=self.under), LANGUAGE)
         if self.live:
-            return self.live.next_step
+            return self.live.told(LANGUAGE).next_step
         assert self.logged is not None
         return self.logged.next_step
 
@@ -90,7 +91,7 @@ def problems(
         None = all.
     """
     now = [one for one in logged if one.current]
-    rows = [Problem(one, _proof(one, now), one.blocked) for one in live]
+    rows = [Problem(one, _proof(one, now), one.told(LANGUAGE).blocked) for one in live]
     shown = [row.logged for row in rows]
     for one in now:
         if one in shown:
@@ -147,10 +148,10 @@ def _blocked(one: LogFinding, view: ClusterView | None) -> str:
         return ""
     commands = "\n".join(first.commands)
     if _NEEDS_QUORUM.search(commands) and view.members_known and not view.has_quorum:
-        return "it needs a quorum; bring that back first"
+        return in_words(say("wait.remedy-quorum"), LANGUAGE)
     silent = {voter.label for voter in view.voters if not voter.answered}
     if _PAUSES_A_MEMBER.search(commands) and silent - set(one.members):
-        return unsafe_reason(view)
+        return in_words(unsafe_reason(view), LANGUAGE)
     return ""
 
 
@@ -161,15 +162,16 @@ def problem_page(problem: Problem, cells: int) -> list[Line]:
         head = _next_lines(problem, cells) if problem.under or problem.blocked else []
         return [*finding_page(problem.logged, cells), *head]
     finding = problem.live
-    words = finding.summary
+    told = finding.told(LANGUAGE)
+    words = told.summary
     if not words.startswith(finding.subject):  # names are as they are
         words = words[:1].upper() + words[1:]
     lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(f"{words}.", cells)]
     lines += _next_lines(problem, cells)
-    if finding.detail:
-        lines += labelled("about", finding.detail, cells)
+    if told.detail:
+        lines += labelled("about", told.detail, cells)
     lines_shown = {f"{line.source}:{line.line}: {line.text}" for line in _evidence(problem.logged)}
-    for number, proof in enumerate(proof for proof in finding.evidence if proof not in lines_shown):
+    for number, proof in enumerate(proof for proof in told.evidence if proof not in lines_shown):
         lines += labelled("seen" if not number else "", proof, cells, first=not number)
     if finding.explains:
         lines += labelled("explains", ", ".join(finding.explains), cells)

@@ -17,7 +17,7 @@ def test_backups_are_found_newest_first(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x" * 7)
         os.utime(tmp_path / name, (at, at))
     (tmp_path / "folder.db").mkdir()
-    found = find_backups([tmp_path])
+    found, _ = find_backups([tmp_path])
     assert [(Path(one.where).name, one.taken_at, one.size_bytes) for one in found] == [
         ("new.db.gz", 2000.0, 7),
         ("old.db", 1000.0, 7),

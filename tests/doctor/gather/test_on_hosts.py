@@ -11,6 +11,7 @@ from etcdops.certs.facts import describe
 from etcdops.doctor.gather import on_hosts
 from etcdops.doctor.gather.on_hosts import merged, most_common_cluster, spare_hosts, with_hosts
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation, SeenCertificate
+from etcdops.doctor.words import in_words
 from etcdops.errors import Unreachable
 from etcdops.facts.host import DataDir
 from etcdops.ids import ClusterID
@@ -39,7 +40,7 @@ async def test_hosts_that_cannot_be_reached_are_named_with_the_next_step() -> No
         raise Unreachable(f"{host} cannot be reached")
 
     seen = await with_hosts(Observation(), connect, INVENTORY, CLUSTER)
-    assert [(one.what, one.why) for one in seen.unseen] == [
+    assert [(in_words(one.what, "en"), in_words(one.why, "en")) for one in seen.unseen] == [
         ("the host h1", "h1 cannot be reached"),
         ("the host h2", "h2 cannot be reached"),
     ]
