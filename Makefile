@@ -26,6 +26,7 @@ ARGS   ?=
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Settings in brackets are given as: make sim SEEDS=1000"
 
 venv: $(STAMP)  ## .venv with locked dependencies and an editable etcdops
 
@@ -34,6 +35,7 @@ $(STAMP): $(LOCK) pyproject.toml
 	    { echo "etcdops needs Python 3.11 or newer; '$(PYTHON)' is older. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
 	    { echo "this Python cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@echo "making $(VENV) with locked dependencies: the first time, one to five minutes"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement $(LOCK)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -42,7 +44,7 @@ $(STAMP): $(LOCK) pyproject.toml
 etcd:  ## real etcd binaries under .cache/etcd/<version>/
 	@.ci/fetch-etcd
 
-demo: venv  ## a cluster dies and comes back (ENGINE=etcd tells it on real etcd)
+demo: venv  ## a cluster dies and comes back (ENGINE=etcd: real etcd)
 	@if [ "$(ENGINE)" = etcd ]; then .ci/fetch-etcd >/dev/null; fi
 	@$(BIN)/etcdops demo --engine $(ENGINE) $(ARGS)
 
@@ -53,50 +55,50 @@ check: venv  ## format, lint, types, import rules, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n $(WORKERS) -m 'not slow and not real'
 
-test: venv  ## all tests; what this machine cannot run is listed by name with the reason
+test: venv  ## all tests; what cannot run here is listed with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
 	$(BIN)/pytest -q -n $(WORKERS) -m 'not exhaustive'
 
-exhaustive: venv  ## the long proofs: procedures killed at every step on real hosts, every state of a power cut
+exhaustive: venv  ## what takes long: procedures killed at every step
 	@.ci/fetch-etcd
 	@$(BIN)/python -m tests.hosts base >/dev/null
 	$(BIN)/pytest -q -n $(WORKERS) -m exhaustive
 
 # Without h2load the bench reads with its own load, and says so.
-bench: venv  ## the node beside real etcd: QUICK=1 under 3 min, BENCH_FULL=1 for 1 GB (ARGS="--help": more)
+bench: venv  ## the node beside real etcd (QUICK=1, BENCH_FULL=1)
 	@.ci/fetch-etcd >/dev/null && { .ci/fetch-h2load >/dev/null || true; }
 	@nice -n 5 $(BIN)/python -m tests.bench.suite $(if $(QUICK),--quick) $(if $(BENCH_FULL),--full) $(ARGS)
 
-sim: venv  ## simulated clusters under faults (SEEDS=200 JOBS=2); tests/sim/README.md
+sim: venv  ## simulated clusters under faults (SEEDS=200 JOBS=2)
 	$(BIN)/python -m tests.sim --seeds $(SEEDS) --jobs $(JOBS)
 
-hosts: venv  ## N=3 Debian hosts with systemd and sshd on a bridge of their own (root); tests/hosts/README.md
+hosts: venv  ## Debian hosts with systemd and sshd, for tests (N=3); root
 	@$(BIN)/python -m tests.hosts up $(N)
 
 hosts-down: venv  ## remove every trace of them
 	@$(BIN)/python -m tests.hosts down
 
-hosts-base: venv  ## build the root they start from (once, one to three minutes)
+hosts-base: venv  ## what they start from (once, one to three minutes)
 	@$(BIN)/python -m tests.hosts base
 
-power: venv  ## power lost at every moment of recorded runs, every state started from (JOBS=2); tests/power/README.md
+power: venv  ## a loss of power at every system call (JOBS=2)
 	@nice -n 5 $(BIN)/python -m tests.power --jobs $(JOBS) $(ARGS)
 
-soak: venv  ## does anything grow? MINUTES=30 ENGINE=node|etcd under clients that come and go; tests/soak/README.md
+soak: venv  ## does anything grow? (MINUTES=30 ENGINE=node|etcd)
 	@if [ "$(ENGINE)" = etcd ]; then .ci/fetch-etcd >/dev/null; fi
 	@nice -n 5 $(BIN)/python -m tests.soak --minutes $(MINUTES) --engine $(ENGINE) $(ARGS)
 
 # Real processes under faults: make robustness TIME=10 ENGINE=etcd-3.5 SEED=7 (minutes; node, etcd-3.5, etcd-3.4)
-robustness: venv  ## real clusters under faults (TIME=2 minutes, ENGINE=node, SEED=); tests/robustness/README.md
+robustness: venv  ## real clusters under faults (TIME=2 ENGINE=node SEED=)
 	@.ci/fetch-etcd >/dev/null || true
 	@$(BIN)/python -m tests.robustness run --engine $(ENGINE) --minutes $(TIME) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-differential: venv  ## random lives of the node beside real etcd (LIVES=50); tests/differential/README.md
+differential: venv  ## random lives of the node beside real etcd (LIVES=50)
 	@.ci/fetch-etcd >/dev/null
 	ETCDOPS_DIFFERENTIAL_LIVES=$(LIVES) $(BIN)/pytest -q -n $(WORKERS) tests/differential
 
-eval-diagnose: venv  ## is the first finding right? accuracy and confusions over labelled logs; tests/diagnosis/samples/
+eval-diagnose: venv  ## how often diagnose is right, over labelled logs
 	@$(BIN)/python -m tests.diagnosis.eval $(ARGS)
 
 format: venv  ## rewrite the code as `make check` wants it
