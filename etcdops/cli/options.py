@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,8 +18,9 @@ import click
 
 from etcdops.cli import diagnostics
 from etcdops.cli.help import SectionOption
-from etcdops.cli.output import Look, choose_look
+from etcdops.cli.output import Look, choose_look, fit
 from etcdops.client.settings import ConnectionFlags, ConnectionSettings, Resolved, parse_seconds, resolve
+from etcdops.clock import SystemClock
 from etcdops.errors import DeadlinePassed, NotConfirmed, UsageError
 from etcdops.secret import Secret
 
@@ -75,7 +77,8 @@ class Invocation:
         """Show on a terminal what is waited for, before the wait; the line is gone afterwards."""
         shown = not self.quiet and sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
         if shown:
-            sys.stderr.write(text + "\r")
+            # A line that the terminal breaks could not be taken away again.
+            sys.stderr.write(fit(text, shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns - 1) + "\r")
             sys.stderr.flush()
         try:
             yield
@@ -116,8 +119,12 @@ class Invocation:
         if "endpoints" in typed:
             raise UsageError("--local and --endpoints name two clusters", hint="give one of them")
         from etcdops.playbooks.cluster_file import load_cluster  # late, as everything --help does not need
+        from etcdops.playbooks.journal import open_runs
 
-        return {**typed, "endpoints": ",".join(load_cluster(Path(directory).absolute()).endpoints)}
+        spec = load_cluster(Path(directory).absolute())
+        for _, state in open_runs(spec.runs, SystemClock()):
+            self.note(f"{state.run} of {spec.name} is unfinished: etcdops runs show {state.run}")
+        return {**typed, "endpoints": ",".join(spec.endpoints)}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run async work under --timeout. Raises: DeadlinePassed."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from etcdops.cli.diagnostics import note
+from etcdops.cli.diagnostics import clear_line, note
 from etcdops.cli.options import Invocation
 from etcdops.cli.output import write
 from etcdops.cli.run_view import RunPrinter
@@ -56,6 +56,7 @@ def work_on(invocation: Invocation, stop: StopRequest, work: Callable[[], Awaita
             stopped.exit_code = ExitCode.INTERRUPTED
         raise
     except KeyboardInterrupt:
+        clear_line()
         note("stopped in the middle; the journal knows where: run the same command again to go on")
         raise
 
@@ -75,6 +76,7 @@ async def _until_signalled(work: Callable[[], Awaitable[T]], ask: Callable[[], N
         if asked > 1:
             working.cancel()
         else:
+            clear_line()
             note("stopping after this step; once more stops at once, in the middle of it")
 
     # What is ignored stays ignored: `nohup` means that a hang-up is no reason to stop.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from etcdops.cli.output import Look, printable
 from etcdops.numbers import show_duration
+from etcdops.wording import counted
 
 if TYPE_CHECKING:
     from etcdops.playbooks.journal import RunState
@@ -26,8 +27,8 @@ def render_plan(plan: Plan, state: RunState | None, look: Look, *, width: int = 
     lines += [_wrap("▲", printable(line), width).replace("▲", loss, 1) for line in plan.losses]
     lines.append(f"Plan hash: {plan.digest[:16]}")
     if state is not None:
-        done = ", ".join(state.results) or "nothing"
-        lines.append(look.style(f"This run was begun before and goes on. Done: {done}", "head"))
+        done = f"{len(state.results)} of {counted(len(plan.steps), 'step')}"
+        lines.append(look.style(f"This run was begun before and goes on; done: {done}", "head"))
     return "\n".join(lines)
 
 

@@ -28,7 +28,17 @@ PEERS_KEPT = 64
 """Peers told apart for each sign; more than that is no cluster, but a log that made them up."""
 
 EVENTS = frozenset(
-    {facts.START, facts.READY, facts.SIGNAL, facts.STOPPING, facts.CAMPAIGN, facts.ELECTED, facts.LOST, facts.PANIC}
+    {
+        facts.START,
+        facts.READY,
+        facts.SIGNAL,
+        facts.STOPPING,
+        facts.CAMPAIGN,
+        facts.ELECTED,
+        facts.LOST,
+        facts.HANDOVER,
+        facts.PANIC,
+    }
 )
 VERSIONS_KEPT = 8
 

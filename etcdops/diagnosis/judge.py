@@ -6,6 +6,7 @@ Each judge is a function from one source's log to the tallies that count, so tha
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
@@ -19,7 +20,9 @@ from etcdops.diagnosis.tally import Tally
 SLOW_APPLY_COUNT = 3
 SLOW_APPLY_S = 1.0
 """One request over etcd's 100 ms is a normal day; three, or one over a second, are not."""
-FLAPPING_CHANGES = 3
+FLAPPING_CHANGES = STOPS_COUNT = 3
+OFTEN_S = 3600.0
+"""Leaders that change, or stops, as many within that time; one now and then, over months, is a normal day."""
 REFUSED_VOTES_COUNT = 3
 SLOW_COMPACTION_S = 10.0
 SLOW_DEFRAG_S = 2.0
@@ -83,7 +86,7 @@ def _until_ready(log: SourceLog, tally: Tally) -> Tally | None:
 def _until_elected(log: SourceLog, tally: Tally) -> Tally | None:
     """What waited for a leader, and got one, is over; unless it took long or comes again and again."""
     kept = _until_ready(log, tally)
-    if kept is None or not _after(log, facts.ELECTED, tally.last_number):
+    if kept is None or not any(_after(log, kind, tally.last_number) for kind in (facts.ELECTED, facts.READY)):
         return kept
     lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
     return None if lasted < WAITED_S and tally.count <= WAITED_COUNT else _trusted(tally, LIKELY)
@@ -94,10 +97,11 @@ def _reach(log: SourceLog, tally: Tally) -> Tally | None:
 
     One that was removed is not to be reached any more, nor one of a cluster that this member has left.
     """
-    if _shutdown_follows(log, tally) or tally.last_number < _born_at(log):
+    last = max((line.number for line in tally.lines() if not _stopping_at(log, line)), default=0)
+    if not last or last < _born_at(log):
         return None
     back = _back_at(log, tally.peer)
-    if back <= tally.last_number and not _old_news(log, tally, back):
+    if back <= last and not _old_news(log, tally, back):
         return tally
     lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
     return None if lasted < START_UP_S else _trusted(tally, POSSIBLE)
@@ -135,14 +139,29 @@ def _old_news(log: SourceLog, tally: Tally, back: int) -> bool:
 
 
 def _shutdown_follows(log: SourceLog, tally: Tally) -> bool:
-    """Whether this member was told to stop before, or soon after: as when a whole cluster is stopped."""
+    """Whether this member was told to stop before its lines, or soon after: as when a whole cluster is stopped."""
+    return all(_stopping_at(log, line) for line in tally.lines())
+
+
+def _stopping_at(log: SourceLog, line: Entry) -> bool:
     stopped = False
     for event in log.events:
-        if event.kind == facts.SIGNAL and event.number >= tally.first_number:
-            return tally.first is None or event.time is None or event.time - tally.first < SHUTDOWN_S
-        if event.number < tally.first_number and event.kind in (facts.SIGNAL, facts.START):
-            stopped = event.kind == facts.SIGNAL
+        if event.kind not in (facts.SIGNAL, facts.START):
+            continue
+        if event.number > line.number:
+            soon = line.time is None or event.time is None or event.time - line.time < SHUTDOWN_S
+            return stopped or (event.kind == facts.SIGNAL and soon)
+        stopped = event.kind == facts.SIGNAL
     return stopped
+
+
+def _unknown(log: SourceLog, tally: Tally) -> Tally | None:
+    """A peer that is stopped says, at the end, that it knows nobody; afterwards it does not answer."""
+    kept = _reach(log, tally)
+    if kept is None or kept.confidence >= LIKELY:
+        return kept
+    later = [other for other in log.tallies.values() if other.sign.startswith("peer-") and other.peer == tally.peer]
+    return None if any(other.last_number > tally.last_number for other in later) else kept
 
 
 def _srv(log: SourceLog, tally: Tally) -> Tally | None:
@@ -176,7 +195,9 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "join-cluster-unreachable": _join,
     "force-new-cluster-left-on": _forced,
     "version-incompatible": _until_ready,
-    "member-not-found": _reach,
+    "removed-peer-dialing": _until_ready,
+    "watch-compacted": _until_ready,
+    "member-not-found": _unknown,
     "member-id-mismatch": _reach,
 }
 
@@ -214,15 +235,29 @@ def _elections(log: SourceLog) -> Iterator[Tally]:
 
 
 def _changes(log: SourceLog) -> int:
-    """How often the leadership moved to another term while this member ran; its own restarts do not count."""
-    changes = term = 0
+    """How often, at worst within OFTEN_S, the leadership moved to another term while this member ran.
+
+    Its own restarts do not count, nor what a leader handed over to it, or it to another.
+    """
+    changes: list[float] = []
+    term, planned = 0, False
     for event in log.events:
         if event.kind == facts.START:
-            term = 0
+            term, planned = 0, False
+        elif event.kind in (facts.HANDOVER, facts.SIGNAL):
+            planned = True
         elif event.kind == facts.ELECTED and event.term:
-            changes += bool(term) and event.term > term
+            if 0 < term < event.term and not planned:
+                changes.append(event.time or 0.0)
+            planned = planned and event.term == term
             term = event.term
-    return changes
+    return _most_within(changes, OFTEN_S)
+
+
+def _most_within(times: list[float], span: float) -> int:
+    """How many of these times lie within so many seconds of each other, at most."""
+    times.sort()
+    return max((at + 1 - bisect_left(times, times[at] - span) for at in range(len(times))), default=0)
 
 
 def _quorum_gone(log: SourceLog, open_campaigns: list[Event], leaderless: int, stepped_down: list[Event]) -> bool:
@@ -245,13 +280,14 @@ def _shortly_after_start(log: SourceLog, event: Event) -> bool:
 
 def _signals(log: SourceLog) -> Iterator[Tally]:
     """Stops that nobody here asked for: right after a start, again and again, or without a word of systemd's."""
-    signals = [event for event in log.events if event.kind == facts.SIGNAL]
-    if not signals:
-        return
-    if len(signals) == 1 and (_asked_for(log, signals[0]) or _after(log, facts.START, signals[0].number)):
-        return
-    confidence = LIKELY if len(signals) > 1 or _shortly_after_start(log, signals[0]) else POSSIBLE
-    yield _tally_of(log, "terminated-by-signal", signals, confidence)
+    signals = [event for event in log.events if event.kind == facts.SIGNAL and not _asked_for(log, event)]
+    hasty = [event for event in signals if _shortly_after_start(log, event)]
+    ended = bool(signals) and not _after(log, facts.START, signals[-1].number)
+    often = _most_within([event.time or 0.0 for event in signals], OFTEN_S) >= STOPS_COUNT
+    if often or len(hasty) > 1 or (ended and signals[-1] in hasty):
+        yield _tally_of(log, "terminated-by-signal", signals, LIKELY)
+    elif ended:
+        yield _tally_of(log, "terminated-by-signal", signals, POSSIBLE)
 
 
 def _asked_for(log: SourceLog, signal: Event) -> bool:

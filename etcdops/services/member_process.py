@@ -26,6 +26,7 @@ done
 :
 """
 _START_TIME = 'cat "/proc/$1/stat" && grep "^btime" /proc/stat'
+_IDENTITY = 'cat /proc/sys/kernel/random/boot_id "/proc/$1/stat"'
 _CHILDREN = 'grep -l "^PPid:[[:space:]]$1\\$" /proc/[0-9]*/status 2>/dev/null || :'
 _DEPTH_MAX = 4
 
@@ -87,6 +88,15 @@ async def started_at(session: Session, pid: int) -> float | None:
     # The name may hold anything, closing parentheses too: count from the last one.
     ticks = int(stat.rpartition(")")[2].split()[19])
     return int(boot.split()[1]) + ticks / TICKS_PER_S
+
+
+async def identity_of(session: Session, pid: int) -> str:
+    """What no other process has had or will have, on whatever host; empty when it is gone."""
+    result = await session.run(script(_IDENTITY, str(pid), user=ROOT), check=False)
+    if not result.ok:
+        return ""
+    boot, _, stat = result.text.partition("\n")
+    return f"{boot.strip()}/{pid}/{stat.rpartition(')')[2].split()[19]}"
 
 
 async def effective_config(

@@ -17,6 +17,7 @@ from etcdops.playbooks.cluster_file import ClusterSpec, Engine, EngineKind
 from etcdops.playbooks.journal import Journal, run_lock
 from etcdops.playbooks.local_cluster import LocalCluster
 from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.runs import begin_run
 from tests.cli.conftest import RunCli
 from tests.playbooks.clusters import ENGINES, described, engine_named
 from tests.playbooks.test_recover import stranger_at
@@ -54,6 +55,14 @@ def test_members_are_started_stopped_and_started_again(cli: RunCli, spec: Cluste
     after = json.loads(cli("status", "--local", place, "-w", "json").out)
     assert (after["cluster_id"], after["quorum"]["present"]) == (before, 2)
     assert cli("local", "start", place).out.count("● runs, pid") == 3
+
+
+def test_who_looks_at_a_cluster_hears_of_its_unfinished_run(cli: RunCli, spec: ClusterSpec) -> None:
+    """Members that do not answer are to be started; not by hand when a recovery is half done."""
+    run = begin_run(spec.runs, Plan("recover-from-snapshot", "lab", {}, (), ("nothing",)), SystemClock())
+    ran = cli("status", "--local", str(spec.directory))
+    assert ran.code == 3
+    assert f"{run.run} of lab is unfinished: etcdops runs show {run.run}" in ran.err
 
 
 @pytest.mark.parametrize("spec", [pytest.param(engine, marks=real) for engine in ENGINES], indirect=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 import socket
@@ -16,6 +17,7 @@ import pytest
 
 from etcdops.cli import diagnostics
 from etcdops.cli.main import ENTRIES
+from etcdops.cli.options import Invocation
 from etcdops.errors import EtcdopsError, ExitCode, ResultUnknown
 from tests.cli.conftest import RunCli, clean_environment
 from tests.conftest import Golden
@@ -52,6 +54,24 @@ def test_whoever_has_no_cluster_is_told_how_to_get_one(cli: RunCli) -> None:
     assert ran.code == 3
     assert "  etcdops demo " in ran.err
     assert "etcdops tui" not in ran.err
+
+
+def test_what_is_waited_for_leaves_no_trace_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line that wraps cannot be taken away by clearing the last row."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown = Terminal()
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", shown)
+    with Invocation().waiting("asking " + ", ".join(["http://127.0.0.1:2379"] * 3)):
+        pass
+    text, _, rest = shown.getvalue().partition("\r")
+    assert len(text) == 39
+    assert rest == "\x1b[K"
 
 
 def test_every_exit_code_is_in_the_help(cli: RunCli) -> None:

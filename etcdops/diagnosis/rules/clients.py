@@ -82,7 +82,15 @@ RULES = (
             "The event in requested index is outdated and cleared",
         ),
         CERTAIN,
-        none=("future",),
+        none=("future", "failed to apply request"),
+        group="watch",
+    ),
+    # Or a compaction that two asked for, or that is read again from the log at a start.
+    Rule(
+        "watch-compacted",
+        ("required revision has been compacted",),
+        POSSIBLE,
+        all=("failed to apply request",),
         group="watch",
     ),
     Rule(

@@ -11,6 +11,7 @@ STOPPING = "+stopping"
 CAMPAIGN = "+campaign"
 ELECTED = "+elected"
 LOST = "+lost-leader"
+HANDOVER = "+handover"
 REFUSED_VOTES = "+refused-votes"
 NO_LEADER_NOW = "+no-leader"
 PEER_BACK = "+peer-back"
@@ -60,6 +61,12 @@ RULES = (
     ),
     Rule(CAMPAIGN, ("is starting a new election at term",), HINT, group="election"),
     Rule(ELECTED, ("elected leader ", "became leader at term", "changed leader from"), HINT, group="election"),
+    Rule(
+        HANDOVER,
+        ("received MsgTimeoutNow from", "sends MsgTimeoutNow to", "sent MsgTimeoutNow to"),
+        HINT,
+        group="election",
+    ),
     Rule(LOST, (" lost leader ", "stepped down to follower since quorum is not active"), HINT, group="election"),
     Rule(
         REFUSED_VOTES,

@@ -80,12 +80,15 @@ RULES = (
             "failed to find remote peer in cluster",
             "failed to find member ",
             "fail to find sender",
-            # As the member hears it that is not known there.
-            "failed to find local node",
-            "faild to fine local node",
-            "could not recognize local member",
         ),
         none=("SRV",),
+        group="identity",
+    ),
+    # As the member hears it that is not known there; a peer on its way down says so too.
+    Rule(
+        "member-not-found",
+        ("failed to find local node", "faild to fine local node", "could not recognize local member"),
+        POSSIBLE,
         group="identity",
     ),
     Rule(

@@ -20,7 +20,7 @@ from etcdops.playbooks.rollout.certificates import bundle_difference
 from etcdops.playbooks.rollout.desired import DesiredMember, desired
 from etcdops.playbooks.rollout.engine_install import EngineOnHost, describe
 from etcdops.playbooks.rollout.engine_pack import EnginePack, pack
-from etcdops.playbooks.rollout.running import in_container, outdated
+from etcdops.playbooks.rollout.running import in_container, note_start, outdated
 from etcdops.playbooks.snapshot_save import save_snapshot
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.session import Session
@@ -160,7 +160,10 @@ class HostFleet:
         return {name: setting.value for name, setting in config.running.flags.items()} if config.running else {}
 
     async def restart(self, member: str) -> None:
-        await (await self.service(member)).restart()
+        service = await self.service(member)
+        await service.restart()
+        wanted = self.desired(member)
+        await note_start(await self.run.session(wanted.host), wanted, (await service.status()).pid)
 
     async def cluster_version(self) -> str:
         errors: list[EtcdopsError] = []

@@ -26,6 +26,7 @@ from etcdops.playbooks.rollout.judging import Setting
 from etcdops.playbooks.rollout.planning import PROCEDURE, START_TIMEOUT_S
 from etcdops.playbooks.rollout.refusals import refusals
 from etcdops.playbooks.rollout.registry import registries_of
+from etcdops.playbooks.rollout.running import note_start
 from etcdops.playbooks.step import Step, StepKinds
 from etcdops.remote.pool import on_all
 from etcdops.remote.session import Session
@@ -246,7 +247,9 @@ class StartMember(_MemberStep):
         return (await (await self.service()).status()).state is State.RUNNING
 
     async def act(self) -> None:
-        await (await self.service()).start(timeout_s=START_TIMEOUT_S - _START_GRACE_S)
+        service = await self.service()
+        await service.start(timeout_s=START_TIMEOUT_S - _START_GRACE_S)
+        await note_start(await self.session(), self.member, (await service.status()).pid)
 
     def safe_now(self) -> str:
         return (
