@@ -30,6 +30,7 @@ START_UP_S = 180.0
 """How long members that start one after another may fail to reach each other."""
 WAITED_S, WAITED_COUNT = 30.0, 20
 """How long, and over how many lines, requests may wait for the end of one election."""
+MOMENT_S = 1.0
 JUST_NOW_S = 10.0
 PROBED_S = 5.0
 """How old what a prober reports is at most, and what a question for a version waited for.
@@ -70,6 +71,12 @@ def _defrag(log: SourceLog, tally: Tally) -> Tally | None:
 
 def _once_is_weak(log: SourceLog, tally: Tally) -> Tally | None:
     return _trusted(tally, LIKELY) if tally.count == 1 else tally
+
+
+def _beats(log: SourceLog, tally: Tally) -> Tally | None:
+    """A leader says it once for each follower: what lies within a moment is one late heartbeat."""
+    lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else MOMENT_S
+    return _trusted(tally, LIKELY) if lasted < MOMENT_S else _once_is_weak(log, tally)
 
 
 def _overloaded(log: SourceLog, tally: Tally) -> Tally | None:
@@ -186,7 +193,7 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "compaction-slow": _compaction,
     "defrag-stall": _defrag,
     "disk-slow": _once_is_weak,
-    "heartbeat-slow": _once_is_weak,
+    "heartbeat-slow": _beats,
     "server-overloaded": _overloaded,
     "request-timeout": _until_elected,
     "read-index-timeout": _until_elected,

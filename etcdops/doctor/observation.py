@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from etcdops.services.port import EffectiveConfig, ProcessConfig, ServiceStatus
 
 
+_ENGINES = ("docker", "podman")
+
+
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """Something that could not be looked at."""
@@ -92,6 +95,16 @@ class MemberOnHost:
         """The value of an etcd flag; None: not set, or no settings known."""
         settings = self.settings
         return settings.value(name) if settings is not None else None
+
+    @property
+    def is_contained(self) -> bool:
+        """Whether docker or podman keeps it: then its directories are others than the host's."""
+        return self.found.keeper in _ENGINES
+
+    @property
+    def has_volume(self) -> bool:
+        """Whether it is a container whose data lies on the host."""
+        return self.is_contained and self.data is not None and not self.data.path.startswith("/proc/")
 
     @property
     def name(self) -> str:
@@ -298,7 +311,8 @@ class Observation:
             return here[0] if len(here) == 1 and on_host.found.name == service else None
         peers = split_urls(on_host.flag("initial-advertise-peer-urls"))
         for member in here:
-            same_place = on_host.flag("data-dir") in (None, member.data_dir)
+            folders = (on_host.flag("data-dir"), on_host.data.path if on_host.data is not None else None)
+            same_place = folders[0] is None or member.data_dir in folders
             same_url = bool(set(peers) & set(member.initial_advertise_peer_urls))
             if same_url or (same_place and on_host.name == member.name) or (same_place and len(here) == 1):
                 return member

@@ -220,6 +220,12 @@ class ContainerService:
         config = settle(following, await self._config_file(following, found, arguments))
         return await effective_config(self._session, member, config)
 
+    async def on_host(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """Where paths inside the container lie on its host; those that are on no volume are left out."""
+        found, arguments = await asyncio.gather(self._inspect(), self._arguments())
+        places = {path: found.outside(path) if found is not None else _outside(arguments, path) for path in paths}
+        return {path: outside for path, outside in places.items() if outside is not None}
+
     async def _next_start(self, found: Container | None, arguments: Arguments | None) -> Start | None:
         if arguments is not None and (found is None or found.label != arguments.digest):
             start = await self._start_of_arguments(arguments)

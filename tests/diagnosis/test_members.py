@@ -256,6 +256,20 @@ def test_a_name_that_is_not_found_while_a_certificate_is_checked_is_no_trouble_o
         assert slugs(diagnose_lines([line] * 3, "m1")) == ["tls-san-mismatch"]
 
 
+def test_one_late_heartbeat_is_told_to_each_follower_and_stays_one() -> None:
+    """A leader that was late once is no better proof than a member that is stopped again and again."""
+    late = (
+        '"msg":"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk"'
+    )
+    lines = [
+        f'{{"level":"warn","ts":"2026-01-31T08:00:0{second}.100Z",{late},"to":"{to}"}}'
+        for second in (1, 5)
+        for to in (M2, M3)
+    ]
+    assert [one.confidence for one in diagnose_lines(lines[:2], "m1").findings] == [0.75]
+    assert [one.confidence for one in diagnose_lines(lines, "m1").findings] == [0.95]
+
+
 @pytest.mark.parametrize("today", [M3, M2])
 def test_what_a_member_met_in_a_former_life_is_over(today: str) -> None:
     """After a recovery the log goes on with another ID, and the peers of the old cluster are gone with it."""

@@ -31,6 +31,7 @@ from etcdops.doctor.observation import (
     BackupProof,
     BackupSeen,
     HostObservation,
+    MemberOnHost,
     MemberProcess,
     Observation,
     OOMKill,
@@ -39,7 +40,7 @@ from etcdops.doctor.observation import (
     ServerVersion,
 )
 from etcdops.facts.host import Disk, HostFacts, Listener
-from etcdops.inventory.model import Engine, EngineKind
+from etcdops.inventory.model import Engine, EngineKind, Manager
 from etcdops.services.port import State
 from tests.doctor.observations import (
     CLUSTER as PROD,
@@ -114,6 +115,14 @@ def ways(*spoiled: PeerPath) -> Observation:
     every = {(f"h{a}", f"etcd-{b}"): path(f"h{a}", b) for a in (1, 2, 3) for b in (1, 2, 3)}
     every |= {(one.from_host, one.to_member): one for one in spoiled}
     return observed(paths=tuple(every.values()))
+
+
+def boxed(number: int, path: str) -> MemberOnHost:
+    """In a container of podman, its data at that path of the host."""
+    whole = on_host(number)
+    assert whole.data is not None
+    found = dataclasses.replace(whole.found, keeper=Manager.PODMAN)
+    return dataclasses.replace(whole, found=found, data=dataclasses.replace(whole.data, path=path))
 
 
 def backup(
@@ -452,6 +461,13 @@ HOSTS = (
     ),
     Case("W506", "etcd-2", observed(host(2, on_host(2, restarts=7))), observed(host(2, on_host(2, restarts=1)))),
     Case("W507", "etcd-2", observed(host(2, on_host(2, enabled=False))), FINE),
+    Case(
+        "W508",
+        "etcd-2",
+        observed(host(2, boxed(2, "/proc/102/root/var/lib/etcd"))),
+        observed(host(2, boxed(2, "/srv/etcd"))),
+        "/var/lib/etcd",
+    ),
     Case("E511", "h2", observed(host(2, file_systems=(disk(free_bytes=1 << 20),))), FINE),
     Case("W512", "h2", observed(host(2, file_systems=(disk(free_bytes=5 * GB),))), FINE),
     Case(

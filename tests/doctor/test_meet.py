@@ -122,6 +122,13 @@ def test_a_copied_member_is_named_by_where_the_copy_is() -> None:
     assert {one.partition(" ")[0] for one in found.explains} == {"E201", "E404", "E502", "W406"}
 
 
+def test_a_unit_that_a_migration_left_over_is_not_the_member() -> None:
+    """It stands beside what the inventory names, and does not run. Alone, or running, it is judged."""
+    ours, other = on_host(2), on_host(2, unit="etcd-old", state=State.STOPPED)
+    assert codes(examine(observed(host(2, other, ours)))) == []
+    assert codes(examine(down(2, host(2, other)))) == ["E504 etcd-2"]
+
+
 def test_a_rule_on_a_host_itself_is_told_from_a_broken_network() -> None:
     """What does not let a host through to itself is on that host."""
     near = ways(*(path(f"h{n}", 3, Outcome.UNREACHABLE, "No route to host") for n in (1, 2, 3)))

@@ -51,7 +51,8 @@ def identities(observation: Observation) -> Iterator[Identity]:
     for host, on_host in observation.on_hosts:
         data = on_host.data
         if data is not None and data.member_id is not None and data.cluster_id is not None:
-            yield Identity(host, on_host, on_host.flag("data-dir") or data.path, data.member_id, data.cluster_id)
+            path = data.path if on_host.has_volume else on_host.flag("data-dir") or data.path
+            yield Identity(host, on_host, path, data.member_id, data.cluster_id)
 
 
 def _listed(view: ClusterView) -> Said:
@@ -131,7 +132,8 @@ def clones(observation: Observation) -> Iterator[Finding]:
             ("copy-fight" if fight else "copy") if copies else ("fight" if fight else ""),
             hosts=_hosts(found),
             member=format_id(number),
-            **({"stop": _stop(odd), "path": odd.path} if copies else {}),
+            stop=_stop(odd),
+            path=odd.path,
             evidence=[one.shown for one in found],
         )
 

@@ -75,7 +75,7 @@ def broken_paths(observation: Observation) -> Iterator[Finding]:
             "closed" if closed else "",
             way=_way(member, paths, nobody=nobody),
             said=say("way.reason", reason=reason) if reason else "",
-            **({"host": own} if closed else {}),
+            host=own,
             evidence=[_line(path) for path in paths],
         )
 

@@ -93,4 +93,19 @@ def _start(host: HostObservation, on_host: MemberOnHost) -> Value:
     return say("mend.start", host=host.host)
 
 
-CHECKS = (unreachable_hosts, states)
+def volumes(observation: Observation) -> Iterator[Finding]:
+    """Of containers that run: what is in them and on no volume is gone with them."""
+    for host, on_host, name in observation.ours:
+        if on_host.is_contained and on_host.data is not None and not on_host.has_volume:
+            yield finding(
+                "W508",
+                name,
+                host=host.host,
+                keeper=str(on_host.found.keeper),
+                service=on_host.found.name,
+                path=on_host.flag("data-dir") or on_host.data.path,
+                evidence=[f"{host.host}: {on_host.data.path}"],
+            )
+
+
+CHECKS = (unreachable_hosts, states, volumes)

@@ -10,7 +10,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from etcdops.doctor.gather.host_script import CONDITION
@@ -22,10 +22,11 @@ from etcdops.inventory.model import Manager, PlacedMember
 from etcdops.remote.command import ROOT, script
 from etcdops.remote.pool import Open, on_all
 from etcdops.remote.session import Session
+from etcdops.services.container import ContainerService
 from etcdops.services.discover import Found, discover
 from etcdops.services.managers import service_for
 from etcdops.services.member_process import TICKS_PER_S, member_below
-from etcdops.services.port import EffectiveConfig, ServiceStatus
+from etcdops.services.port import EffectiveConfig, Service, ServiceStatus
 
 _TIMEOUT_S = 60.0
 KERNEL_S = 7 * 86_400.0
@@ -126,6 +127,8 @@ class _Seen:
     config: EffectiveConfig | None = None
     is_contained: bool = False
     """It sees other files than its host does."""
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    """Its directories that lie on the host -> where."""
 
     def folder(self, flag: str) -> str:
         """A directory of its settings, as the host sees it; empty: none, or nobody can tell."""
@@ -139,6 +142,8 @@ class _Seen:
             return f"/proc/{self.pid}/cwd/{path}" if self.pid is not None else ""
         if not path or not self.is_contained:
             return path
+        if path in self.volumes:
+            return self.volumes[path]
         return f"/proc/{self.pid}/root{path}" if self.pid is not None else ""
 
 
@@ -146,7 +151,7 @@ def folder_prefix(member: MemberOnHost) -> str:
     """What makes a path of a member one of its host: the root of its container, or nothing."""
     pid = member.process.pid if member.process is not None else None
     root = f"/proc/{pid}/root"
-    contained = member.data.path.startswith(f"{root}/") if member.data is not None else _keeps_apart(member.found)
+    contained = _keeps_apart(member.found) or (member.data is not None and member.data.path.startswith(f"{root}/"))
     return root if pid is not None and contained else ""
 
 
@@ -165,9 +170,18 @@ async def _service(session: Session, found: Found) -> _Seen:
     service = service_for(session, spec)
     try:
         status, config = await asyncio.gather(service.status(), service.effective_config())
+        volumes = await _volumes(service, config)
     except EtcdopsError:
         return _Seen(found, pid, is_contained=contained)  # what discovery saw of it stands
-    return _Seen(found, pid, status, config, contained)
+    return _Seen(found, pid, status, config, contained, volumes)
+
+
+async def _volumes(service: Service, config: EffectiveConfig) -> Mapping[str, str]:
+    """The data and log directories of a container that lie on its host; a stopped one has no others."""
+    settings = config.running or config.next_start
+    if not isinstance(service, ContainerService) or settings is None:
+        return {}
+    return await service.on_host([path for flag in ("data-dir", "wal-dir") if (path := settings.value(flag))])
 
 
 async def _sees_other_files(session: Session, pid: int) -> bool:

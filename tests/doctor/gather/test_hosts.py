@@ -12,7 +12,7 @@ from etcdops.doctor.gather import hosts
 from etcdops.doctor.gather.hosts import names_of, observe_host, observe_hosts
 from etcdops.errors import Unreachable
 from etcdops.facts.host import HostFacts, Listener, sections
-from etcdops.inventory.model import Cluster, Host, Inventory, place
+from etcdops.inventory.model import Cluster, Host, Inventory, Manager, place
 from etcdops.remote.become import Become
 from etcdops.remote.local import LocalSession
 from etcdops.remote.session import Session
@@ -99,6 +99,20 @@ def test_a_directory_is_named_as_its_host_sees_it(
         flags["data-dir"] = Setting(data_dir, Origin.FLAG)
     found = Found("", "7", State.RUNNING, pid, ProcessConfig("etcd", flags))
     assert hosts._Seen(found, pid, is_contained=contained).folder("data-dir") == expected
+
+
+def test_what_a_container_has_on_a_volume_is_named_by_its_place_on_the_host() -> None:
+    """Also when it does not run, as one that ends at each start."""
+    found = Found(
+        Manager.PODMAN,
+        "etcd",
+        State.FAILED,
+        None,
+        ProcessConfig("etcd", {"data-dir": Setting("/var/lib/etcd", Origin.FLAG)}),
+    )
+    for volumes, expected in (({"/var/lib/etcd": "/srv/etcd"}, "/srv/etcd"), ({}, "")):
+        seen = hosts._Seen(found, None, is_contained=True, volumes=volumes)
+        assert seen.folder("data-dir") == expected
 
 
 def test_only_names_are_resolved_and_each_once() -> None:

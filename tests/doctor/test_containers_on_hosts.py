@@ -1,0 +1,189 @@
+"""Members that no unit keeps: in containers, and as static pods with the files that a kubelet leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tarfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import RunCli, cli
+from tests.doctor.test_diagnose_on_hosts import known
+from tests.hosts.host import Host
+from tests.hosts.hosts import Hosts
+from tests.hosts.packages import load_etcd_image
+from tests.support.real_etcd import find_etcd
+
+__all__ = ["cli"]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.real, pytest.mark.timeout(600)]
+WITHIN_S = 120.0
+NAME = "etcd-boxed"
+
+
+@dataclass
+class Boxed:
+    """One member on h1, in whatever way, and the commands that look at it."""
+
+    hosts: Hosts
+    folder: Path
+    cli: RunCli
+    manager: str
+    image: str
+
+    @property
+    def host(self) -> Host:
+        return self.hosts["h1"]
+
+    @property
+    def flags(self) -> list[str]:
+        client, peer = f"http://{self.host.address}:2379", f"http://{self.host.address}:2380"
+        return [
+            "--name=h1",
+            "--data-dir=/var/lib/etcd",
+            f"--listen-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--advertise-client-urls={client}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=h1={peer}",
+        ]
+
+    def inventory(self) -> Path:
+        ssh = f"user: root, port: {self.host.ssh_port}, key: {self.hosts.key}"
+        service = f"manager: {self.manager}, name: {NAME if self.manager == 'podman' else 'etcd'}, image: {self.image}"
+        path = self.folder / "etcdops.yaml"
+        path.write_text(
+            f"hosts:\n  h1: {{address: {self.host.address}, ssh: {{{ssh}}}}}\n"
+            f"clusters:\n  boxed: {{data_dir: /srv/etcd, service: {{{service}}}, members: [{{host: h1}}]}}\n"
+        )
+        return path
+
+    def asked(self, *words: str) -> dict[str, Any]:
+        ran = self.cli(*words, "-i", str(self.inventory()), "--json", HOME=known(self.hosts, self.folder))
+        assert ran.code in (0, 5), ran.err
+        document: dict[str, Any] = json.loads(ran.out)
+        return document
+
+    def run(self, *options: str, flags: list[str]) -> None:
+        """Another container in the place of the one before."""
+        self.host.run(["podman", "rm", "--force", "--ignore", "--time=1", NAME], timeout_s=60)
+        given = ("--network=host", f"--name={NAME}", "--restart=always", "--log-driver=k8s-file", *options)
+        self.host.run(["podman", "run", "--detach", *given, self.image, *flags], timeout_s=60)
+
+
+def until(look: Callable[[], dict[str, Any]], right: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    deadline = time.monotonic() + WITHIN_S
+    while not right(found := look()):
+        assert time.monotonic() < deadline, json.dumps(found, indent=1)[:6000]
+    return found
+
+
+def codes(document: dict[str, Any]) -> set[str]:
+    return {one["code"] for one in document.get("live", document)["findings"]}
+
+
+def test_a_member_in_a_container_is_looked_at_as_it_runs(hosts: Hosts, tmp_path: Path, cli: RunCli) -> None:
+    """Healthy, with what it is made with; then it ends at each start; then its data are on no volume."""
+    etcd = find_etcd("3.5")
+    if etcd is None:
+        pytest.skip("no etcd 3.5 in .cache/etcd: `make etcd` fetches it")
+    boxed = Boxed(hosts, tmp_path, cli, "podman", load_etcd_image(hosts["h1"], etcd))
+    boxed.host.run(["mkdir", "-p", "/srv/etcd"])
+    volume = "--volume=/srv/etcd:/var/lib/etcd"
+    boxed.run(volume, flags=boxed.flags)
+    healthy = until(
+        lambda: boxed.asked("diagnose", "--cluster", "boxed"), lambda found: found["live"]["health"] == "HEALTHY"
+    )
+    assert [(one["source"], one["lines"] > 20) for one in healthy["sources"]] == [("h1", True)]
+    assert not [one for one in healthy["findings"] if one["severity"] in ("error", "critical")]
+    assert codes(healthy).isdisjoint({"W508", "E502", "E503", "E504"})
+
+    out = tmp_path / "boxed.tar.gz"
+    home = known(hosts, tmp_path)
+    assert cli("bundle", "--cluster", "boxed", "-i", str(boxed.inventory()), "-o", str(out), HOME=home).code == 0
+    with tarfile.open(out) as archive:
+        (seen,) = (name for name in archive.getnames() if name.endswith("hosts/h1.json"))
+        content = archive.extractfile(seen)
+        assert content is not None
+        host = json.load(content)
+        assert any(name.endswith("logs/h1.log") for name in archive.getnames())
+    (member,) = (one for one in host["members"] if one["keeper"] == "podman")
+    assert (member["name"], member["service"], member["data"]["path"]) == ("h1", NAME, "/srv/etcd")
+    assert member["process"]["open_files_max"] == 4096
+    assert any("name=h1" in line for line in member["settings"]["running"]["flags"])
+
+    boxed.run(volume, flags=["--nmae=h1", *boxed.flags[1:]])
+    loops = until(
+        lambda: boxed.asked("diagnose", "--host", "h1", "--container", NAME),
+        lambda found: bool(found["findings"]) and bool(found["findings"][0]["explains_live"]),
+    )
+    first = loops["findings"][0]
+    assert first["slug"] == "config-invalid"
+    assert [one["code"] for one in first["explains_live"]] == ["E502"]
+    assert "--nmae" in first["evidence"][0]["text"] or "-nmae" in first["evidence"][0]["text"]
+
+    boxed.run(flags=boxed.flags)
+    bare = until(lambda: boxed.asked("doctor", "--cluster", "boxed"), lambda found: "W508" in codes(found))
+    (found,) = (one for one in bare["findings"] if one["code"] == "W508")
+    assert f"podman cp {NAME}:/var/lib/etcd" in found["next"]
+
+
+def cri(lines: list[str]) -> str:
+    """As containerd writes what a container prints."""
+    return "".join(f"{json.loads(line)['ts']} stderr F {line}\n" for line in lines)
+
+
+def test_a_static_pod_is_read_over_its_restarts_from_the_kubelets_files(
+    hosts: Hosts, tmp_path: Path, cli: RunCli
+) -> None:
+    """A real etcd whose log was damaged: its first life is packed, its last words are in the newest file."""
+    etcd = find_etcd("3.5")
+    if etcd is None:
+        pytest.skip("no etcd 3.5 in .cache/etcd: `make etcd` fetches it")
+    boxed = Boxed(hosts, tmp_path, cli, "podman", load_etcd_image(hosts["h1"], etcd))
+    boxed.host.run(["mkdir", "-p", "/srv/etcd"])
+    boxed.run("--volume=/srv/etcd:/var/lib/etcd", "--restart=no", flags=boxed.flags)
+    until(lambda: boxed.asked("doctor", "--cluster", "boxed"), lambda found: found["health"] == "HEALTHY")
+    boxed.host.run(["podman", "stop", "--time=5", NAME], timeout_s=60)
+    alive = printed(boxed.host)
+    damage = "p=$(ls /srv/etcd/member/wal/0*.wal | tail -1); printf XXXX | dd of=$p bs=1 seek=60 conv=notrunc"
+    boxed.host.run(["sh", "-c", damage])
+    boxed.host.run(["podman", "start", NAME], timeout_s=60)
+    boxed.host.run(["podman", "wait", NAME], timeout_s=60)
+    died = printed(boxed.host)[len(alive) :]
+    assert died
+    boxed.host.run(["podman", "rm", NAME])
+
+    folder = boxed.host.path("/var/log/pods/kube-system_etcd-h1_0d1f/etcd")
+    folder.mkdir(parents=True)
+    half = len(alive) // 2
+    (folder / "0.log.20260131-080000.gz").write_bytes(gzip.compress(cri(alive[:half]).encode()))
+    (folder / "0.log").write_text(cri(alive[half:]))
+    (folder / "1.log").write_text(cri(died))
+    manifest = boxed.host.path("/etc/kubernetes/manifests/etcd.yaml")
+    manifest.parent.mkdir(parents=True)
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "etcd", "namespace": "kube-system"},
+        "spec": {"containers": [{"name": "etcd", "image": boxed.image, "command": ["etcd", *boxed.flags]}]},
+    }
+    manifest.write_text(json.dumps(pod))
+    boxed.manager = "kubelet"
+    for named in (("--cluster", "boxed"), ("--host", "h1")):
+        found = boxed.asked("diagnose", *named)
+        (source,) = found["sources"]
+        assert source["lines"] == len(alive) + len(died)
+        assert source["first"][:19] == json.loads(alive[0])["ts"][:19]
+        assert source["last"][:19] == json.loads(died[-1])["ts"][:19]
+        assert found["findings"][0]["slug"] == "wal-corrupt", found["findings"]
+
+
+def printed(host: Host) -> list[str]:
+    text = host.run(["sh", "-c", f"podman logs {NAME} 2>&1"], timeout_s=60).stdout
+    return [line for line in text.splitlines() if line.startswith("{")]
