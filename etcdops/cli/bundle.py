@@ -55,6 +55,7 @@ class _Collected:
     examples=[
         ("a cluster of the inventory: logs, hosts, members", "etcdops bundle --cluster prod -o prod.tar.gz"),
         ("what members tell, without their hosts", "etcdops bundle --endpoints http://10.0.0.1:2379 -o prod.tar.gz"),
+        ("a cluster of this machine, with its logs", "etcdops bundle --local DIR -o lab.tar.gz"),
         ("logs that are here", "etcdops bundle m1.log m2.log -o logs.tar.gz"),
         ("for strangers: no addresses, no names", "etcdops bundle --cluster prod --redact-addresses -o prod.tar.gz"),
         ("what is in it?", "tar -tzf prod.tar.gz; tar -xzOf prod.tar.gz --wildcards '*/MANIFEST.json'"),
@@ -127,6 +128,8 @@ def _collected(invocation: Invocation, asked: Asked, logs: tuple[str, ...], sinc
     for source in find_sources(list(logs)):
         found.logs.append((f"logs/{Path(source.name).name}", source, source.name))
     if not asked:
+        if "local" in invocation.connection:
+            _logs_of_local(Path(invocation.connection["local"]).absolute(), found)
         # Logs may be of any cluster: beside them only one that was typed is asked, not that of the environment.
         if not logs or any(key in invocation.connection for key in ("endpoints", "local")):
             _ask_members(invocation, found)
@@ -144,6 +147,24 @@ def _collected(invocation: Invocation, asked: Asked, logs: tuple[str, ...], sinc
         found.names += [name for host in fetched.named.inventory.hosts.values() for name in (host.name, host.address)]
         found.names += [outcome.subject.member for outcome in fetched.outcomes]
         yield found
+
+
+def _logs_of_local(directory: Path, found: _Collected) -> None:
+    """The logs that `cluster.json` knows of. One that is not there is named in the manifest."""
+    from etcdops.diagnosis.reading import find_sources
+    from etcdops.playbooks.cluster_file import load_cluster
+
+    cluster = load_cluster(directory)
+    found.title = cluster.name
+    found.names += [member.name for member in cluster.members]
+    for member in cluster.members:
+        path = cluster.log_path(member)
+        try:
+            (source,) = find_sources([str(path)])
+        except UsageError as error:
+            found.left_out.append((f"the log of {member.name}", error.message))
+        else:
+            found.logs.append((f"logs/{member.name}.log", source, str(path)))
 
 
 def _ask_members(invocation: Invocation, found: _Collected) -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.playbooks.cluster_file import Engine, EngineKind
 from tests.cli.conftest import RunCli
+from tests.playbooks.clusters import described
 
 SECRET = "hunter2-S3cr"
 LINES = [
@@ -76,6 +78,19 @@ def test_the_cluster_of_the_environment_is_asked_as_by_any_command(cli: RunCli, 
     assert nobody in unpacked(tmp_path / "env.tar.gz")["findings.txt"]
     ran = cli("bundle", str(log), "-o", str(tmp_path / "log.tar.gz"), ETCDOPS_ENDPOINTS=nobody)
     assert nobody not in unpacked(tmp_path / "log.tar.gz")["findings.txt"]
+
+
+def test_a_cluster_of_this_machine_brings_its_logs(cli: RunCli, log: Path, tmp_path: Path) -> None:
+    """Those that are there; the others are named as left out."""
+    spec = described(tmp_path / "lab", Engine(EngineKind.NODE))
+    spec.log_path(spec.members[0]).write_bytes(log.read_bytes())
+    ran = cli("bundle", "--local", str(spec.directory), "-o", str(tmp_path / "lab.tar.gz"))
+    assert ran.code == 0
+    found = unpacked(tmp_path / "lab.tar.gz")
+    assert found["logs/m1.log"].splitlines()[0] == LINES[0]
+    left_out = json.loads(found["MANIFEST.json"])["left_out"]
+    assert {f"the log of {name}" for name in ("m2", "m3")} <= {one["what"] for one in left_out}
+    assert "not in it: the log of m2: " in ran.err
 
 
 @pytest.mark.parametrize(
