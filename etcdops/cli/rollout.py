@@ -17,6 +17,7 @@ from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.host_options import accept_new_option, cluster_option, confirm_option, inventory_option
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, Look, printable, render_json, write
+from etcdops.cli.rollout_facts import fact_lines, facts_json
 from etcdops.cli.run_control import TypedAccess, events_option, printer_for, work_on
 from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode
@@ -220,6 +221,9 @@ def _show(invocation: Invocation, prepared: Prepared, request: RolloutRequest) -
 
 
 def _lines(prepared: Prepared, request: RolloutRequest, look: Look) -> Iterator[str]:
+    if prepared.facts and (prepared.refused or (prepared.plan is not None and prepared.plan.inputs["is_new"])):
+        yield look.style("Hosts:", "head")
+        yield from fact_lines(prepared.facts)
     for found in (*prepared.overridden, *prepared.warned):
         mark = look.style("▲", "warn")
         yield f"{mark} {printable(str(found))} ({printable(found.why)}; {printable(found.next_step)})"
@@ -255,6 +259,7 @@ def _json(prepared: Prepared, request: RolloutRequest) -> dict[str, Json]:
         "warnings": [_refusal_json(one) for one in (*prepared.overridden, *prepared.warned)],
         "differences": {name: dict(survey.diffs) for name, survey in prepared.surveys.items() if survey.diffs},
         "restarts": {name: list(reasons) for name, reasons in prepared.restarts.items()},
+        "facts": facts_json(prepared.facts),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from etcdops.playbooks.rollout.refusals import refusals
 from etcdops.playbooks.rollout.survey import Survey
 from tests.playbooks.rollout.test_planning import TLS
 from tests.playbooks.rollout.test_planning import plan as planned
-from tests.playbooks.rollout.told import setting
+from tests.playbooks.rollout.told import bare, setting
 
 YAML = """\
 hosts: {h1: {address: 10.0.0.1}, h2: {address: 10.0.0.2}, h3: {address: 10.0.0.3}}
@@ -62,6 +63,23 @@ def test_refusals_are_all_told_with_what_comes_next_and_end_with_6(
     assert run(["rollout", "plan", "-w", "json"]) == 6
     document = json.loads(capsys.readouterr().out)
     assert [one["code"] for one in document["refused"]] == [one.id for one in found]
+
+
+def test_what_the_hosts_are_like_is_told_before_a_cluster_is_made_on_them(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As lines and as data; not of hosts that are as they should be."""
+    facts = {"h1": dataclasses.replace(bare("h1"), memory_bytes=8 << 30)}
+    told(Prepared(planned({}, cluster=TLS, is_new=True), facts=facts))
+    assert run(["rollout", "plan"]) == 7
+    said = capsys.readouterr().out
+    assert "  h1  Debian GNU/Linux 12 (bookworm), x86_64, 8.0 GB of memory, clock +0.01 s" in said
+    assert "/var/lib/etcd: ext4, 50 GB free, a synced write takes 1.0 ms, p99 4.0 ms" in said
+    assert run(["rollout", "plan", "-w", "json"]) == 7
+    assert json.loads(capsys.readouterr().out)["facts"]["h1"]["disks"][0]["fsync_p99_s"] == 0.004
+    told(Prepared(None, facts=facts))
+    assert run(["rollout", "plan"]) == 0
+    assert "Debian" not in capsys.readouterr().out
 
 
 def test_a_plan_shows_hosts_steps_and_differences_and_ends_with_7(

@@ -26,6 +26,10 @@ FREE_MIN = 1 << 30
 FREE_WARN = 8 << 30
 """Bytes. Two log files of 64 MB are there from the beginning; a database may grow to its quota, and twice that."""
 PYTHON_MIN = (3, 11)
+QUOTA_DEFAULT = 2 << 30
+"""Bytes. Source: etcd server/storage/quota.go, DefaultQuotaBytes."""
+_BY_HOST_LIMITS = (Manager.SUPERVISE, Manager.SUPERVISORD, Manager.PROCESS)
+"""Managers that hand on what limits they have; a unit or an engine of containers sets its own."""
 
 
 def refusals(setting: Setting) -> tuple[Refusal, ...]:
@@ -364,6 +368,37 @@ def _warn_host(setting: Setting) -> Iterator[Refusal]:
             )  # fmt: skip
 
 
+def _warn_resources(setting: Setting) -> Iterator[Refusal]:
+    for member in setting.members:
+        facts, quota = setting.of(member), _quota(member)
+        if facts.memory_bytes is not None and facts.memory_bytes < quota:
+            yield Refusal(
+                "memory-small", member.host,
+                f"it has {facts.memory_bytes / 2**30:.1f} GiB of memory, and the database may grow to"
+                f" {quota / 2**30:.1f} GiB",
+                "what does not fit is read from the disk again and again",
+                "give it more, or set a smaller quota-backend-bytes",
+            )  # fmt: skip
+        limit = facts.open_files
+        if (
+            setting.cluster.service.manager in _BY_HOST_LIMITS
+            and limit is not None
+            and limit < member.config.open_files
+        ):
+            yield Refusal(
+                "file-limit", member.host, f"a process on it may have {limit} open files at most",
+                f"every client is one, and {member.name} is to have {member.config.open_files}",
+                f"raise the hard limit (nofile) of what starts the {setting.cluster.service.manager} service",
+            )  # fmt: skip
+
+
+def _quota(member: DesiredMember) -> int:
+    """Bytes the database may grow to; 0: without a limit. Source: etcd server/storage/quota.go, NewBackendQuota."""
+    given = member.config.flags.get("quota-backend-bytes", "0")
+    size = int(given) if given.lstrip("-").isdigit() else 0
+    return max(size, 0) if size else QUOTA_DEFAULT
+
+
 def _warn_firewall(setting: Setting) -> Iterator[Refusal]:
     for member in setting.members:
         if member.firewall:
@@ -393,7 +428,13 @@ _REFUSE: Sequence[Callable[[Setting], Iterator[Refusal]]] = (
     _old_data,
     _lost_data,
 )
-_WARN: Sequence[Callable[[Setting], Iterator[Refusal]]] = (_warn_disk, _warn_host, _warn_firewall, unasked)
+_WARN: Sequence[Callable[[Setting], Iterator[Refusal]]] = (
+    _warn_disk,
+    _warn_host,
+    _warn_resources,
+    _warn_firewall,
+    unasked,
+)
 
 
 def _data_dir(setting: Setting, member: DesiredMember) -> DataDir | None:

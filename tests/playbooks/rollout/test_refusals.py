@@ -35,6 +35,25 @@ def test_members_found_by_srv_records_are_known_by_name() -> None:
 @pytest.mark.parametrize(
     ("cluster", "h1", "code", "said"),
     [
+        ({}, {"memory_bytes": 1 << 30}, "memory-small", "1.0 GiB of memory, and the database may grow to 2.0 GiB"),
+        ({"settings": {"quota-backend-bytes": str(8 << 30)}}, {"memory_bytes": 4 << 30}, "memory-small", "to 8.0 GiB"),
+        ({"service": {"manager": "process"}}, {"open_files": 1024}, "file-limit", "may have 1024 open files at most"),
+        ({}, {"swap_bytes": 1 << 30}, "swap", "1024 MiB of swap"),
+    ],
+)  # fmt: skip
+def test_what_a_host_is_short_of_is_worth_knowing_and_stops_nobody(
+    cluster: Change, h1: Change, code: str, said: str
+) -> None:
+    """Memory for the whole database, open files where no unit sets them, no swap."""
+    (found,) = warnings(setting(cluster, h1=h1))
+    assert (found.id, found.host, said in found.what) == (code, "h1", True)
+    assert refusals(setting(cluster, h1=h1)) == ()
+    assert warnings(setting({"settings": {"quota-backend-bytes": "-1"}}, h1={"memory_bytes": 1, "open_files": 1})) == ()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "h1", "code", "said"),
+    [
         ({"members": [{"host": "h1"}, {"host": "h2"}]}, {}, "even-members", "2 members, an even number"),
         (
             {"members": [{"name": n, "host": f"h{n[1]}", "data_dir": f"/data/{n}"} for n in ("a1", "b1", "c2")]},
