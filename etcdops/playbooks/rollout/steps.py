@@ -252,9 +252,16 @@ class StartMember(_MemberStep):
         await note_start(await self.session(), self.member, (await service.status()).pid)
 
     def safe_now(self) -> str:
-        return (
+        said = (
             "other members may run already, and serve if they are most of them; nothing is lost by that. Mend what the"
             " log says, then repeat this run"
+        )
+        if "discovery" not in self.member.config.flags:
+            return said
+        return (
+            f"{said}. Where it says that a member is registered already, the token is used up: on every host stop the"
+            f" service and move {self.member.member.data_dir} away, write another token into the inventory, and begin"
+            " anew with rollout apply --new-run"
         )
 
 

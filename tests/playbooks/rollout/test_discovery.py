@@ -7,16 +7,23 @@ import json
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from etcdops.client.client import Client
 from etcdops.client.settings import ConnectionSettings
+from etcdops.playbooks.on_hosts import InventorySource, RunHosts
+from etcdops.playbooks.plan import Plan, StepSpec
 from etcdops.playbooks.rollout.judging import Refusal, Setting
 from etcdops.playbooks.rollout.refusals import refusals, warnings
 from etcdops.playbooks.rollout.registry import Discovery, Registry, ask_registry
+from etcdops.playbooks.rollout.steps import build_steps
 from etcdops.remote.local import LocalSession
-from tests.playbooks.rollout.told import setting
+from etcdops.remote.pool import Sessions
+from tests.playbooks.rollout.told import inventory, setting
+from tests.playbooks.test_on_hosts import FakeAccess
 from tests.support.ports import free_ports
 from tests.support.real_etcd import RealMember, find_etcd
 
@@ -27,6 +34,10 @@ V3: Mapping[str, object] = {
     "engine": {"version": "3.6", "source": {"package": "x"}},
 }
 OURS = ("h1=http://10.0.0.1:2380", "h2=http://10.0.0.2:2380")
+
+
+async def nowhere(host: str) -> NoReturn:
+    raise AssertionError(f"{host} is not to be asked")
 
 
 def told(cluster: Mapping[str, object], **registries: Registry) -> Setting:
@@ -116,6 +127,20 @@ def test_a_service_that_only_members_can_ask_is_a_warning(cluster: Mapping[str, 
     found = only(warnings(told(cluster)))
     assert (found.id, said in found.what) == ("discovery-unasked", True)
     assert "its size is 3" in found.next_step
+
+
+def test_a_start_that_failed_tells_what_becomes_of_the_token() -> None:
+    """A member that registered and ended before it found the others is refused ever after."""
+
+    def safe_now(cluster: Mapping[str, object]) -> str:
+        whole, made = inventory(cluster)
+        hosts = RunHosts(whole, made, InventorySource((Path("/i.yaml"),), "0"), Sessions(nowhere), FakeAccess())
+        spec = StepSpec("start:h1", "start: h1", "start", "h1", {"member": "h1"})
+        (step,) = build_steps(Plan("rollout", "prod", {}, (), (), (spec,)), hosts)
+        return step.safe_now()
+
+    assert "move /var/lib/etcd away, write another token into the inventory" in safe_now(V2)
+    assert "token" not in safe_now({})
 
 
 def test_endpoints_without_a_scheme_are_dialled_as_etcd_would() -> None:
