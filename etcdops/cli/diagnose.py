@@ -139,24 +139,23 @@ def _rendered(
     timeline: bool,
 ) -> str:
     from etcdops.cli import diagnose_view
+    from etcdops.cli.diagnose_live_view import members_called, whole_json
+    from etcdops.diagnosis.names import with_names
 
     if shown == "json":
         if examination is None:
             return diagnose_view.diagnosis_json(diagnosis, language)
-        from etcdops.cli.diagnose_live_view import whole_json
-
         return whole_json(diagnosis, examination, language)
     width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
     look = invocation.look
     parts: list[str] = []
     if timeline and diagnosis.timeline and shown == "text":
         parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
-    left = diagnosis
+    found, view = diagnosis.findings, None
     if examination is not None:
-        from etcdops.cli.diagnose_live_view import with_names
         from etcdops.cli.doctor_view import render_examination
 
-        left = dataclasses.replace(diagnosis, findings=with_names(examination.logs, examination.observation.view))
+        found, view = examination.logs, examination.observation.view
         live_look = look if shown == "text" else Look(color=False, ascii=False)
         text = render_examination(
             examination, live_look, width=min(width, 120), language=language, full=full, logs=False
@@ -166,6 +165,7 @@ def _rendered(
             return "\n".join(parts)
         if shown == "text":
             parts.append(_IN_LOGS[language])
+    left = dataclasses.replace(diagnosis, findings=with_names(found, members_called(diagnosis, view)))
     if shown == "markdown":
         parts.append(diagnose_view.render_markdown(left, language))
     else:
