@@ -139,30 +139,28 @@ def _rendered(
     timeline: bool,
 ) -> str:
     from etcdops.cli import diagnose_view
+    from etcdops.cli.diagnose_live_view import members_called, whole_json
+    from etcdops.diagnosis.names import with_names
 
     if shown == "json":
         if examination is None:
             return diagnose_view.diagnosis_json(diagnosis, language)
-        from etcdops.cli.diagnose_live_view import whole_json
-
         return whole_json(diagnosis, examination, language)
     width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
     look = invocation.look
     parts: list[str] = []
     if timeline and diagnosis.timeline and shown == "text":
         parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
-    left, now = diagnosis, {}
+    found, view = diagnosis.findings, None
     live = ""
     if examination is not None:
-        from etcdops.cli.diagnose_live_view import with_names
-
-        left = dataclasses.replace(diagnosis, findings=with_names(examination.logs, examination.observation.view))
-        now = {
-            named: examination.below.get(one, ()) for named, one in zip(left.findings, examination.logs, strict=True)
-        }
+        found, view = examination.logs, examination.observation.view
         live = _live(examination, look, width, shown, language, full=full)
         if not diagnosis.sources:
             return "\n".join([*parts, live])
+    left = dataclasses.replace(diagnosis, findings=with_names(found, members_called(diagnosis, view)))
+    below = examination.below if examination is not None else {}
+    now = {named: below.get(one, ()) for named, one in zip(left.findings, found, strict=True)}
     if shown == "markdown":
         told = diagnose_view.render_markdown(left, language, now)
     else:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Sequence
 
 from etcdops.cli.diagnose_view import diagnosis_json
 from etcdops.cli.doctor_view import examination_json
@@ -12,6 +10,7 @@ from etcdops.cli.finding_view import finding_json
 from etcdops.cli.output import Json
 from etcdops.client.view import ClusterView
 from etcdops.diagnosis.finding import Diagnosis, Finding
+from etcdops.diagnosis.names import names_of
 from etcdops.doctor.examine import Examination
 from etcdops.ids import format_id
 
@@ -44,22 +43,10 @@ def in_order(diagnosis: Diagnosis, examination: Examination) -> tuple[Finding, .
     )
 
 
-def with_names(findings: Sequence[Finding], view: ClusterView | None) -> tuple[Finding, ...]:
-    """For people: members are called `h3 (a6ab2b850686fd8e)` where logs only have the ID."""
+def members_called(diagnosis: Diagnosis, view: ClusterView | None) -> dict[str, str]:
+    """ID -> name: what the member list says, else what the logs tell."""
     listed = view.members if view is not None else ()
-    names = {
-        format_id(member.id): f"{member.name} ({format_id(member.id)})"
-        for member in listed
-        if member.id and member.name
-    }
-    return tuple(
-        dataclasses.replace(
-            finding,
-            members=tuple(names.get(one.lstrip("0"), one) for one in finding.members),
-            peers=tuple(names.get(one.lstrip("0"), one) for one in finding.peers),
-        )
-        for finding in findings
-    )
+    return {**names_of(diagnosis), **{format_id(one.id): one.name for one in listed if one.id and one.name}}
 
 
 def _prover(finding: Finding, examination: Examination) -> str | None:

@@ -10,6 +10,7 @@ from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
 from etcdops.diagnosis.frame import readable
+from etcdops.diagnosis.names import names_of
 from etcdops.diagnosis.times import show_clock
 from etcdops.doctor.finding import Finding as LiveFinding
 from etcdops.wording import counted
@@ -99,6 +100,7 @@ def diagnosis_json(diagnosis: Diagnosis, language: str) -> str:
     """The document of `--json`. Fields are only ever added."""
     body: dict[str, Json] = {
         "healthy": diagnosis.healthy,
+        "names": names_of(diagnosis),
         "findings": [finding_json(finding, language) for finding in diagnosis.findings],
         "unexplained": [{"source": e.source, "line": e.line, "text": e.text} for e in diagnosis.unexplained],
         "sources": [_source_json(source) for source in diagnosis.sources],
@@ -147,6 +149,7 @@ def _source_json(source: SourceSummary) -> dict[str, Json]:
     return {
         "source": source.name,
         "member": source.member or None,
+        "name": source.called or None,
         "host": source.host or None,
         "lines": source.lines,
         "first": None if source.first is None else show_clock(source.first),

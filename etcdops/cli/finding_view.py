@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from etcdops.cli.output import Json, Look, cell_width, printable
 from etcdops.diagnosis.finding import Severity
 from etcdops.doctor.finding import Finding
-from etcdops.doctor.words import Said, Texts, Value, in_words, say
+from etcdops.doctor.words import Said, Value, in_words, say
+from etcdops.wording import Texts
 
 EVIDENCE_SHOWN = 3
 _INDENT = " " * 7

@@ -258,7 +258,7 @@ def to_json(view: ClusterView) -> dict[str, Json]:
             }
             for endpoint in view.endpoints
         ],
-        "problems": list(view.problems),
+        "problems": [problem.en for problem in view.problems],
         "findings": [finding_json(finding) for finding in find(view)],
         "hashes": {"revision": view.hashes_revision, "agree": view.hashes_agree()}
         if view.hashes_revision is not None

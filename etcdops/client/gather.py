@@ -27,6 +27,7 @@ from etcdops.client.view import (
 from etcdops.errors import AccessDenied, EtcdopsError, UsageError
 from etcdops.ids import NO_MEMBER, ClusterID, MemberID, Revision
 from etcdops.proto import etcdserverpb_pb2 as pb
+from etcdops.wording import Texts
 
 if TYPE_CHECKING:
     from etcdops.client.client import Client
@@ -215,7 +216,7 @@ def _main_cluster(answers: Iterable[_Answer]) -> ClusterID | None:
     return votes.most_common(1)[0][0] if votes else None
 
 
-def _member_list(answers: list[_Answer]) -> tuple[tuple[pb.Member, ...] | None, tuple[str, ...]]:
+def _member_list(answers: list[_Answer]) -> tuple[tuple[pb.Member, ...] | None, tuple[Texts, ...]]:
     """The list of the member that has applied most, and a sentence for each member that says otherwise."""
     if not answers:
         return None, ()
@@ -227,7 +228,12 @@ def _member_list(answers: list[_Answer]) -> tuple[tuple[pb.Member, ...] | None, 
         difference = expected ^ _facts(answer.members or ())
         if difference:
             ids = ", ".join(sorted({format(number, "016x") for number, *_ in difference}))
-            problems.append(f"{answer.url} has another member list than {newest.url}: they differ in {ids}")
+            problems.append(
+                Texts(
+                    f"{answer.url} has another member list than {newest.url}: they differ in {ids}",
+                    f"{answer.url} 与 {newest.url} 的成员列表不一致：差异在 {ids}",
+                )
+            )
     return newest.members, tuple(problems)
 
 
@@ -305,26 +311,39 @@ def _normal(url: str) -> str:
         return url
 
 
-def _cluster_problems(answers: Iterable[_Answer], cluster_id: ClusterID | None) -> list[str]:
+def _cluster_problems(answers: Iterable[_Answer], cluster_id: ClusterID | None) -> list[Texts]:
     others: dict[ClusterID, list[str]] = {}
     for answer in answers:
         if answer.cluster_id is not None and answer.cluster_id != cluster_id:
             others.setdefault(answer.cluster_id, []).append(answer.url)
     return [
-        f"two clusters: {', '.join(urls)} {'belongs' if len(urls) == 1 else 'belong'} to cluster {other:016x}, "
-        f"not to {cluster_id or 0:016x}"
+        Texts(
+            f"two clusters: {', '.join(urls)} {'belongs' if len(urls) == 1 else 'belong'} to cluster {other:016x}, "
+            f"not to {cluster_id or 0:016x}",
+            f"存在两个集群：{'、'.join(urls)} 属于集群 {other:016x}，而非 {cluster_id or 0:016x}",
+        )
         for other, urls in sorted(others.items())
     ]
 
 
-def _leader_problems(view: ClusterView) -> list[str]:
+def _leader_problems(view: ClusterView) -> list[Texts]:
     leaders = view.leaders
     if len(leaders) > 1:
         said = ", ".join(f"{m.label} (term {m.status.raft_term})" for m in leaders if m.status)
-        return [f"{len(leaders)} members call themselves leader: {said}; the one of the highest term is right"]
+        return [
+            Texts(
+                f"{len(leaders)} members call themselves leader: {said}; the one of the highest term is right",
+                f"{len(leaders)} 个成员自称 leader：{said}；以 term 最高者为准",
+            )
+        ]
     newest = {m.status.leader for m in view.members if m.status and m.status.raft_term == view.term} - {NO_MEMBER}
     if len(newest) > 1:
-        return [f"members disagree about who leads in term {view.term}"]
+        return [
+            Texts(
+                f"members disagree about who leads in term {view.term}",
+                f"各成员对 term {view.term} 的 leader 说法不一",
+            )
+        ]
     return []
 
 
@@ -341,7 +360,10 @@ async def _with_hashes(client: Client, view: ClusterView, timeout_s: float) -> C
     )
     view = dataclasses.replace(view, members=members, hashes_revision=revision)
     if view.hashes_agree() is False:
-        problem = f"the members' data differs: unequal hashes at revision {revision}"
+        problem = Texts(
+            f"the members' data differs: unequal hashes at revision {revision}",
+            f"各成员数据不一致：revision {revision} 处的哈希不同",
+        )
         view = dataclasses.replace(view, problems=(*view.problems, problem))
     return view
 

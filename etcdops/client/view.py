@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from etcdops.client.quorum import Quorum
 from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
+from etcdops.wording import Texts
 
 if TYPE_CHECKING:
     from etcdops.client.client import Client
@@ -151,7 +152,7 @@ class ClusterView:
     """Unix time when the look began."""
     took_s: float = 0.0
     endpoints: tuple[EndpointView, ...] = ()
-    problems: tuple[str, ...] = ()
+    problems: tuple[Texts, ...] = ()
     """What does not fit together, in plain sentences: two clusters, several leaders, differing member lists."""
     members_known: bool = True
     """False = no member list could be had, so `members` are only the endpoints and no quorum can be computed."""

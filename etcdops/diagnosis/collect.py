@@ -13,6 +13,7 @@ from etcdops.diagnosis.identify import (
     is_peer_talk,
     measured,
     member_of,
+    name_of,
     peer_of,
     term_and_leader,
 )
@@ -81,6 +82,8 @@ class SourceLog:
 
     name: str
     member: str = ""
+    called: str = ""
+    """The member's name, once a line told it."""
     host: str = ""
     lines: int = 0
     first: float | None = None
@@ -135,6 +138,7 @@ class SourceLog:
         """Take in the part of the same log that follows; its lines are numbered from 1."""
         self.member, self.host = self.member or later.member, self.host or later.host
         self.data_dir = self.data_dir or later.data_dir
+        self.called = self.called or later.called
         self.damage = self.damage or later.damage
         self.zoned, self.is_etcds = self.zoned or later.zoned, self.is_etcds or later.is_etcds
         self.versions += [version for version in later.versions if version not in self.versions]
@@ -205,6 +209,8 @@ class Collector:
             log.member = member_of(entry)
         if not log.data_dir:
             log.data_dir = data_dir_of(entry)
+        if not log.called:
+            log.called = name_of(entry)
         if "etcd-version" in entry.fields and entry.fields["etcd-version"] not in log.versions:
             if len(log.versions) < VERSIONS_KEPT:
                 log.versions.append(entry.fields["etcd-version"])

@@ -60,6 +60,7 @@ def conclude(collector: Collector) -> Diagnosis:
             tuple(log.versions),
             log.is_etcds,
             log.damage,
+            log.called,
         )
         for log in logs.values()
     )

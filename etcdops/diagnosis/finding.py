@@ -79,6 +79,8 @@ class SourceSummary:
     """Whether any line of it is etcd's; without one, no findings say nothing."""
     damage: str = ""
     """Why its end could not be read; what comes before it counts."""
+    called: str = ""
+    """The member's name, where the log tells."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ _STARTING = re.compile(
     r"(?:starting member|start member|restart member|restarting member|forcing restart of member|"
     r"added local member|local server=)[ =]([0-9a-f]{13,16})"
 )
+_NAME = re.compile(r"\{Name:(\S+) ClientURLs:|\bname = (\S+)$")
+"""Source: server/etcdserver/server.go, publish; 3.3 etcdserver/server.go, NewServer and embed/etcd.go: "name = m1"."""
 _TERM = re.compile(r"at term (\d+)")
 _LEADER = re.compile(
     r"elected leader ([0-9a-f]+) at term|([0-9a-f]+) became leader at term|changed leader from [0-9a-f]+ to ([0-9a-f]+)"
@@ -91,6 +93,14 @@ def member_of(entry: Entry) -> str:
             return entry.fields[name]
     found = _STARTING.search(entry.text) or _LOCAL_WORDS.search(entry.text)
     return found[1] if found else ""
+
+
+def name_of(entry: Entry) -> str:
+    """The name of the member that wrote the line, if the line tells. Source: embed/etcd.go, print, field `name`."""
+    if "starting an etcd server" in entry.text and entry.fields.get("name"):
+        return entry.fields["name"]
+    found = _NAME.search(entry.text)
+    return (found[1] or found[2]) if found else ""
 
 
 def data_dir_of(entry: Entry) -> str:

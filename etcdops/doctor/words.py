@@ -17,20 +17,10 @@ from typing import TypeAlias
 
 from etcdops.diagnosis.causes import LANGUAGES
 from etcdops.numbers import show_bytes, show_count, show_duration
+from etcdops.wording import Texts
 
 Value: TypeAlias = "str | int | float | Said | Texts | tuple[Value, ...]"
-"""What a text can be filled with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Texts:
-    """Words that come from elsewhere, in both languages."""
-
-    en: str
-    zh: str
-
-    def __getitem__(self, language: str) -> str:
-        return str(getattr(self, language))
+"""What a text can be filled with; `Texts` are words that come from elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

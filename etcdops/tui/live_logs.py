@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from etcdops.diagnosis.names import short_names
 from etcdops.diagnosis.reading import Source, opened
 from etcdops.doctor.gather import logs as hosts
 from etcdops.errors import EtcdopsError
@@ -41,13 +42,7 @@ class LogFile:
 def named_files(paths: Sequence[Path]) -> list[LogFile]:
     """The files under names that are as short as they can be: `m1` of `m1.log`, with folders only where needed."""
     files = [path.absolute() for path in paths]
-    for parts in range(1, 1 + max((len(file.parts) for file in files), default=0)):
-        names = ["/".join((*file.parts[-parts:-1], file.name.partition(".")[0] or file.name)) for file in files]
-        if len(set(names)) == len(names):
-            break
-    else:
-        names = [str(file) for file in files]
-    return [LogFile(name, path) for name, path in zip(names, files, strict=True)]
+    return [LogFile(name, path) for name, path in zip(short_names([str(file) for file in files]), files, strict=True)]
 
 
 class FileLogs:

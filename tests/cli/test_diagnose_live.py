@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from etcdops.cli.diagnose_live_view import whole_json, with_names
+from etcdops.cli.diagnose_live_view import members_called, whole_json
 from etcdops.cli.diagnose_view import render_markdown, render_report
 from etcdops.cli.output import Look
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.diagnosis.diagnose import diagnose_lines
+from etcdops.diagnosis.names import with_names
 from etcdops.doctor.examine import Examination
 from etcdops.doctor.finding import finding
 from etcdops.doctor.observation import Observation
@@ -62,12 +63,13 @@ def test_a_cause_that_only_logs_know_comes_with_what_the_look_shows_of_it() -> N
 
 def test_people_read_names_where_logs_have_ids() -> None:
     """The member list knows them; a peer of another cluster stays what it is."""
-    (found,) = diagnose_lines(LINES[1:], "m1").findings
+    diagnosis = diagnose_lines(LINES[1:], "m1")
+    (found,) = diagnosis.findings
     assert found.peers == ("a6ab2b850686fd8e",)
     h3 = MemberView(MemberID(0xA6AB2B850686FD8E), "h3", (), (), False, True, "", None)
-    (named,) = with_names([found], ClusterView(None, (h3,)))
+    (named,) = with_names([found], members_called(diagnosis, ClusterView(None, (h3,))))
     assert named.peers == ("h3 (a6ab2b850686fd8e)",)
-    assert with_names([found], None) == (found,)
+    assert with_names([found], members_called(diagnosis, None)) == (found,)
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,11 @@ import pytest
 from etcdops.cli.doctor_view import SCHEMA, examination_json, render_examination
 from etcdops.cli.output import Look, cell_width
 from etcdops.client.metrics import NoMetrics
+from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.advisories import concerning, operations
 from etcdops.doctor.examine import Examination, examine
-from etcdops.doctor.observation import Outcome, Unseen
+from etcdops.doctor.observation import AuthSeen, HostObservation, Observation, Outcome, Unseen
+from etcdops.doctor.words import say
 from etcdops.errors import ExitCode
 from etcdops.services.port import State
 from tests.cli.conftest import Ran, RunCli, clean_environment
@@ -35,7 +37,7 @@ def stray() -> Examination:
         host(3, file_systems=(disk(free_bytes=5 << 30),)),
     )
     ways = tuple(path(start, 2, Outcome.WRONG_MEMBER, "member 91bc3c398fb3c146") for start in ("h1", "h3"))
-    why = Unseen("the host h4", "no connection within 5 s", "ssh to h4, become root there")
+    why = Unseen(say("unseen.host", host="h4"), "no connection within 5 s", say("unseen.host-next", host="h4"))
     return examine(dataclasses.replace(seen, paths=ways, unseen=(why,)))
 
 
@@ -43,7 +45,54 @@ def restarting() -> Examination:
     return examine(observed(host(1, on_host(1, restarts=7), file_systems=(disk(kind="nfs4"),))))
 
 
+LOG = (
+    '{"level":"warn","ts":"2026-01-31T08:00:00.000Z","caller":"etcdserver/util.go:123",'
+    '"msg":"the database is full","error":"mvcc: database space exceeded"}'
+)
 EXAMINATIONS = {"well": examine(FINE), "stray": stray(), "restarting": restarting()}
+
+
+def outcome(seen: Observation) -> tuple[str, str, bool]:
+    """First word, second or third line (how much there is to do), and whether the exit code is 0."""
+    examination = examine(seen)
+    text = render_examination(examination, Look(), width=80)
+    head = text.partition("\n\n")[0].splitlines()
+    assert examination_json(examination)["healthy"] is examination.healthy
+    return head[0].partition("  ")[0], head[-1], examination.healthy
+
+
+def test_head_list_and_exit_code_agree() -> None:
+    """Members that are well do not head a report with something to do; an advice is nothing to do."""
+    assert outcome(FINE) == ("HEALTHY", "● Nothing to do", True)
+    assert outcome(dataclasses.replace(FINE, auth=AuthSeen(False))) == ("HEALTHY", "● Nothing to do", True)
+    assert outcome(observed(host(1, on_host(1, restarts=7)))) == ("WARNING", "▲ found: 1 warning", False)
+    assert outcome(down(2)) == ("DEGRADED", "✖ found: 1 error", False)
+    text = render_examination(examine(dataclasses.replace(FINE, auth=AuthSeen(False))), Look(), width=80)
+    assert "good to know:\n· I801 whoever reaches" in text
+
+
+def test_what_only_logs_say_counts_as_well() -> None:
+    logs = diagnose_lines([LOG] * 5, "h1.log")
+    assert outcome(dataclasses.replace(FINE, logs=logs))[0] != "HEALTHY"
+    assert not outcome(dataclasses.replace(FINE, logs=logs))[2]
+
+
+def test_hosts_alone_are_headed_by_what_was_looked_at() -> None:
+    """`diagnose --host h1` names no cluster: that no member was asked is no trouble."""
+    alone = Observation(taken_at=1.0, hosts={"h1": HostObservation("h1"), "h2": HostObservation("h2", error="off")})
+    assert outcome(alone)[0] == "ERROR"
+    text = render_examination(examine(alone), Look(), width=80)
+    assert text.startswith("ERROR  1 of 2 hosts looked at; no member was asked\n✖ found: 1 error\n")
+    well = Observation(taken_at=1.0, hosts={"h1": HostObservation("h1")})
+    assert outcome(well) == ("NOTHING FOUND", "● Nothing to do", True)
+
+
+def test_what_nobody_could_look_at_is_not_healthy() -> None:
+    """The members of a cluster that cannot be asked, even where their hosts look well."""
+    assert outcome(Observation())[::2] == ("UNKNOWN", False)
+    hosts = dataclasses.replace(FINE, view=None)
+    assert outcome(hosts)[::2] == ("UNKNOWN", False)
+    assert "no member could be asked; 3 of 3 hosts looked at" in render_examination(examine(hosts), Look(), width=80)
 
 
 @pytest.mark.parametrize("name", EXAMINATIONS)
@@ -52,7 +101,7 @@ def test_the_report(name: str, golden: Golden) -> None:
 
 
 def test_the_report_in_chinese(golden: Golden) -> None:
-    """Titles are Chinese; names, numbers and commands are what they are."""
+    """All of it; names, numbers, commands and the words of other programs are what they are."""
     golden.check("stray-zh.txt", render_examination(stray(), Look(), width=80, language="zh"))
 
 

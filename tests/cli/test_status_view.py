@@ -11,6 +11,7 @@ from etcdops.cli.status_view import SCHEMA, WIDTH, exit_code, render, render_mem
 from etcdops.client.view import Alarm, ClusterView, EndpointView, HashKV, MemberStatus, MemberView, Silence
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
+from etcdops.wording import Texts
 from tests.conftest import Golden
 
 GB = 1 << 30
@@ -113,7 +114,10 @@ CASES: dict[str, ClusterView] = {
         ),
     ),
     "two-clusters": cluster(
-        member(1), problems=("two clusters: http://10.0.0.9:2379 belongs to cluster 00000000000000c2, not to 6f2a",)
+        member(1),
+        problems=(
+            Texts("two clusters: http://10.0.0.9:2379 belongs to cluster 00000000000000c2, not to 6f2a", "两个集群"),
+        ),
     ),
     "hashes-differ": cluster(
         hashed(member(1), 1), hashed(member(2), 1), hashed(member(3), 2), hashes_revision=Revision(18204551)

@@ -168,7 +168,7 @@ async def test_two_clusters_behind_the_endpoints_are_told_apart(fakes: StartFake
     view = await observe(make_client(stranger.url, first.url, second.url), timeout_s=TIMEOUT_S)
     assert view.cluster_id == 0xC1, "most endpoints decide"
     assert [m.name for m in view.members] == ["ma1", "ma2"]
-    assert any("two clusters" in problem and stranger.url in problem for problem in view.problems)
+    assert any("two clusters" in problem.en and stranger.url in problem.en for problem in view.problems)
     assert view.health is Health.DEGRADED
 
 
@@ -213,7 +213,7 @@ async def test_members_that_disagree_about_the_members_are_reported_and_the_newe
     behave(second, member_list(second), leader=first.member_id, index=20)
     view = await observe(make_client(second.url, first.url), timeout_s=TIMEOUT_S)
     assert len(view.members) == 2
-    assert any(second.url in problem and "another member list" in problem for problem in view.problems)
+    assert any(second.url in problem.en and "another member list" in problem.en for problem in view.problems)
 
 
 async def test_two_leaders_are_a_problem_and_the_newer_term_wins(fakes: StartFakes, make_client: MakeClient) -> None:
@@ -224,7 +224,7 @@ async def test_two_leaders_are_a_problem_and_the_newer_term_wins(fakes: StartFak
     view = await observe(make_client(old.url), timeout_s=TIMEOUT_S)
     assert view.leader == new.member_id
     assert [m.id for m in view.leaders] == [old.member_id, new.member_id]
-    assert any("2 members call themselves leader" in problem for problem in view.problems)
+    assert any("2 members call themselves leader" in problem.en for problem in view.problems)
 
 
 async def test_not_being_allowed_in_is_not_being_down(fakes: StartFakes, make_client: MakeClient) -> None:
@@ -284,7 +284,7 @@ async def test_different_data_on_two_members_is_found_by_their_hashes(
     second.on("Maintenance/HashKV", pb.HashKVResponse(hash=8, compact_revision=-1))
     view = await observe(make_client(first.url), timeout_s=TIMEOUT_S, hashes=True)
     assert view.hashes_agree() is False
-    assert any("unequal hashes at revision 5" in problem for problem in view.problems)
+    assert any("unequal hashes at revision 5" in problem.en for problem in view.problems)
     assert [request.revision for m in (first, second) for request in m.requests("Maintenance/HashKV")] == [5, 5]
 
 

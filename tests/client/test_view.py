@@ -8,6 +8,7 @@ import pytest
 
 from etcdops.client.view import Alarm, ClusterView, HashKV, Health, MemberStatus, MemberView, Silence
 from etcdops.ids import ClusterID, LogIndex, MemberID, Revision, Term
+from etcdops.wording import Texts
 
 
 def member(number: int, *, leader: int = 1, term: int = 2, answers: bool = True, learner: bool = False) -> MemberView:
@@ -29,7 +30,7 @@ def member(number: int, *, leader: int = 1, term: int = 2, answers: bool = True,
 
 
 def view(
-    *members: MemberView, proof: bool | None = True, known: bool = True, problems: tuple[str, ...] = ()
+    *members: MemberView, proof: bool | None = True, known: bool = True, problems: tuple[Texts, ...] = ()
 ) -> ClusterView:
     return ClusterView(
         cluster_id=ClusterID(7), members=members, serves_linearizable=proof, members_known=known, problems=problems
@@ -48,7 +49,7 @@ DEAD = {number: member(number, answers=False) for number in (1, 2, 3)}
     [
         (view(member(1), member(2), member(3)), Health.HEALTHY),
         (view(member(1), member(2), DEAD[3]), Health.DEGRADED),
-        (view(member(1), member(2), member(3), problems=("two clusters",)), Health.DEGRADED),
+        (view(member(1), member(2), member(3), problems=(Texts("two clusters", "两个集群"),)), Health.DEGRADED),
         (view(member(1, leader=0), DEAD[2], DEAD[3], proof=False), Health.QUORUM_LOST),
         # Reads through the quorum work although two voters are silent: they are hidden from us only.
         (view(member(1), DEAD[2], DEAD[3], proof=True), Health.DEGRADED),

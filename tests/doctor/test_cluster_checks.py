@@ -12,6 +12,7 @@ from etcdops.doctor.checks.cluster import find, margin
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.words import in_words
 from etcdops.ids import Revision
+from etcdops.wording import Texts
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster, degraded, healthy, member, quorum_lost
 
 VIEW_CODES = {
@@ -103,7 +104,9 @@ def test_two_members_that_call_themselves_leader() -> None:
 
 
 def test_what_does_not_fit_together_is_said_in_the_views_words() -> None:
-    view = dataclasses.replace(healthy(), problems=("etcd-1 and etcd-2 give different member lists",))
+    view = dataclasses.replace(
+        healthy(), problems=(Texts("etcd-1 and etcd-2 give different member lists", "成员列表不一致"),)
+    )
     assert only(view, "E105").told().summary == "etcd-1 and etcd-2 give different member lists"
 
 

@@ -16,7 +16,8 @@ from etcdops.diagnosis.causes import LANGUAGES
 from etcdops.doctor.checks.cluster import find
 from etcdops.doctor.codes import Words, codes
 from etcdops.doctor.finding import Finding, finding
-from etcdops.doctor.words import Texts, Wording, in_words, parse_template, parse_wording, phrases, say
+from etcdops.doctor.words import Wording, in_words, parse_template, parse_wording, phrases, say
+from etcdops.wording import Texts
 from tests.doctor.cases import CASES
 from tests.doctor.observations import everything_found
 from tests.fakes.cluster_feed import degraded, quorum_lost
@@ -138,6 +139,14 @@ def test_chinese_is_chinese_and_english_is_not(language: str) -> None:
             assert not CHINESE.search(text), where
         elif literals(wording, "en") != text and len(text.strip()) > len("learner"):
             assert CHINESE.search(text) or re.search("[，。；：（）、]", text), where
+
+
+def test_etcds_own_words_stay_english() -> None:
+    """An operator looks for them in flags, metrics and manuals."""
+    translated = re.compile("法定人数|配额|告警|租约|修订版本|任期|领导者|学习者")
+    folders = (PACKAGE / "doctor", PACKAGE / "diagnosis")
+    texts = {path.name: path.read_text(encoding="utf-8") for folder in folders for path in folder.rglob("*.toml")}
+    assert {name: found for name, text in texts.items() if (found := translated.findall(text))} == {}
 
 
 def test_numbers_and_lists_read_well_in_both_languages() -> None:

@@ -8,6 +8,7 @@ from etcdops.client.metrics import QUOTA, MemberMetrics, NoMetrics
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.tui.model.changes import EVENTS_MAX
 from etcdops.tui.model.state import ConsoleState, Look
+from etcdops.wording import Texts
 from tests.fakes.cluster_feed import GB, START, cluster, degraded, healthy, member, readings
 
 
@@ -63,13 +64,13 @@ def test_a_failed_poll_keeps_what_was_known() -> None:
 def test_text_from_the_network_is_made_safe_where_it_comes_in() -> None:
     """Names, errors and versions are as untrusted as keys."""
     view = cluster(member(1, name="evil\x1b[2J\n", version="3.5\t0", errors=("\x07",)), member(2), member(3))
-    state = ConsoleState().after(look(dataclasses.replace(view, problems=("a\nb",))))
+    state = ConsoleState().after(look(dataclasses.replace(view, problems=(Texts("a\nb", "c\nd"),))))
     assert state.view is not None
     first = state.view.members[0]
     assert first.status is not None
     assert first.name == "evil\\x1b[2J\\n"
     assert first.status.version == "3.5\\t0"
-    assert state.view.problems == ("a\\nb",)
+    assert state.view.problems == (Texts("a\\nb", "c\\nd"),)
     assert all(event.text.isprintable() for event in state.events)
 
 

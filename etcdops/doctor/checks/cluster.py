@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from etcdops.client.remedies import find_remedy
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.doctor.finding import CLUSTER, Finding, finding, worst_first
-from etcdops.doctor.words import Said, Texts, say
+from etcdops.doctor.words import Said, say
 from etcdops.ids import NO_MEMBER, format_id
+from etcdops.wording import Texts
 
 QUOTA_WARNING = 0.80
 QUOTA_CRITICAL = 0.95
@@ -61,14 +62,9 @@ def _how_to_reach(members: Iterable[MemberView]) -> tuple[Said | Texts, ...]:
     """What to try first, one step for each kind of reason."""
     places: dict[Texts | str, list[str]] = {}
     for member in members:
-        key = _known_remedy(member.error) or _TO_REACH.get(member.silence, "reach.other")
+        key = find_remedy(member.error) or _TO_REACH.get(member.silence, "reach.other")
         places.setdefault(key, []).append(member.endpoint.partition("://")[2] or member.endpoint)
     return tuple(_reach(key, tuple(at), alone=len(places) == 1) for key, at in places.items())
-
-
-def _known_remedy(reason: str) -> Texts | None:
-    step = find_remedy(reason)
-    return Texts(step.en, step.zh) if step is not None else None
 
 
 def _reach(key: Texts | str, at: tuple[str, ...], *, alone: bool) -> Said | Texts:
@@ -122,7 +118,7 @@ def _several_leaders(view: ClusterView) -> Iterator[Finding]:
 
 def _contradictions(view: ClusterView) -> Iterator[Finding]:
     for problem in view.problems:
-        if len(view.leaders) > 1 and "leader" in problem:
+        if len(view.leaders) > 1 and "leader" in problem.en:
             continue  # E104 says it better
         yield finding("E105", CLUSTER, problem=problem)
 
@@ -161,7 +157,7 @@ def _silent_members(view: ClusterView) -> Iterator[Finding]:
             )
         elif member.silence.alive:
             reason = member.error or member.silence.value
-            yield finding("E202", member.label, reason=reason, step=_known_remedy(reason) or say("reach.credentials"))
+            yield finding("E202", member.label, reason=reason, step=find_remedy(reason) or say("reach.credentials"))
         elif view.answering:
             yield _silent(view, member)
 

@@ -19,8 +19,9 @@ from etcdops.doctor.advisories import (
 from etcdops.doctor.finding import CLUSTER, Finding, finding
 from etcdops.doctor.observation import Observation
 from etcdops.doctor.urls import scheme_of
-from etcdops.doctor.words import Said, Texts, Value, say
+from etcdops.doctor.words import Said, Value, say
 from etcdops.inventory.model import EngineKind
+from etcdops.wording import Texts
 
 
 def releases(observation: Observation) -> dict[Release, list[str]]:

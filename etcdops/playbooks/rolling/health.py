@@ -64,7 +64,7 @@ def troubles(view: ClusterView, expected: Expected, *, without: str = "") -> lis
         if member.name != without:
             found += _member(view, member)
     found += hash_troubles(view)
-    return list(dict.fromkeys([*found, *view.problems]))
+    return list(dict.fromkeys([*found, *map(str, view.problems)]))
 
 
 def _leadership(view: ClusterView) -> list[str]:

@@ -31,5 +31,8 @@ async def ask_cluster(client: Client) -> Live:
     )
     cluster_id = f"{view.cluster_id:x}" if view.cluster_id is not None else ""
     answer = sum(1 for member in members if not member.error)
-    notes = (f"cluster {cluster_id or 'without an ID'}: {answer} of {len(members)} members answer", *view.problems)
+    notes = (
+        f"cluster {cluster_id or 'without an ID'}: {answer} of {len(members)} members answer",
+        *map(str, view.problems),
+    )
     return Live(cluster_id, members, notes)

@@ -132,7 +132,7 @@ def _identity(before: ClusterView, now: ClusterView) -> Iterator[Event]:
 def _contradictions(before: ClusterView, now: ClusterView) -> Iterator[Event]:
     for problem in now.problems:
         if problem not in before.problems:
-            yield Event(now.taken_at, Severity.WARNING, "cluster", problem)
+            yield Event(now.taken_at, Severity.WARNING, "cluster", problem.en)
 
 
 _DIFFERENCES: tuple[Callable[[ClusterView, ClusterView], Iterator[Event]], ...] = (

@@ -31,6 +31,7 @@ from etcdops.tui.model.history import Series
 from etcdops.tui.model.log_findings import LogFindings
 from etcdops.tui.model.problems import Problem, problems
 from etcdops.tui.model.text import clean
+from etcdops.wording import Texts
 
 MetricsByMember = Mapping[str, MemberMetrics | NoMetrics]
 """By `MemberView.label`."""
@@ -136,7 +137,7 @@ def cleaned(view: ClusterView) -> ClusterView:
         view,
         members=tuple(_clean_member(member) for member in view.members),
         alarms=tuple(dataclasses.replace(alarm, type=clean(alarm.type)) for alarm in view.alarms),
-        problems=tuple(clean(problem) for problem in view.problems),
+        problems=tuple(Texts(clean(problem.en), clean(problem.zh)) for problem in view.problems),
     )
 
 
