@@ -79,14 +79,18 @@ def shell_lines() -> Iterator[str]:
 
 
 def commands(program: str) -> list[list[str]]:
-    """The arguments of each call of `program`: up to whatever takes its output."""
+    """The arguments of each call of `program` in the README."""
+    return [arguments for line in shell_lines() for arguments in calls(line, program)]
+
+
+def calls(line: str, program: str) -> list[list[str]]:
+    """The arguments of each call of `program` in a line of shell: up to whatever takes its output."""
     found = []
-    for line in shell_lines():
-        words = shlex.split(line)
-        for number, word in enumerate(words):
-            if Path(word).name == program and (number == 0 or words[number - 1] in ("|", "&&")):
-                ends = [at for at, one in enumerate(words) if at > number and one in ("|", "&&", "||", "&", ">")]
-                found.append(words[number + 1 : min(ends, default=len(words))])
+    words = shlex.split(line.replace(";", " ; "))
+    for number, word in enumerate(words):
+        if Path(word).name == program and (number == 0 or words[number - 1] in ("|", "&&", ";")):
+            ends = [at for at, one in enumerate(words) if at > number and one in ("|", "&&", "||", "&", ">", ";")]
+            found.append(words[number + 1 : min(ends, default=len(words))])
     return found
 
 
@@ -117,6 +121,42 @@ def parse(arguments: list[str]) -> None:
 def test_every_command_in_the_readme_is_understood(arguments: list[str]) -> None:
     """Commands, flags and the kinds of their values."""
     parse(arguments)
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """(command, line) of every example of etcdops in a `--help`."""
+    context = click.Context(root)
+    waiting: list[tuple[str, click.Command]] = [("etcdops", root)]
+    while waiting:
+        name, command = waiting.pop()
+        yield from ((name, line) for _, line in getattr(command, "examples", ()) if "etcdops " in line)
+        if isinstance(command, click.Group):
+            inner = ((one, command.get_command(context, one)) for one in command.list_commands(context))
+            waiting += [(f"{name} {one}", found) for one, found in inner if found is not None]
+
+
+@pytest.mark.parametrize(("command", "line"), [*examples()])
+def test_every_example_in_a_help_is_understood(command: str, line: str) -> None:
+    """Whoever copies it gets further than the usage."""
+    assert calls(line, "etcdops"), command
+    for arguments in calls(line, "etcdops"):
+        parse(arguments)
+
+
+def test_the_readme_names_every_design() -> None:
+    """Its list is the way into the packages."""
+    text = README.read_text()
+    assert [path for path in DOCUMENTS if path.name == "DESIGN.md" and document_id(path) not in text] == []
+
+
+def test_links_within_the_readme_lead_to_a_heading() -> None:
+    """Source: GitHub's anchors, lower case, blanks as hyphens."""
+    text = README.read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
+        for title in re.findall(r"^#+ (.*)$", text, re.M)
+    }
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) - anchors == set()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
 import sys
@@ -197,7 +198,7 @@ class Damaged(Exception):
 
 
 def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
-    """Blocks of whole lines, without their newlines.
+    """Blocks of whole lines, each with its newline (the last of all, or one that was cut, may have none).
 
     Raises: UsageError - compressed data that cannot be read at all; Damaged - after everything that can be read.
     """
@@ -217,9 +218,10 @@ def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
         if not chunk:
             break
         any_yet = True
-        lines = chunk.split(b"\n")
+        # Looks for newlines with memchr, as split() does not.
+        lines = io.BytesIO(chunk).readlines()
         lines[0] = rest + lines[0]
-        rest = lines.pop()
+        rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
         if len(rest) > _LINE_MAX:
             lines.append(rest)
             rest = b""

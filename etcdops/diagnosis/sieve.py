@@ -11,19 +11,18 @@ they are known by the bytes round `"caller"`, for which Python needs no step of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from io import BytesIO
 from operator import itemgetter
-from typing import NamedTuple
 
 from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, PEERS_KEPT, Collector, is_about_peer, is_last_word
+from etcdops.diagnosis.cuts import Cut, Longest, cut_of, duration_cut
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.identify import is_etcds, measured, peer_of
 from etcdops.diagnosis.rules.rule import Rule
-from etcdops.diagnosis.times import parse_duration
 
 _DIGITS = b"0123456789"
 _LETTERS = bytes(ord("a") if byte in b"bcdef" else byte for byte in range(256))
@@ -50,31 +49,15 @@ _SEEN_AT = 8
 """Lines of a block that are looked at to know what it is: of which time, and where call sites stand."""
 
 
-_LEADS = (14, 30, 60)
-"""How many bytes before something tell where it is; more, where fewer stand elsewhere in the line too."""
-
-
-class _Cut(NamedTuple):
-    """Where in lines of a shape something stands: after `lead`, up to `end`."""
-
-    lead: bytes
-    end: bytes
-
-    def of(self, line: bytes) -> bytes:
-        at = line.find(self.lead) + len(self.lead)
-        return line[at : line.find(self.end, at)]
-
-
 @dataclass(slots=True)
 class _Run:
     """Lines of one shape about one peer: how many wait to be counted, and the last two of them."""
 
-    took: _Cut | None
+    longest: Longest | None
     understood: int = 0
     hits: list[int] = field(default_factory=list)
     """Where in this block they are."""
     waiting: int = 0
-    worst: float = 0.0
     last: tuple[int, bytes] = (0, b"")
     before: tuple[int, bytes] = (0, b"")
 
@@ -84,8 +67,8 @@ class _Run:
         self.waiting += len(hits)
         self.before = (first + hits[-2], lines[hits[-2]]) if len(hits) > 1 else self.last
         self.last = (first + hits[-1], lines[hits[-1]])
-        if self.took is not None:
-            self.worst = max(self.worst, _longest(self.took, [lines[at] for at in hits], self.worst))
+        if self.longest is not None:
+            self.longest.see([lines[at] for at in hits])
         hits.clear()
 
 
@@ -101,8 +84,8 @@ class _Shape:
     doubts: tuple[bytes, ...] = ()
     sure: dict[bytes, _Shape] = field(default_factory=dict)
     """With doubts: the shapes of lines with and without those words."""
-    peer: _Cut | None = None
-    took: _Cut | None = None
+    peer: Cut | None = None
+    took: Cut | None = None
     runs: dict[bytes, _Run] = field(default_factory=dict)
 
 
@@ -131,8 +114,9 @@ class Sieve:
         self._shapes: dict[bytes, _Shape] = {}
         self._places: dict[bytes, _Place] = {}
         self._quiet: set[bytes] = set()
-        self._fast: dict[bytes, _Run] = {}
-        """Runs of shapes that have one only, once their lines need no understanding."""
+        self._fast: dict[bytes, Callable[[int], None]] = {}
+        """Of shapes that have one run only, once their lines need no understanding: what takes in a line."""
+        self._fast_runs: list[_Run] = []
         self._touched: list[_Run] = []
         """Runs with lines in this block."""
         self._block: list[bytes] = []
@@ -140,16 +124,14 @@ class Sieve:
         self.lines = 0
 
     def block(self, lines: list[bytes]) -> None:
-        """Take in lines, without their newlines."""
+        """Take in lines, each with its newline, but for the last one of a log, perhaps."""
         self._block = lines
         if self._holds is None:
             self._bounds(lines)
             self._sift(lines)
         else:
             self._sift_window(lines, self._holds)
-        for run in self._touched:
-            run.settle(self.lines + 1, lines)
-        self._touched.clear()
+        self._settle(lines)
         if self._clock[0] <= self.lines:
             self._clock = (self.lines + len(lines), self._time_before(len(lines)))
         self.lines += len(lines)
@@ -163,7 +145,7 @@ class Sieve:
                     if run.waiting > 1:
                         ends.append((*run.before, run.waiting - 1, 0.0))
                     if run.waiting:
-                        ends.append((*run.last, 1, run.worst))
+                        ends.append((*run.last, 1, run.longest.seconds if run.longest else 0.0))
                     run.waiting = 0
         for number, line, count, worst in sorted(ends):
             self._collector.add(self._parsed(number, line), count, worst)
@@ -175,6 +157,7 @@ class Sieve:
             for each in (shape, *shape.sure.values()):
                 each.runs.clear()
         self._fast.clear()
+        self._fast_runs.clear()
         self._clock = (0, None)
         self.lines = 0
 
@@ -182,19 +165,17 @@ class Sieve:
         at = max(map(_caller_at, lines[:_SEEN_AT]))
         if at < 0:
             for index, name in enumerate(_shapes_of(lines)):
-                if name:
+                if name != b"\n":
                     self._line(index, lines[index], name)
             return
-        quiet, fast, touched = self._quiet, self._fast, self._touched
+        quiet, fast = self._quiet, self._fast
         place_of = itemgetter(slice(at, at + _CALLER))
         chosen = [index for index, place in enumerate(map(place_of, lines)) if place not in quiet]
         for index, name in zip(chosen, _shapes_of([lines[index] for index in chosen]), strict=True):
-            run = fast.get(name)
-            if run is not None:
-                if not run.hits:
-                    touched.append(run)
-                run.hits.append(index)
-            elif lines[index] and self._line(index, lines[index], name):
+            hit = fast.get(name)
+            if hit is not None:
+                hit(index)
+            elif name != b"\n" and self._line(index, lines[index], name):
                 self._still(place_of(lines[index]), name)
 
     def _line(self, index: int, line: bytes, name: bytes) -> bool:
@@ -227,7 +208,8 @@ class Sieve:
                 self._touched.append(run)
             run.hits.append(index)
             if self._shapes[name] is shape and not shape.peer:
-                self._fast[name] = run
+                self._fast[name] = run.hits.append
+                self._fast_runs.append(run)
 
     def _run(self, shape: _Shape, about: bytes) -> _Run | None:
         """That of a peer. Those of a crowd have one together; None: it cannot be known."""
@@ -239,7 +221,7 @@ class Sieve:
             return None
         run = shape.runs.get(about)
         if run is None:
-            run = shape.runs[about] = _Run(shape.took)
+            run = shape.runs[about] = _Run(Longest(shape.took) if shape.took else None)
         return run
 
     def _learn(self, name: bytes, index: int, line: bytes) -> _Shape:
@@ -265,14 +247,20 @@ class Sieve:
             shape.sure[answers] = self._shape(entry, rules, line)
         return found
 
+    def _settle(self, lines: Sequence[bytes]) -> None:
+        """At the end of a block: count its lines, and keep of each run what its end may need."""
+        for run in self._touched + self._fast_runs:
+            if run.hits:
+                run.settle(self.lines + 1, lines)
+        self._touched.clear()
+
     def _settle_all(self) -> None:
         """Too many shapes: count what waits, and begin anew."""
-        for run in self._touched:
-            run.settle(self.lines + 1, self._block)
-        self._touched.clear()
+        self._settle(self._block)
         self.finish()
         self._shapes.clear()
         self._fast.clear()
+        self._fast_runs.clear()
 
     def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> _Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
@@ -284,8 +272,8 @@ class Sieve:
         shape = _Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
         peer = peer_of(entry) if any(map(is_about_peer, rules)) else ""
         seconds = max(measured(rule, entry) for rule in rules)
-        shape.peer = _cut(line, peer.encode()) if peer else None
-        shape.took = _duration_cut(line, seconds) if seconds else None
+        shape.peer = cut_of(line, peer.encode()) if peer else None
+        shape.took = duration_cut(line, seconds) if seconds else None
         shape.alone = bool(peer and not shape.peer) or bool(seconds and not shape.took)
         if not shape.alone and not shape.event:
             run = self._run(shape, shape.peer.of(line) if shape.peer else b"")
@@ -359,7 +347,7 @@ class Sieve:
             inside = inside if time is None else holds(time)
             if not inside:
                 self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
-            elif line:
+            elif line != b"\n":
                 self._line(index, line, _shapes_of([line])[0])
             if inside:
                 self._log.see(time)
@@ -372,19 +360,32 @@ def _caller_at(line: bytes) -> int:
     return at if logger < 0 or at < 0 else min(at, logger)
 
 
-def _shapes_of(lines: list[bytes]) -> list[bytes]:
+def _shapes_of(lines: Sequence[bytes]) -> list[bytes]:
     """Lines without numbers and requests: lines of equal shape match equal rules."""
     # One step for all lines at a time is quicker than all steps for each line.
-    bare = [
-        line[:at]
-        if (at := line.find(_REQUEST)) >= 0 and line.find(_ERROR, at) < 0
-        else (line if at < 0 and b"request" not in line else _without_request(line))
-        for line in lines
-    ]
-    names = [line.translate(_LETTERS, _DIGITS) for line in bare]
+    text = b"".join(lines)
+    if b' request "' in text or b'"request content":"' in text:
+        text = b"".join([_without_request(line) if b"request" in line else line for line in lines])
+    elif _REQUEST in text:
+        text = _without_requests(text)
+    names = BytesIO(text.translate(_LETTERS, _DIGITS)).readlines()
     if max(map(len, names), default=0) > _SHAPE_LENGTH_MAX:
         names = [name if len(name) <= _SHAPE_LENGTH_MAX else _digest(name[:_LINE_MAX]) for name in names]
     return names
+
+
+def _without_requests(text: bytes) -> bytes:
+    """What `_without_request` leaves of lines, if their only requests are those of zap."""
+    rest, *pieces = text.split(_REQUEST)
+    kept = [rest]
+    for piece in pieces:
+        end = piece.find(b"\n")
+        error = piece.find(_ERROR, 0, end if end >= 0 else len(piece))
+        if error >= 0:
+            kept.append(piece[error:])
+        elif end >= 0:
+            kept.append(piece[end:])
+    return b"".join(kept)
 
 
 def _digest(name: bytes) -> bytes:
@@ -398,67 +399,9 @@ def _without_request(line: bytes) -> bytes:
         begin = line.find(b'"request content":"')
     if begin >= 0:
         error = line.find(_ERROR, begin)
-        return line[:begin] + line[error:] if error >= 0 else line[:begin]
+        return line[:begin] + (line[error:] if error >= 0 else b"\n")
     begin, end = line.find(b' request "'), line.rfind(b'" with re')
     return line[: begin + 10] + line[end:] if 0 <= begin < end else line
-
-
-def _cut(line: bytes, text: bytes) -> _Cut | None:
-    """How to find in lines like this one what is `text` here; None when that is not sure."""
-    at = line.find(text)
-    end = line[at + len(text) : at + len(text) + 1]
-    if at < 0 or not end or end in text or end.isalnum():
-        return None
-    for length in _LEADS:
-        lead = line[max(0, at - length) : at]
-        lead = lead[max((index + 1 for index, byte in enumerate(lead) if byte in _DIGITS), default=0) :]
-        found = _Cut(lead, end)
-        if len(lead) > 1 and found.of(line) == text:
-            return found
-    return None
-
-
-_DURATION = re.compile(rb"(?:\d+(?:\.\d+)?(?:h|ms|us|\xc2\xb5s|\xce\xbcs|ns|m|s))+")
-
-
-def _duration_cut(line: bytes, seconds: float) -> _Cut | None:
-    """The same for the duration that is `seconds` here."""
-    for found in _DURATION.finditer(line):
-        if parse_duration(found[0].decode()) == seconds:
-            return _cut(line, found[0])
-    return None
-
-
-def _longest(took: _Cut, lines: Sequence[bytes], known: float) -> float:
-    """The longest of the durations in lines of one shape, so of one unit; or `known`, if none can be longer."""
-    first = took.of(lines[0])
-    if first.endswith(b"ms"):
-        return known if known >= 1.0 else _longest_ms(took, lines)
-    texts = [took.of(line) for line in lines]
-    if first[-2:-1].isdigit() and first.endswith(b"s"):
-        try:
-            return max(map(float, [text[:-1] for text in texts]))
-        except ValueError:
-            pass  # minutes stand before the seconds
-    return max(parse_duration(text.decode("utf-8", "replace")) or 0.0 for text in texts)
-
-
-def _longest_ms(took: _Cut, lines: Sequence[bytes]) -> float:
-    """Go writes milliseconds as 0.1 to 999.9: where three digits stand before the point, bytes compare as numbers."""
-    size = len(took.lead)
-    at = lines[0].find(took.lead)
-    texts = list(map(itemgetter(slice(at, at + size + 12)), lines))
-    if min(texts)[:size] == took.lead == max(texts)[:size]:
-        point = size + 3
-        hundreds = [text for text in texts if text[point : point + 1] == b"."]
-        if hundreds:
-            # "m" sorts after digits, so 1.4ms would be more than 1.45ms.
-            return _ms(max(b"\n".join(hundreds).replace(b"m", b"!").split(b"\n"))[size:].partition(b"!")[0])
-    return max(_ms(took.of(line)) for line in lines)
-
-
-def _ms(text: bytes) -> float:
-    return parse_duration(text.partition(b"m")[0].decode("utf-8", "replace") + "ms") or 0.0
 
 
 def _forms(word: str) -> tuple[bytes, ...]:
