@@ -9,8 +9,8 @@ from etcdops.cli.output import Json, Look, cell_width, fit, printable, render_js
 from etcdops.diagnosis.actions import steps
 from etcdops.diagnosis.causes import Cause, catalogue
 from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding, Severity, SourceSummary
-from etcdops.diagnosis.frame import readable
 from etcdops.diagnosis.names import names_of
+from etcdops.diagnosis.shown import readable
 from etcdops.diagnosis.times import show_clock
 from etcdops.doctor.finding import Finding as LiveFinding
 from etcdops.wording import counted

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from etcdops.diagnosis.entry import Entry
-from etcdops.diagnosis.times import parse_clock, show_clock
+from etcdops.diagnosis.times import parse_clock
 
 _PREFIX_LENGTH = 300
 """Prefixes longer than that do not occur; looking further would find quoted logs inside messages."""
@@ -45,10 +45,8 @@ _CRI = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?:stdout|stderr) [FP] ?(?P<me
 _STAMPED = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*)\s+(?P<message>.*)", re.DOTALL)
 _COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<host>[\w.@/-]+)\s*\| (?P<message>.*)", re.DOTALL)
 _KLOG = re.compile(r"(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [\w.-]+:\d+\] (?P<message>.*)", re.DOTALL)
-_KUBECTL = re.compile(r"\[pod/(?P<host>[\w./-]+)\] (?P<message>.*)", re.DOTALL)
-"""Of `kubectl logs --prefix`."""
-_PREFIXES = (_KUBECTL, _SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
-_POD = re.compile(r"^\[?(?:pod/)?(?!\d{4}-\d\d-\d\d[T ])(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
+_PREFIXES = (_SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
+_POD = re.compile(r"^\[?(?:pod/)?(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
 _PACKAGE = re.compile(r"(?P<package>[a-z][\w/-]{2,30}): ")
 _PAIR = re.compile(r'"([\w-]+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^,}\s]+)')
 _BEGUN = re.compile(r'"(?:msg|message)":\s?"')
@@ -121,15 +119,6 @@ def parse_line(raw: str, source: str = "", number: int = 0) -> Entry:
         fields=part.fields,
         zoned=zoned,
     )
-
-
-def readable(raw: str) -> str:
-    """What a line says, for people: when, how bad, message and fields, without the frame it says it in."""
-    entry = parse_line(raw)
-    if not entry.fields:
-        return raw.strip()
-    moment = f"{show_clock(entry.time)} " if entry.time is not None else ""
-    return f"{moment}{entry.level} {entry.text}".strip()
 
 
 def _etcd_part(line: str) -> _Part | None:

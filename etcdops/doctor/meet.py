@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from etcdops.diagnosis.finding import Finding as LogFinding
 from etcdops.diagnosis.finding import Severity
-from etcdops.diagnosis.frame import readable
 from etcdops.diagnosis.roots import ELSEWHERE, EXPLAINS
+from etcdops.diagnosis.shown import readable
 from etcdops.doctor.codes import codes
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.observation import Observation

@@ -111,7 +111,6 @@ def test_a_member_in_a_container_is_looked_at_as_it_runs(hosts: Hosts, tmp_path:
         content = archive.extractfile(seen)
         assert content is not None
         host = json.load(content)
-        print(json.dumps(host)[:3000])
         assert any(name.endswith("logs/h1.log") for name in archive.getnames())
     (member,) = (one for one in host["members"] if one["keeper"] == "podman")
     assert (member["name"], member["service"], member["data"]["path"]) == ("h1", NAME, "/srv/etcd")
