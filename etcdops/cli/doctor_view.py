@@ -172,7 +172,7 @@ def examination_json(examination: Examination, language: str = "en") -> dict[str
             "hosts": sorted(name for name, host in observation.hosts.items() if not host.error),
             "ways": len(observation.paths or ()),
             "ways_that_work": sum(path.outcome is Outcome.OK for path in observation.paths or ()),
-            "certificates": [one.where for one in observation.certificates or ()],
+            "certificates": [in_words(one.where, language) for one in observation.certificates or ()],
             "backups": [
                 {
                     "file": one.where,

@@ -103,7 +103,7 @@ def wrap(text: str, width: int, indent: str) -> str:
     Chinese has no blanks to break at: its characters are words, and take the punctuation round them along.
     """
     lines, line = [], ""
-    for gap, word in _words(text):
+    for gap, word in _words(text, width):
         if line and cell_width(line + gap + word) > width:
             lines.append(line)
             line = ""
@@ -111,6 +111,14 @@ def wrap(text: str, width: int, indent: str) -> str:
     return ("\n" + indent).join([*lines, line])
 
 
-def _words(text: str) -> list[tuple[str, str]]:
-    """Each word with the blanks before it; commands in a sentence are words as any other."""
-    return [(match[1], match[2]) for match in _WORD.finditer(text)]
+def _words(text: str, width: int) -> Iterator[tuple[str, str]]:
+    """Each word with the blanks before it; commands in a sentence are words as any other.
+
+    A list without blanks that is wider than a line, as `--initial-cluster` takes it, is broken behind its commas.
+    """
+    for match in _WORD.finditer(text):
+        gap, word = match[1], match[2]
+        parts = word.split(",") if cell_width(word) > width else [word]
+        yield gap, ",".join(parts[:1]) + ("," if len(parts) > 1 else "")
+        yield from (("", f"{part},") for part in parts[1:-1])
+        yield from (("", part) for part in parts[1:][-1:])

@@ -13,6 +13,7 @@ from etcdops import __version__
 from etcdops.cli import diagnostics
 from etcdops.cli.lazy import Entry, LazyGroup
 from etcdops.cli.options import cluster_options, connection_options, general_options
+from etcdops.cli.output import spell_out
 from etcdops.errors import ExitCode
 
 _SEE, _SAVE, _HOSTS, _RUN = "See", "Save and bring back", "Clusters on hosts", "Run members"
@@ -112,6 +113,7 @@ def _invoke(arguments: list[str]) -> object:
 
 def main() -> NoReturn:
     """The console script."""
+    spell_out(sys.stdout, sys.stderr)
     code = run(sys.argv[1:])
     diagnostics.let_go()
     sys.exit(code)

@@ -5,6 +5,8 @@ Colours are only ever a second sign beside a word, so that taking them away lose
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
@@ -22,7 +24,19 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 COLORS = {"good": "cyan", "warn": "yellow", "bad": "red", "dim": "bright_black", "head": None}
 """Blue-ish against orange and red: told apart by colour-blind eyes too. `head` is bold only."""
 
-_ASCII = {"●": "*", "▲": "!", "✖": "x", "★": "*", "…": "~", "·": "-", "→": "->", "–": "-", "✓": "ok", "↶": "<"}
+_ASCII = {
+    "●": "*",
+    "▲": "!",
+    "✖": "x",
+    "★": "*",
+    "…": "~",
+    "·": "-",
+    "→": "->",
+    "–": "-",
+    "✓": "ok",
+    "↶": "<",
+    "µ": "u",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +180,22 @@ def render_json(schema: str, body: Mapping[str, Json], *, pretty: bool = True) -
 def hex_id(number: int | None) -> str | None:
     """A 64-bit ID as 16 hex digits: as a JSON number it would be rounded by half the world's readers."""
     return None if number is None else padded_id(number)
+
+
+def spell_out(*streams: TextIO) -> None:
+    """Have `streams` write what their encoding lacks as JSON would, instead of ending the command: `\\u4e2d`."""
+    codecs.register_error("etcdops.spelled", _spelled)
+    for stream in streams:
+        # Of UTF-8 only bytes that no text has are left over, such as a file's name may hold; Python gives them back.
+        if isinstance(stream, io.TextIOWrapper) and (stream.encoding, stream.errors) != ("utf-8", "surrogateescape"):
+            stream.reconfigure(errors="etcdops.spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    units = error.object[error.start : error.end].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2)), error.end
 
 
 def write(text: str) -> None:

@@ -181,7 +181,7 @@ class PeerPath:
 class SeenCertificate:
     """One certificate in one place, and what is wrong with it."""
 
-    where: str
+    where: Value
     """`m1 on port 2379`, `h1:/etc/etcd/pki/server.crt`."""
     member: str
     use: str

@@ -7,6 +7,7 @@ something must give all of them: what is forgotten fails where it is said, in wh
 
 from __future__ import annotations
 
+import re
 import string
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -33,8 +34,8 @@ class Said:
 
 _JOINS: Mapping[str, Mapping[str, str]] = {
     "": {"en": ", ", "zh": "、"},
-    "and": {"en": " and ", "zh": "和"},
-    "or": {"en": " or ", "zh": "或"},
+    "and": {"en": " and ", "zh": " 和 "},
+    "or": {"en": " or ", "zh": " 或 "},
     "steps": {"en": "; ", "zh": "；"},
 }
 """How lists are read: `{names}`, `{names:and}`."""
@@ -46,6 +47,8 @@ _NUMBERS: Mapping[str, Callable[[float], str]] = {
 }
 _TIMES: Mapping[str, int] = {"day": 10, "minute": 16}
 """How much of a time as RFC 3339 writes it is read."""
+_BETWEEN_CHARACTERS = re.compile("(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])")
+"""A template leaves blanks for values of other scripts; between Chinese characters there is none."""
 _SENTENCE = "sentence"
 """The first letter becomes a capital."""
 
@@ -63,7 +66,8 @@ class Template:
     def fill(self, values: Mapping[str, Value], language: str) -> str:
         """Raises: KeyError - a field has no value."""
         pieces = (words + (_shown(values[field], spec, language) if field else "") for words, field, spec in self.parts)
-        return "".join(pieces)
+        text = "".join(pieces)
+        return _BETWEEN_CHARACTERS.sub("", text) if language == "zh" else text
 
 
 Wording: TypeAlias = Mapping[str, Template]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from etcdops.cli.doctor_view import SCHEMA, examination_json, render_examination
+from etcdops.cli.finding_view import wrap
 from etcdops.cli.output import Look, cell_width
 from etcdops.client.metrics import NoMetrics
 from etcdops.diagnosis.diagnose import diagnose_lines
@@ -185,6 +186,27 @@ def test_each_finding_has_its_page(cli: RunCli, code: str, language: str) -> Non
     assert f"[{code.upper()}]" in ran.out
     assert "$ " in ran.out
     assert json.loads(cli("explain", code, "-w", "json").out)["code"] == code.upper()
+
+
+def test_a_code_that_changed_its_severity_is_still_explained(cli: RunCli) -> None:
+    """Scripts and tickets go on naming it."""
+    assert "[I801]" in cli("explain", "W801").out
+
+
+def test_a_list_without_blanks_is_broken_behind_its_commas() -> None:
+    """As --initial-cluster takes it; what is shorter than a line stays whole."""
+    urls = ",".join(f"etcd-{n}=http://10.0.0.{n}:2380" for n in (1, 2, 3))
+    assert wrap(f"h2: {urls}", 64, "  ").splitlines() == [
+        "h2: etcd-1=http://10.0.0.1:2380,etcd-2=http://10.0.0.2:2380,",
+        "  etcd-3=http://10.0.0.3:2380",
+    ]
+    assert wrap("a,b c,d", 60, "") == "a,b c,d"
+
+
+def test_chinese_punctuation_begins_no_line() -> None:
+    text = "磁盘已满，" * 12
+    assert not any(line.startswith("，") for line in wrap(text, 19, "").splitlines())
+    assert max(map(cell_width, wrap(text, 19, "").splitlines())) <= 19
 
 
 def test_a_code_that_is_none_names_the_nearest(cli: RunCli) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import signal
 import socket
@@ -54,6 +55,23 @@ def test_whoever_has_no_cluster_is_told_how_to_get_one(cli: RunCli) -> None:
     assert ran.code == 3
     assert "  etcdops demo " in ran.err
     assert "etcdops tui" not in ran.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gb18030", "utf-8"])
+def test_no_encoding_of_a_terminal_ends_a_command(tmp_path: Path, encoding: str) -> None:
+    """What it lacks is spelled out; JSON stays JSON."""
+    environment = clean_environment(tmp_path) | {"PYTHONIOENCODING": encoding}
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "etcdops", *arguments]
+        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout.decode(encoding)
+
+    page = json.loads(told("explain", "disk-full", "--lang", "zh", "-w", "json"))
+    assert "磁盘" in page["title"]
+    text = told("explain", "disk-full", "--lang", "zh")
+    assert ("磁盘" in text) is (encoding in ("gb18030", "utf-8"))
+    assert "\\u78c1\\u76d8" in text or "磁盘" in text
 
 
 def test_what_is_waited_for_leaves_no_trace_on_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from etcdops.doctor.observation import (
     Observation,
     SeenCertificate,
 )
+from etcdops.doctor.words import say
 from etcdops.facts.host import DataDir, HostFacts
 from etcdops.ids import ClusterID, MemberID
 from etcdops.inventory.model import Cluster, Host, Inventory, Manager, Member, place
@@ -149,7 +150,13 @@ def certificate(
         "etcd-1", "prod authority", 7, NOW + starts, NOW + ends, (), addresses, purposes, False, "00" * 32
     )
     return SeenCertificate(
-        "etcd-1 on port 2379", "etcd-1", use, None if error else facts, ("10.0.0.1",), trusted, error
+        say("place.port", member="etcd-1", port=2379),
+        "etcd-1",
+        use,
+        None if error else facts,
+        ("10.0.0.1",),
+        trusted,
+        error,
     )
 
 

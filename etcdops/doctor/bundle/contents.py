@@ -15,9 +15,11 @@ from etcdops.client.metrics import MemberMetrics
 from etcdops.diagnosis.finding import Severity
 from etcdops.doctor.bundle.redact import GONE
 from etcdops.doctor.observation import HostObservation, MemberOnHost, Observation
+from etcdops.doctor.words import Said, in_words
 from etcdops.ids import padded_id
 from etcdops.secret import Secret
 from etcdops.services.port import EffectiveConfig, ProcessConfig, Setting
+from etcdops.wording import Texts
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
@@ -136,6 +138,8 @@ def plain(value: object, field: str = "") -> Json:
             return {str(name): plain(one, str(name)) for name, one in value.items()}
         case list() | tuple() | frozenset() | set():
             return [plain(one) for one in value]
+    if isinstance(value, Said | Texts):
+        return in_words(value, "en")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {one.name: plain(getattr(value, one.name), one.name) for one in dataclasses.fields(value)}
     return str(value)

@@ -17,6 +17,7 @@ from etcdops.client.view import ClusterView
 from etcdops.doctor.finding import CLUSTER
 from etcdops.doctor.gather.hosts import folder_prefix
 from etcdops.doctor.observation import HostObservation, MemberOnHost, SeenCertificate
+from etcdops.doctor.words import say
 from etcdops.errors import EtcdopsError
 from etcdops.remote.command import ROOT
 from etcdops.remote.pool import Open, on_all
@@ -165,7 +166,7 @@ def _leaves(one: _Certified, trust: Sequence[Sequence[x509.Certificate]] | None)
         yield SeenCertificate(f"{one.host}:{one.paths[0]}", one.member, one.kind.use.value, facts, one.hosts, trusted)
     if one.shown is not None and one.shown not in one.chain:
         trusted = None if trust is None else all(_reaches((one.shown, *one.chain), bundle) for bundle in trust)
-        where = f"{one.member} on port {one.port}"
+        where = say("place.port", member=one.member, port=one.port or 0)
         yield SeenCertificate(where, one.member, one.kind.use.value, describe(one.shown), one.hosts, trusted)
 
 

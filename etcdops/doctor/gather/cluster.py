@@ -168,7 +168,7 @@ async def _certificate(
     if shown.certificate is None:
         return None
     return SeenCertificate(
-        where=f"{label} on port {port}" if label != url else url,
+        where=say("place.port", member=label, port=port) if label != url else url,
         member=label,
         use="server",
         facts=describe(shown.certificate),
