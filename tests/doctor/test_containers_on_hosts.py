@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import tarfile
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from etcdops.client.client import Client
+from etcdops.client.settings import ConnectionSettings
 from tests.cli.conftest import RunCli, cli
 from tests.doctor.test_diagnose_on_hosts import known
 from tests.hosts.host import Host
@@ -110,7 +113,7 @@ def test_a_member_in_a_container_is_looked_at_as_it_runs(hosts: Hosts, tmp_path:
         (seen,) = (name for name in archive.getnames() if name.endswith("hosts/h1.json"))
         content = archive.extractfile(seen)
         assert content is not None
-        host = json.load(content)
+        host = json.load(content)["content"]
         assert any(name.endswith("logs/h1.log") for name in archive.getnames())
     (member,) = (one for one in host["members"] if one["keeper"] == "podman")
     assert (member["name"], member["service"], member["data"]["path"]) == ("h1", NAME, "/srv/etcd")
@@ -149,10 +152,13 @@ def test_a_static_pod_is_read_over_its_restarts_from_the_kubelets_files(
     boxed.host.run(["mkdir", "-p", "/srv/etcd"])
     boxed.run("--volume=/srv/etcd:/var/lib/etcd", "--restart=no", flags=boxed.flags)
     until(lambda: boxed.asked("doctor", "--cluster", "boxed"), lambda found: found["health"] == "HEALTHY")
+    asyncio.run(written(f"http://{boxed.host.address}:2379"))
     boxed.host.run(["podman", "stop", "--time=5", NAME], timeout_s=60)
     alive = printed(boxed.host)
-    damage = "p=$(ls /srv/etcd/member/wal/0*.wal | tail -1); printf XXXX | dd of=$p bs=1 seek=60 conv=notrunc"
-    boxed.host.run(["sh", "-c", damage])
+    for path in boxed.host.path("/srv/etcd/member/wal").glob("0*.wal"):
+        content = bytearray(path.read_bytes())
+        content[len(content.rstrip(b"\0")) // 2] ^= 255
+        path.write_bytes(content)
     boxed.host.run(["podman", "start", NAME], timeout_s=60)
     boxed.host.run(["podman", "wait", NAME], timeout_s=60)
     died = printed(boxed.host)[len(alive) :]
@@ -182,6 +188,13 @@ def test_a_static_pod_is_read_over_its_restarts_from_the_kubelets_files(
         assert source["first"][:19] == json.loads(alive[0])["ts"][:19]
         assert source["last"][:19] == json.loads(died[-1])["ts"][:19]
         assert found["findings"][0]["slug"] == "wal-corrupt", found["findings"]
+
+
+async def written(endpoint: str) -> None:
+    """Enough that the middle of its log is in the middle of what clients wrote."""
+    async with Client(ConnectionSettings((endpoint,))) as client:
+        for number in range(30):
+            await client.kv.put(f"k{number}", "x" * 500, timeout=20.0)
 
 
 def printed(host: Host) -> list[str]:

@@ -173,9 +173,9 @@ def _use(cluster: FaultCluster, pair: KeyPair) -> None:
 
 
 FAULTS = (
-    Fault("tls-expired", expired, tls=True),
+    Fault("tls-expired", expired, tls=True, live="E611 h3"),
     Fault("tls-expired", not_yet_valid, "not-yet", tls=True),
-    Fault("tls-san-mismatch", wrong_names, tls=True),
+    Fault("tls-san-mismatch", wrong_names, tls=True, live="E613 h3"),
     Fault("tls-san-mismatch", no_names, "no-names", tls=True),
     Fault("tls-unknown-ca", wrong_authority, tls=True),
     Fault("tls-unknown-ca", trusts_another_authority, "trust", tls=True),

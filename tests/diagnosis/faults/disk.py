@@ -241,7 +241,7 @@ def _write_some(cluster: FaultCluster) -> None:
 
 
 FAULTS = (
-    Fault("disk-full", disk_full),
+    Fault("disk-full", disk_full, live="E511 h3"),
     Fault("disk-full", disk_full_at_start, "start", spares_data=False),
     Fault("read-only-filesystem", disk_read_only),
     Fault("disk-slow", disk_slow),
@@ -251,7 +251,7 @@ FAULTS = (
     Fault("defrag-stall", defragmented_under_load, above=("disk-slow",), engines=("etcd-3.5",)),
     Fault("wal-corrupt", wal_damaged, spares_data=False, quick=("etcd-3.5",), engines=ETCD),
     Fault("already-bootstrapped", wal_lost, "wal", spares_data=False, engines=ETCD),
-    Fault("db-corrupt", db_damaged, spares_data=False, engines=ETCD),
+    Fault("db-corrupt", db_damaged, spares_data=False, engines=ETCD, live="E502 h3"),
     Fault("db-corrupt", db_header_damaged, "header", spares_data=False, engines=ETCD),
     Fault("snapshot-db-missing", older_db_put_back, spares_data=False, engines=ETCD),
     Fault("raft-log-lost", older_data_put_back, spares_data=False),

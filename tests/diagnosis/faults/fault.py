@@ -38,8 +38,11 @@ class Fault:
     """Engines on which it runs in `make test`; the others in `make exhaustive`."""
     spares_data: bool = True
     """Whether the cluster is whole again when settings, network and disk are; else it is made anew."""
-    live: bool = False
-    """Whether `etcdops diagnose --cluster` is asked too, which fetches the logs itself and looks at the members."""
+    live: str = ""
+    """The live finding (`E611 h3`) that proves the cause, or comes of it, when `etcdops diagnose --cluster` is asked.
+
+    It fetches the logs itself and looks at members and hosts. Asked on the first of `engines`; "" = nowhere.
+    """
 
     @property
     def first(self) -> tuple[str, ...]:

@@ -220,10 +220,12 @@ def _put_data(folder: Path, target: Member) -> None:
 
 
 FAULTS = (
-    Fault("cluster-id-mismatch", stray_member_of_an_old_cluster, spares_data=False, quick=("etcd-3.5",), live=True),
-    Fault("duplicate-cloned-member", cloned_data_dir, acceptable=(), spares_data=False, live=True),
+    Fault(
+        "cluster-id-mismatch", stray_member_of_an_old_cluster, spares_data=False, quick=("etcd-3.5",), live="E401 h3"
+    ),
+    Fault("duplicate-cloned-member", cloned_data_dir, acceptable=(), spares_data=False, live="E402 h3"),
     Fault("member-id-mismatch", swapped_data_dirs, spares_data=False),
-    Fault("member-removed", removed_member_restarted, spares_data=False, live=True),
+    Fault("member-removed", removed_member_restarted, spares_data=False, live="E403 h3"),
     Fault("removed-peer-dialing", removed_member_with_a_backup, logs=("h1", "h2"), spares_data=False),
     Fault("already-bootstrapped", bootstrapped_twice, spares_data=False),
     Fault("member-count-unequal", member_list_too_short, spares_data=False),

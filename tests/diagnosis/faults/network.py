@@ -177,9 +177,9 @@ def leadership_is_moved(cluster: FaultCluster) -> None:
 
 
 FAULTS = (
-    Fault("peer-io-timeout", firewall_drops),
-    Fault("peer-io-timeout", firewall_drops_one_port, "one-port"),
-    Fault("peer-no-route", firewall_rejects),
+    Fault("peer-io-timeout", firewall_drops, live="E609 h3"),
+    Fault("peer-io-timeout", firewall_drops_one_port, "one-port", live="E602 h3"),
+    Fault("peer-no-route", firewall_rejects, live="E604 h3"),
     Fault("peer-no-route", host_is_off, "power", logs=("h1", "h2"), acceptable=("peer-io-timeout",)),
     # who reads h3's journal too, as for a whole cluster, may see the kill itself
     Fault(
@@ -187,9 +187,9 @@ FAULTS = (
         process_is_down,
         logs=("h1", "h2"),
         acceptable=("terminated-by-signal",),
-        live=True,
+        live="E504 h3",
     ),
-    Fault("peer-connection-refused", wrong_peer_port, "wrong-port", quick=("etcd-3.5",)),
+    Fault("peer-connection-refused", wrong_peer_port, "wrong-port", quick=("etcd-3.5",), live="E424 h3"),
     Fault("peer-unreachable", ports_swapped),
     Fault("peer-connection-refused", majority_is_down, "majority", logs=("h3",), explains="quorum-lost"),
     # Elections without a majority tell it at once; that peers do not answer is told by the next probe, which may be
@@ -201,6 +201,6 @@ FAULTS = (
     Fault("dns-srv-failure", no_srv_records, "no-domain", spares_data=False, engines=ETCD),
     Fault("leader-flapping", leader_loses_its_links, acceptable=("peer-io-timeout", "peer-unreachable")),
     Fault("heartbeat-slow", process_pauses, acceptable=("server-overloaded",)),
-    Fault("clock-drift", clock_is_ahead, engines=("node",)),
+    Fault("clock-drift", clock_is_ahead, engines=("node",), live="W521 h3"),
     Fault("leader-election", leadership_is_moved),
 )
