@@ -146,7 +146,7 @@ def render_head(
         facts.append(say("head.versions", versions=view.versions))
     if facts:
         lines.append(wrap("  ".join(in_words(fact, language) for fact in facts), width, ""))
-    if view.hashes_revision is not None:
+    if view.hashes_revision is not None and len(view.members) > 1:  # a member alone agrees with nobody
         lines.append(wrap(printable(in_words(_hash_verdict(view), language)), width, ""))
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ _CONSOLE = re.compile(
 _SYSLOG = re.compile(
     r"(?:<\d+>\d? ?)?(?P<time>(?:[A-Z][a-z]{2}|\d{1,2}月)\s+\d+\s\d\d:\d\d:\d\d(?:\.\d+)?|"
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d\S*)"
-    r"\s(?P<host>[\w.:-]+)\s(?P<program>[\w@.()/:-]+?)(?:\[(?P<pid>\d+)\])?:\s?(?P<message>.*)",
+    r"\s(?P<host>[\w.:-]+(?<!:))\s(?P<program>[\w@.()/:-]+?)(?:\[(?P<pid>\d+)\])?:\s?(?P<message>.*)",
     re.DOTALL,
 )
 _CRI = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?:stdout|stderr) [FP] ?(?P<message>.*)", re.DOTALL)

@@ -165,6 +165,15 @@ def test_the_report_fits_80_columns_and_obeys_no_member(name: str) -> None:
         assert line.isprintable(), line
 
 
+def test_a_member_alone_has_nobody_to_be_compared_with() -> None:
+    """Which is no shortcoming of the look."""
+    alone = dataclasses.replace(member(1), hash=HashKV(0x2A, Revision(7), Revision(5)))
+    view = cluster(alone, hashes_revision=Revision(7))
+    assert "0000002a" in render(view, PLAIN)
+    assert "compare" not in render(view, PLAIN)
+    assert "cannot be compared" in render(cluster(alone, member(2), hashes_revision=Revision(7)), PLAIN)
+
+
 def test_wide_shows_every_column(golden: Golden) -> None:
     golden.check("one-silent-wide.txt", render(CASES["one-silent"], PLAIN, wide=True))
 

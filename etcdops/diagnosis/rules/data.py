@@ -25,6 +25,7 @@ RULES = (
             "alarm CORRUPT",
             "inconsistent with peers",
             "alarm=CORRUPT",
+            "alarm activated: CORRUPT",
             "failed compaction hash check",
         ),
         CERTAIN,

@@ -52,7 +52,9 @@ RULES = (
         "request-timeout",
         (
             "etcdserver: request timed out",
-            "/health false; Range fails",
+            "/health false; Range fail",
+            "[-]linearizable_read failed",
+            "[-]serializable_read failed",
             "/health error; QGET failed",
             "QGET fails",
             "apply wait timeout",

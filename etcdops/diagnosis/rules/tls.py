@@ -79,10 +79,8 @@ RULES = (
             'malformed HTTP request "\\x16',
             "HTTP/1.x transport connection broken",
             'bogus greeting from client: "\\x16\\x03',
-            "bootstrap at",
         ),
         CERTAIN,
-        none=("Got bootstrap",),
         group="tls",
     ),
     Rule(
