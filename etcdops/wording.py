@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+_WORD = re.compile(r"( *)([（「]*(?:[\u2e80-\uffef]|[^ \u2e80-\uffef]+)[，。；：、）」]*)")
 
 
 def counted(number: int, noun: str) -> str:
     """`1 key`, `2 keys`. Only for nouns whose plural takes an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def words_of(text: str) -> Iterator[tuple[str, str]]:
+    """What a line may be broken between: each word, with the blanks before it.
+
+    Chinese has no blanks to break at: its characters are words, and take the punctuation round them along.
+    """
+    return ((match[1], match[2]) for match in _WORD.finditer(text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.diagnose import LANGUAGE_OPTION, moment, terminal_language
+from etcdops.cli.diagnose import moment
 from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
 from etcdops.errors import ExitCode, UsageError

@@ -18,6 +18,7 @@ from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs, hin
 from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import DEFAULT_WIDTH, Invocation, current, general_options
 from etcdops.cli.output import Look, write
 from etcdops.errors import DeadlinePassed, ExitCode, UsageError
@@ -35,10 +36,6 @@ NAMED_MAX = 3
 """Files that a message names."""
 
 _IN_LOGS = {"en": "In the logs:", "zh": "日志中："}
-
-LANGUAGE_OPTION = click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default=None, help="Language (that of the terminal)."
-)
 
 
 @click.command(
@@ -231,15 +228,6 @@ def _few(names: list[str]) -> str:
     """The first of them: a folder may hold hundreds of files."""
     more = len(names) - NAMED_MAX
     return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def terminal_language() -> str:
-    """zh where the locale says so, else en. Source: POSIX, LC_ALL before LC_MESSAGES before LANG."""
-    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        value = os.environ.get(name)
-        if value:
-            return "zh" if value.lower().startswith("zh") else "en"
-    return "en"
 
 
 def _window(since: str | None, until: str | None) -> Window:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.diagnose import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.members_api import settings_or_reason
 from etcdops.cli.options import (
     DEFAULT_WIDTH,

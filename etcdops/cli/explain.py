@@ -6,8 +6,8 @@ import shutil
 
 import click
 
-from etcdops.cli.diagnose import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import DEFAULT_WIDTH, current, general_options
 from etcdops.cli.output import Cell, Column, Json, render_json, render_table, write
 from etcdops.errors import UsageError

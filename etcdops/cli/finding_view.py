@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from etcdops.cli.output import Json, Look, cell_width, printable
 from etcdops.diagnosis.finding import Severity
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.words import Said, Value, in_words, say
-from etcdops.wording import Texts
+from etcdops.wording import Texts, words_of
 
 EVIDENCE_SHOWN = 3
 _INDENT = " " * 7
-_WORD = re.compile(r"( *)([（「]*(?:[\u2e80-\uffef]|[^ \u2e80-\uffef]+)[，。；：、）」]*)")
 MARKS = {
     Severity.CRITICAL: ("✖", "bad"),
     Severity.ERROR: ("✖", "bad"),
@@ -98,10 +96,7 @@ def _neutral(value: Value) -> Json:
 
 
 def wrap(text: str, width: int, indent: str) -> str:
-    """`text` broken at blanks into lines of at most `width` cells; only the later ones get `indent`.
-
-    Chinese has no blanks to break at: its characters are words, and take the punctuation round them along.
-    """
+    """`text` broken between words into lines of at most `width` cells; only the later ones get `indent`."""
     lines, line = [], ""
     for gap, word in _words(text, width):
         if line and cell_width(line + gap + word) > width:
@@ -116,8 +111,7 @@ def _words(text: str, width: int) -> Iterator[tuple[str, str]]:
 
     A list without blanks that is wider than a line, as `--initial-cluster` takes it, is broken behind its commas.
     """
-    for match in _WORD.finditer(text):
-        gap, word = match[1], match[2]
+    for gap, word in words_of(text):
         parts = word.split(",") if cell_width(word) > width else [word]
         yield gap, ",".join(parts[:1]) + ("," if len(parts) > 1 else "")
         yield from (("", f"{part},") for part in parts[1:-1])

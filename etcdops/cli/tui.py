@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.client.settings import LOCAL_DEFAULT, ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
@@ -43,10 +44,19 @@ READ_ONLY_VARIABLE = "ETCDOPS_READ_ONLY"
 @click.option("--every", type=float, default=2.0, metavar="SECONDS", help="Look at the cluster this often (2).")
 @click.option("--read-only", is_flag=True, help=f"Refuse every change; also {READ_ONLY_VARIABLE}=1.")
 @click.option("--title", default="", metavar="NAME", help="What to call the cluster; its name or first endpoint.")
+@LANGUAGE_OPTION
 @cluster_options
 @connection_options
 @general_options
-def command(screen: str | None, logs: tuple[str, ...], no_logs: bool, every: float, read_only: bool, title: str) -> int:
+def command(
+    screen: str | None,
+    logs: tuple[str, ...],
+    no_logs: bool,
+    every: float,
+    read_only: bool,
+    title: str,
+    lang: str | None,
+) -> int:
     """The dashboard, the members, the keys and the logs of a cluster, as they change.
 
     With --log alone no cluster is asked.
@@ -77,6 +87,7 @@ def command(screen: str | None, logs: tuple[str, ...], no_logs: bool, every: flo
         logs=chosen_logs(invocation, logs, wanted=not no_logs),
         locked_by="--read-only" if read_only else READ_ONLY_VARIABLE,
         color=str(invocation.general.get("color") or "auto"),
+        language=lang or terminal_language(),
     )
 
 

@@ -71,6 +71,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         screen: str = "dashboard",
         logs: LogFeed | None = None,
         clock: Clock | None = None,
+        language: str = "en",
     ) -> None:
         super().__init__()
         self.feed = feed
@@ -79,7 +80,7 @@ class ConsoleApp(App[None], inherit_bindings=False):
         self.ascii_only = ascii_only
         self.interval_s = interval_s
         self.clock = clock or SystemClock()
-        self.console_state = ConsoleState(unasked=feed.REASON if isinstance(feed, NoCluster) else "")
+        self.console_state = ConsoleState(language=language, unasked=feed.REASON if isinstance(feed, NoCluster) else "")
         self.wanted_member = ""
         """The member another screen asked the Members screen to show; it takes it when it is drawn."""
         self.poller = Poller(feed, self.post_message, interval_s=interval_s, clock=self.clock)
@@ -193,7 +194,8 @@ class ConsoleApp(App[None], inherit_bindings=False):
         members = {format(m.id, "x"): m.name for m in view.members if m.id and m.name} if view else {}
         self.logs.book.name_members(members)
         names = {**members, **self.logs.book.names_of()}
-        return log_findings(self.logs.book.diagnosis, names, self.logs.troubles.values(), self.clock.wall())
+        now, language = self.clock.wall(), self.console_state.language
+        return log_findings(self.logs.book.diagnosis, names, self.logs.troubles.values(), now, language)
 
     def _tick(self) -> None:
         screen = self._console_screen()
@@ -332,12 +334,13 @@ def run_tui(
     logs: LogFeed | None = None,
     locked_by: str = "--read-only",
     color: str = "auto",
+    language: str = "en",
 ) -> int:
     """Show the console until the user leaves it.
 
     Args: settings - of the cluster to look at, None for logs alone; title - the cluster's name in the header and what
         a confirmation asks for; locked_by - what made it read-only, named when a change is refused; screen - a name of
-        SCREENS; logs - the members' logs, if known.
+        SCREENS; logs - the members' logs, if known; language - of the findings.
     Returns: the exit code: 0, or 128 + the signal that ended it.
     """
     set_no_color(color)
@@ -345,7 +348,16 @@ def run_tui(
 
     feed = LiveFeed(settings) if settings is not None else NoCluster()
     gate = WriteGate(feed, read_only=read_only, locked_by=locked_by if read_only else "")
-    app = ConsoleApp(feed, title=title, gate=gate, ascii_only=ascii, interval_s=interval_s, screen=screen, logs=logs)
+    app = ConsoleApp(
+        feed,
+        title=title,
+        gate=gate,
+        ascii_only=ascii,
+        interval_s=interval_s,
+        screen=screen,
+        logs=logs,
+        language=language,
+    )
     app.run()
     return int(app.return_code or 0)
 

@@ -74,10 +74,11 @@ def test_read_only_comes_from_flag_or_variable(
     monkeypatch.setattr("sys.stdout", Terminal())
     assert tui_command.command.callback is not None
     with click.Context(tui_command.command):
-        tui_command.command.callback("keys", (), False, 5.0, flag, "")
+        tui_command.command.callback("keys", (), False, 5.0, flag, "", "zh")
     assert seen["read_only"] is (locked_by is not None)
     assert seen["title"] == "127.0.0.1:2379"
     assert seen["screen"] == "keys"
+    assert seen["language"] == "zh"
     if locked_by:
         assert seen["locked_by"] == locked_by
 
@@ -102,7 +103,7 @@ def test_logs_alone_ask_no_cluster(
     monkeypatch.setattr("sys.stdout", Terminal())
     assert tui_command.command.callback is not None
     with click.Context(tui_command.command):
-        tui_command.command.callback(None, (str(log),), False, 5.0, False, "")
+        tui_command.command.callback(None, (str(log),), False, 5.0, False, "", None)
     assert (seen["settings"] is None) is (asked is None)
     assert seen["title"] == (asked or "logs")
     assert seen["screen"] == "logs"
@@ -131,7 +132,7 @@ def test_a_dumb_terminal_is_refused_with_the_alternative(monkeypatch: pytest.Mon
     callback = tui_command.command.callback
     assert callback is not None
     with click.Context(tui_command.command), pytest.raises(UsageError, match="TERM=dumb"):
-        callback("keys", (), False, 5.0, False, "")
+        callback("keys", (), False, 5.0, False, "", None)
 
 
 @pytest.mark.slow

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
+
 import pytest
 
 from etcdops.client.view import ClusterView, Silence
@@ -13,6 +16,8 @@ from etcdops.tui.model.problems import Problem, problem_page
 from etcdops.tui.model.state import ConsoleState, Look
 from etcdops.tui.model.text import line_width, plain
 from tests.fakes.cluster_feed import START, cluster, degraded, healthy, member, quorum_lost
+
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 def logged(
@@ -151,3 +156,24 @@ def test_reasons_why_not_now_get_rows_of_their_own() -> None:
     plain_heights = share_rows(120, 40, members=3, findings=2)
     assert share_rows(120, 40, members=3, findings=2, blocked=2).findings == plain_heights.findings + 2
     assert share_rows(80, 20, members=3, findings=2, blocked=2) == share_rows(80, 20, members=3, findings=2)
+
+
+def test_findings_are_told_in_chinese_where_that_is_wanted() -> None:
+    """Live ones, those of logs, what forbids the next step, and the page; each line within its cells."""
+    state = ConsoleState(language="zh").after(Look(degraded(), {}, START))
+    found = dataclasses.replace(logged("disk-full", "etcd-1"), language="zh")
+    rows = state.with_logs(LogFindings((found,))).problems
+    assert {row.language for row in rows} == {"zh"}
+    for row in rows:
+        assert CHINESE.search(row.summary), row.summary
+        lines = [*finding_blocks([row], 60, 20, 0)[0], *problem_page(row, 60)]
+        assert max(map(line_width, lines)) <= 60
+        page = "\n".join(plain(line) for line in lines)
+        assert "处理" in page
+        assert not re.search(r"(?m)^(?:next|blocked|fix|about|seen|check)\b", page)
+    under = merged_in("zh", degraded(), dataclasses.replace(logged("disk-full", "etcd-3", deadly=True), language="zh"))
+    assert under[1].next_step == "先处理根因：磁盘已满"
+
+
+def merged_in(language: str, view: ClusterView, *found: LogFinding) -> tuple[Problem, ...]:
+    return ConsoleState(language=language).after(Look(view, {}, START)).with_logs(LogFindings(found)).problems

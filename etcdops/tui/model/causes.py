@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from etcdops.diagnosis.actions import Step, steps
 from etcdops.diagnosis.causes import Cause
 from etcdops.diagnosis.finding import Finding, Severity
+from etcdops.doctor.words import in_words, say
 from etcdops.tui.model.text import Line, Span, Tone, clean, fit, wrap
 
-LANGUAGE = "en"
-"""The screens speak English; `etcdops explain SLUG --lang zh` has the page in Chinese."""
+ENGLISH = "en"
+"""What the screens themselves speak; findings and their pages also Chinese."""
 LABEL_CELLS = 9
 _TONES = {
     Severity.INFO: Tone.ACCENT,
@@ -20,28 +21,37 @@ _TONES = {
 }
 
 
-def page_lines(cause: Cause, cells: int, finding: Finding | None = None, seen: Sequence[Line] = ()) -> list[Line]:
+def page_lines(
+    cause: Cause,
+    cells: int,
+    finding: Finding | None = None,
+    seen: Sequence[Line] = (),
+    *,
+    language: str = ENGLISH,
+) -> list[Line]:
     """The page of a cause; `seen` stands before what to do. What `finding` knows is filled into the commands."""
     lines: list[Line] = [
-        (Span(cause.title[LANGUAGE], Tone.STRONG), Span(f"  {cause.slug}", Tone.DIM)),
+        (Span(cause.title[language], Tone.STRONG), Span(f"  {cause.slug}", Tone.DIM)),
         (Span(cause.severity.word, _TONES[cause.severity]),),
         (),
-        *((Span(row),) for row in wrap(clean(cause.cause[LANGUAGE]), cells)),
+        *((Span(row),) for row in wrap(clean(cause.cause[language]), cells)),
         *seen,
     ]
-    for number, text in enumerate(cause.check[LANGUAGE]):
-        lines += labelled("check" if not number else "", text, cells, first=not number)
-    lines += step_lines(steps(cause, LANGUAGE, finding), cells)
+    for number, text in enumerate(cause.check[language]):
+        lines += labelled("check" if not number else "", text, cells, first=not number, language=language)
+    lines += step_lines(steps(cause, language, finding), cells, language)
     for number, link in enumerate(cause.links):
-        lines += labelled("read" if not number else "", link, cells, first=not number)
+        lines += labelled("read" if not number else "", link, cells, first=not number, language=language)
     return lines
 
 
-def step_lines(steps: Sequence[Step], cells: int) -> list[Line]:
+def step_lines(steps: Sequence[Step], cells: int, language: str = ENGLISH) -> list[Line]:
     """A remedy, step by step, with its commands."""
     lines: list[Line] = []
     for number, step in enumerate(steps, 1):
-        lines += labelled("fix" if number == 1 else "", f"{number}. {step.note}", cells, first=number == 1)
+        lines += labelled(
+            "fix" if number == 1 else "", f"{number}. {step.note}", cells, first=number == 1, language=language
+        )
         for command in step.commands:
             rows = wrap(clean(command), max(10, cells - LABEL_CELLS - 5))
             lines += [
@@ -51,10 +61,16 @@ def step_lines(steps: Sequence[Step], cells: int) -> list[Line]:
     return lines
 
 
-def labelled(label: str, text: str, cells: int, *, first: bool = True) -> list[Line]:
+def labelled(label: str, text: str, cells: int, *, first: bool = True, language: str = ENGLISH) -> list[Line]:
     """A paragraph with its label in the margin; an empty line before it when it is the first of its kind."""
+    margin = word_for(label, language) if label else ""
     rows = wrap(clean(text), max(10, cells - LABEL_CELLS))
     made: list[Line] = [
-        (Span(fit(label if not index else "", LABEL_CELLS), Tone.LABEL), Span(row)) for index, row in enumerate(rows)
+        (Span(fit(margin if not index else "", LABEL_CELLS), Tone.LABEL), Span(row)) for index, row in enumerate(rows)
     ]
     return [(), *made] if first else made
+
+
+def word_for(label: str, language: str) -> str:
+    """A label as that language has it."""
+    return label if language == ENGLISH else in_words(say(f"margin-label.{label}"), language)

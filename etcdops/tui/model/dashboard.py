@@ -17,6 +17,7 @@ from etcdops.numbers import (
     show_duration,
     show_rate,
 )
+from etcdops.tui.model.causes import word_for
 from etcdops.tui.model.changes import Event
 from etcdops.tui.model.cluster import HEALTH_MARKS, SEVERITY_MARKS
 from etcdops.tui.model.history import ZOOMS, sparkline
@@ -300,9 +301,10 @@ def finding_block(finding: Problem, cells: int, *, rows: int) -> tuple[Line, ...
     mark = SEVERITY_MARKS[finding.severity]
     code = Span(f" {fit(finding.code, CODE_CELLS)} ", mark.tone)
     first = fit_line((mark, code, Span(clip_words(finding.summary, cells - CODE_CELLS - 3))), cells)
-    told = [("next", finding.next_step)]
+    told = [(word_for("next", finding.language), finding.next_step)]
     if finding.blocked:
-        told = [*told, ("blocked", finding.blocked)] if rows > 2 else [("blocked", finding.blocked)]
+        wait = (word_for("blocked", finding.language), finding.blocked)
+        told = [*told, wait] if rows > 2 else [wait]
     return (first, *(_told(word, text, cells) for word, text in told[: rows - 1]))
 
 

@@ -12,7 +12,7 @@ from etcdops.diagnosis.finding import Diagnosis, Evidence, Finding
 from etcdops.diagnosis.frame import parse_line
 from etcdops.numbers import show_age
 from etcdops.tui.log_feed import LogTrouble
-from etcdops.tui.model.causes import LANGUAGE, labelled, page_lines
+from etcdops.tui.model.causes import ENGLISH, labelled, page_lines, word_for
 from etcdops.tui.model.cluster import SEVERITY_MARKS
 from etcdops.tui.model.log_lines import show_moment
 from etcdops.tui.model.logs import shown_text
@@ -39,15 +39,16 @@ class LogFinding:
     """The other sides."""
     current: bool
     """It goes on, or its member has said nothing since."""
+    language: str = ENGLISH
 
     @property
     def title(self) -> str:
-        return catalogue()[self.finding.slug].title[LANGUAGE]
+        return catalogue()[self.finding.slug].title[self.language]
 
     @property
     def next_step(self) -> str:
         """The first thing to do; a command where there is one that needs no choice."""
-        first = next(iter(steps(catalogue()[self.finding.slug], LANGUAGE, self.finding)), None)
+        first = next(iter(steps(catalogue()[self.finding.slug], self.language, self.finding)), None)
         if first is None:
             return f"etcdops explain {self.finding.slug}"
         return f"{first.note}: {first.commands[0]}" if len(first.commands) == 1 else first.note
@@ -69,7 +70,11 @@ class LogFindings:
 
 
 def log_findings(
-    diagnosis: Diagnosis, names: Mapping[str, str], troubles: Iterable[LogTrouble], now: float
+    diagnosis: Diagnosis,
+    names: Mapping[str, str],
+    troubles: Iterable[LogTrouble],
+    now: float,
+    language: str = ENGLISH,
 ) -> LogFindings:
     """Args: names - what the diagnosis calls a member -> its name; now - Unix time."""
     ends = {source.name: source.last for source in diagnosis.sources}
@@ -89,7 +94,7 @@ def log_findings(
         here = named(finding.members)
         there = [name for name in named(finding.peers) if name not in here]
         where = ", ".join(here) + (f" → {', '.join(there)}" if there else "")
-        found.append(LogFinding(finding, where, here, tuple(there), current(finding)))
+        found.append(LogFinding(finding, where, here, tuple(there), current(finding), language))
     known = tuple(LogTrouble(trouble.source, clean(trouble.reason), clean(trouble.next_step)) for trouble in troubles)
     return LogFindings(tuple(found), diagnosis.unexplained, known)
 
@@ -146,7 +151,7 @@ def _finding_block(one: LogFinding, cells: int, now: float, depth: int) -> tuple
         Span(clip_words(one.title, room - width(where) - 1), mark.tone if one.current else Tone.DIM),
     )
     first = (*fit_line(words, cells - line_width(tail)), *tail)
-    return (first, *_second("next", one.next_step, cells, depth)) if depth > 1 else (first,)
+    return (first, *_second(word_for("next", one.language), one.next_step, cells, depth)) if depth > 1 else (first,)
 
 
 def findings_title(found: LogFindings) -> Line:
@@ -171,19 +176,19 @@ def nothing_found(lines: int, members: int) -> Line:
 
 def finding_page(one: LogFinding, cells: int) -> list[Line]:
     """Everything about one finding: when, how sure, what it accounts for, its lines, and the cause's page."""
-    return page_lines(catalogue()[one.finding.slug], cells, one.finding, seen_lines(one, cells))
+    return page_lines(catalogue()[one.finding.slug], cells, one.finding, seen_lines(one, cells), language=one.language)
 
 
 def seen_lines(one: LogFinding, cells: int) -> list[Line]:
     """When, where and how often it was logged, what it accounts for, and the lines that prove it."""
     finding = one.finding
-    lines = labelled("seen", _seen(finding), cells)
-    lines += labelled("where", one.where, cells, first=False)
+    lines = labelled("seen", _seen(finding), cells, language=one.language)
+    lines += labelled("where", one.where, cells, first=False, language=one.language)
     if finding.explains:
-        told = (f"{catalogue()[s.slug].title[LANGUAGE]} ({counted(s.count, 'line')})" for s in finding.explains)
-        lines += labelled("explains", ", ".join(told), cells, first=False)
+        told = (f"{catalogue()[s.slug].title[one.language]} ({counted(s.count, 'line')})" for s in finding.explains)
+        lines += labelled("explains", ", ".join(told), cells, first=False, language=one.language)
     for number, line in enumerate(finding.evidence):
-        lines += labelled("lines" if not number else "", _quoted(line), cells, first=not number)
+        lines += labelled("lines" if not number else "", _quoted(line), cells, first=not number, language=one.language)
     return lines
 
 

@@ -118,7 +118,7 @@ def _whole(line: LogLine, cells: int) -> list[Line]:
     return rows
 
 
-def line_page(line: LogLine, name: str, offset_s: float, cells: int) -> list[Line]:
+def line_page(line: LogLine, name: str, offset_s: float, cells: int, *, language: str = "en") -> list[Line]:
     """The whole line, and the page of its cause where a rule knows it."""
     rows: list[Line] = [
         (
@@ -138,4 +138,4 @@ def line_page(line: LogLine, name: str, offset_s: float, cells: int) -> list[Lin
             (Span("No rule of etcdops.diagnosis knows this line: by itself it is no sign of trouble.", Tone.DIM),)
         )
         return rows
-    return rows + page_lines(cause, cells)
+    return rows + page_lines(cause, cells, language=language)

@@ -17,6 +17,7 @@ from etcdops.client.metrics import (
 from etcdops.doctor.checks.cluster import LAG_WARNING
 from etcdops.ids import NO_MEMBER, format_id, padded_id
 from etcdops.numbers import show_age, show_bytes, show_clock, show_count, show_duration, show_rate
+from etcdops.tui.model.causes import word_for
 from etcdops.tui.model.cluster import MemberRow, quota_tone
 from etcdops.tui.model.history import sparkline
 from etcdops.tui.model.state import ConsoleState
@@ -94,8 +95,10 @@ def _status_tab(state: ConsoleState, row: MemberRow, zoom: int, now_s: float, ce
         facts.append(("open files", (Span(_number(entry, OPEN_FILES, show_count)),)))
     findings = [finding for finding in state.findings if finding.subject == member.label]
     for finding in findings:
-        facts.append((finding.code, (Span(finding.told().summary),)))
-        facts.append(("", (Span("next: " + finding.told().next_step, Tone.DIM),)))
+        facts.append((finding.code, (Span(finding.told(state.language).summary),)))
+        facts.append(
+            ("", (Span(f"{word_for('next', state.language)}: {finding.told(state.language).next_step}", Tone.DIM),))
+        )
     return facts
 
 

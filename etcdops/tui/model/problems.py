@@ -16,12 +16,13 @@ from etcdops.doctor.checks.cluster import unsafe_reason
 from etcdops.doctor.codes import codes
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.words import in_words, say
-from etcdops.tui.model.causes import LANGUAGE, labelled, page_lines, step_lines
+from etcdops.tui.model.causes import ENGLISH, labelled, page_lines, step_lines
 from etcdops.tui.model.log_findings import LogFinding, finding_page, seen_lines
 from etcdops.tui.model.text import Line, Span, Tone, wrap
 
 FROM_LOGS = "log"
 """In the place of a code: what only logs tell has its cause's name instead, too long for a column."""
+STOPS = {"en": ".", "zh": "。"}
 _SILENT = frozenset({"E201", "W202"})
 _UNREACHED = frozenset(
     {"peer-connection-refused", "peer-io-timeout", "peer-no-route", "peer-unreachable", "network-unreachable"}
@@ -43,6 +44,7 @@ class Problem:
     """Why the next step must wait; "" = it may be done now."""
     under: str = ""
     """The problem above that accounts for this one; "" = none, so far as we know."""
+    language: str = ENGLISH
 
     @property
     def code(self) -> str:
@@ -64,16 +66,16 @@ class Problem:
     def summary(self) -> str:
         """One line, no full stop."""
         if self.live:
-            return self.live.told(LANGUAGE).summary
+            return self.live.told(self.language).summary
         assert self.logged is not None
         return f"{self.logged.where}: {self.logged.title}"
 
     @property
     def next_step(self) -> str:
         if self.under:
-            return in_words(say("wait.cause", cause=self.under), LANGUAGE)
+            return in_words(say("wait.cause", cause=self.under), self.language)
         if self.live:
-            return self.live.told(LANGUAGE).next_step
+            return self.live.told(self.language).next_step
         assert self.logged is not None
         return self.logged.next_step
 
@@ -84,6 +86,7 @@ def problems(
     view: ClusterView | None,
     *,
     alone: Collection[LogCause] | None = None,
+    language: str = ENGLISH,
 ) -> tuple[Problem, ...]:
     """Worst first; what comes of a cause that only logs know stands right under it.
 
@@ -91,13 +94,13 @@ def problems(
         None = all.
     """
     now = [one for one in logged if one.current]
-    rows = [Problem(one, _proof(one, now), one.told(LANGUAGE).blocked) for one in live]
+    rows = [Problem(one, _proof(one, now), one.told(language).blocked, language=language) for one in live]
     shown = [row.logged for row in rows]
     for one in now:
         if one in shown:
             continue
         if one.finding.severity > Severity.INFO and (alone is None or one.finding in alone):
-            rows.append(Problem(logged=one, blocked=_blocked(one, view)))
+            rows.append(Problem(logged=one, blocked=_blocked(one, view, language), language=language))
     rows.sort(key=lambda row: -row.severity)  # live before logged where they are equally bad
     causes = [row for row in rows if row.logged and not (row.live and row.live.code in _SILENT)]
     under = {
@@ -140,18 +143,18 @@ def _explains(cause: Problem, symptom: Problem) -> bool:
     return bool(symptom.live.slug) and symptom.live.slug in EXPLAINS.get(cause.logged.finding.slug, ())
 
 
-def _blocked(one: LogFinding, view: ClusterView | None) -> str:
+def _blocked(one: LogFinding, view: ClusterView | None, language: str) -> str:
     """Why the remedy of a finding of the logs would be unsafe now, as far as a look at the cluster tells."""
     cause = catalogue()[one.finding.slug]
-    first = next(iter(steps(cause, LANGUAGE, one.finding)), None)
+    first = next(iter(steps(cause, language, one.finding)), None)
     if view is None or first is None:
         return ""
     commands = "\n".join(first.commands)
     if _NEEDS_QUORUM.search(commands) and view.members_known and not view.has_quorum:
-        return in_words(say("wait.remedy-quorum"), LANGUAGE)
+        return in_words(say("wait.remedy-quorum"), language)
     silent = {voter.label for voter in view.voters if not voter.answered}
     if _PAUSES_A_MEMBER.search(commands) and silent - set(one.members):
-        return in_words(unsafe_reason(view), LANGUAGE)
+        return in_words(unsafe_reason(view), language)
     return ""
 
 
@@ -161,23 +164,23 @@ def problem_page(problem: Problem, cells: int) -> list[Line]:
         assert problem.logged is not None
         head = _next_lines(problem, cells) if problem.under or problem.blocked else []
         return [*finding_page(problem.logged, cells), *head]
-    finding = problem.live
-    told = finding.told(LANGUAGE)
+    finding, language = problem.live, problem.language
+    told = finding.told(language)
     words = told.summary
     if not words.startswith(finding.subject):  # names are as they are
         words = words[:1].upper() + words[1:]
-    lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(f"{words}.", cells)]
+    lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(f"{words}{STOPS[language]}", cells)]
     lines += _next_lines(problem, cells)
     if told.detail:
-        lines += labelled("about", told.detail, cells)
+        lines += labelled("about", told.detail, cells, language=language)
     lines_shown = {f"{line.source}:{line.line}: {line.text}" for line in _evidence(problem.logged)}
     for number, proof in enumerate(proof for proof in told.evidence if proof not in lines_shown):
-        lines += labelled("seen" if not number else "", proof, cells, first=not number)
+        lines += labelled("seen" if not number else "", proof, cells, first=not number, language=language)
     if finding.explains:
-        lines += labelled("explains", ", ".join(finding.explains), cells)
+        lines += labelled("explains", ", ".join(finding.explains), cells, language=language)
     if problem.logged:
         lines += [(), (Span("In the logs", Tone.TITLE),), *seen_lines(problem.logged, cells)]
-    return lines + _code_lines(finding, problem.logged, cells)
+    return lines + _code_lines(finding, problem.logged, cells, language)
 
 
 def _evidence(logged: LogFinding | None) -> tuple[Evidence, ...]:
@@ -185,21 +188,22 @@ def _evidence(logged: LogFinding | None) -> tuple[Evidence, ...]:
 
 
 def _next_lines(problem: Problem, cells: int) -> list[Line]:
-    lines = labelled("next", problem.next_step, cells)
-    return lines + labelled("blocked", problem.blocked, cells) if problem.blocked else lines
+    language = problem.language
+    lines = labelled("next", problem.next_step, cells, language=language)
+    return lines + labelled("blocked", problem.blocked, cells, language=language) if problem.blocked else lines
 
 
-def _code_lines(finding: Finding, logged: LogFinding | None, cells: int) -> list[Line]:
+def _code_lines(finding: Finding, logged: LogFinding | None, cells: int, language: str) -> list[Line]:
     page = codes().get(finding.code)
     if page is None:
         return []
     cause: Cause | None = catalogue().get(page.slug)
-    lines: list[Line] = [(), (Span(page.title[LANGUAGE], Tone.TITLE), Span(f"  {finding.code}", Tone.DIM))]
-    if not page.cause[LANGUAGE] and cause is not None:
-        return [*lines[:1], *page_lines(cause, cells, logged.finding if logged else None)]
-    lines += [(Span(row),) for row in wrap(page.cause[LANGUAGE], cells) if row]
-    for number, text in enumerate(page.fix[LANGUAGE]):
-        lines += labelled("fix" if not number else "", text, cells, first=not number)
-    if not page.fix[LANGUAGE] and cause is not None:
-        lines += step_lines(steps(cause, LANGUAGE, logged.finding if logged else None), cells)
+    lines: list[Line] = [(), (Span(page.title[language], Tone.TITLE), Span(f"  {finding.code}", Tone.DIM))]
+    if not page.cause[language] and cause is not None:
+        return [*lines[:1], *page_lines(cause, cells, logged.finding if logged else None, language=language)]
+    lines += [(Span(row),) for row in wrap(page.cause[language], cells) if row]
+    for number, text in enumerate(page.fix[language]):
+        lines += labelled("fix" if not number else "", text, cells, first=not number, language=language)
+    if not page.fix[language] and cause is not None:
+        lines += step_lines(steps(cause, language, logged.finding if logged else None), cells, language)
     return lines

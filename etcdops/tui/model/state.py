@@ -62,6 +62,8 @@ class ConsoleState:
     at_s: float = 0.0
     """Monotonic time of that look."""
     looks: int = 0
+    language: str = "en"
+    """In which findings are told; the screens themselves speak English."""
     unasked: str = ""
     """Why no cluster is looked at, and what would change that; "" = one is."""
     failure: str = ""
@@ -91,6 +93,7 @@ class ConsoleState:
             view=view,
             at_s=look.at_s,
             looks=self.looks + 1,
+            language=self.language,
             events=(*news, *self.events)[:EVENTS_MAX],
             series=_grown(self.series, _measures(view, look.metrics, rates), look.at_s),
             metrics=look.metrics,
@@ -106,7 +109,9 @@ class ConsoleState:
     def with_logs(self, logged: LogFindings) -> ConsoleState:
         """The state once the logs say this: what was seen live is examined together with it."""
         if self.view is None:
-            return dataclasses.replace(self, logged=logged, problems=problems((), logged.found, None))
+            return dataclasses.replace(
+                self, logged=logged, problems=problems((), logged.found, None, language=self.language)
+            )
         seen = Observation(
             taken_at=self.view.taken_at,
             view=self.view,
@@ -115,7 +120,7 @@ class ConsoleState:
             logs=Diagnosis(tuple(one.finding for one in logged.found if one.current), ()),
         )
         found = examine(seen)
-        rows = problems(found.findings, logged.found, self.view, alone=found.logs)
+        rows = problems(found.findings, logged.found, self.view, alone=found.logs, language=self.language)
         return dataclasses.replace(self, findings=found.findings, logged=logged, problems=rows)
 
     def history(self, name: str) -> Series:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
+from etcdops.wording import words_of
+
 
 class Tone(enum.Enum):
     """What a piece of text means; never the only carrier of that meaning."""
@@ -224,11 +226,11 @@ def chop(text: str, cells: int) -> list[str]:
 
 
 def wrap(text: str, cells: int) -> list[str]:
-    """`text` as lines of at most `cells` cells, broken at spaces where there are any."""
+    """`text` as lines of at most `cells` cells, broken between words where there are any."""
     lines: list[str] = []
     current = ""
-    for word in text.split(" "):
-        joined = f"{current} {word}" if current else word
+    for gap, word in words_of(text):
+        joined = f"{current}{gap}{word}" if current else word
         if width(joined) <= cells:
             current = joined
             continue

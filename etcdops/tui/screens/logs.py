@@ -184,7 +184,10 @@ class LogsScreen(ConsoleScreen, inherit_bindings=False):
             return
         book = self.console.logs.book
         name, offset_s = book.names[line.source], book.offset_s(line.source)
-        self.app.push_screen(Reading(f"Line of {name}", lambda cells: line_page(line, name, offset_s, cells)))
+        language = self.state.language
+        self.app.push_screen(
+            Reading(f"Line of {name}", lambda cells: line_page(line, name, offset_s, cells, language=language))
+        )
 
     def _go_to(self, place: int) -> None:
         self._follows = False
