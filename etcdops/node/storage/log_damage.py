@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, checkpoint number, salt 1 and 2, checksum 1 and 2
 _FRAME: Final = struct.Struct(">6I")  # page number, database pages after a commit or 0, salt 1 and 2, checksum 1 and 2
@@ -57,7 +57,7 @@ def tail_problem(log: Path, valid_frames: int) -> str:
         fields = _HEADER.unpack(file.read(_HEADER.size))
         page_size = 65536 if fields[2] == 1 else fields[2]
         size = _FRAME.size + page_size
-        at = _HEADER.size + valid_frames * size
+        first = at = _HEADER.size + valid_frames * size
         synced_at = -1
         while True:
             file.seek(at)
@@ -65,19 +65,43 @@ def tail_problem(log: Path, valid_frames: int) -> str:
             if len(raw) < _FRAME.size:
                 return ""
             _, commit, *salts = _FRAME.unpack(raw)[:4]
-            if tuple(salts) == fields[4:6]:
+            mark = _commit_mark(file, at, page_size) if at == first else 0
+            if mark or tuple(salts) == fields[4:6]:
                 if synced_at >= 0:
-                    frame = _HEADER.size + valid_frames * size
                     return (
-                        f"{log} is damaged at byte {frame}: what was written and synced up to byte {at} is unreadable"
+                        f"{log} is damaged at byte {first}: what was written and synced up to byte {at} is unreadable"
                     )
-                if commit:
+                if mark or commit:
                     synced_at = at
             at += size
 
 
-def _checksum(data: bytes, *, big: bool) -> tuple[int, int]:
-    one = two = 0
+def _commit_mark(file: BinaryIO, at: int, page_size: int) -> int:
+    """The database's pages after the transaction that the first bad frame ends; 0 when that is not known.
+
+    It is, when only its salts are bad or a bit of this mark: the checksum, which leaves salts out, goes on from that of
+    the last good frame. What an earlier round of the log left there does not.
+    """
+    file.seek(0)
+    header = _HEADER.unpack(file.read(_HEADER.size))
+    before = header[6:8]
+    if at > _HEADER.size:
+        file.seek(at - _FRAME.size - page_size)
+        before = _FRAME.unpack(file.read(_FRAME.size))[4:6]
+    file.seek(at)
+    raw, page = file.read(_FRAME.size), file.read(page_size)
+    if len(page) < page_size:
+        return 0
+    number, commit, _, _, *expected = _FRAME.unpack(raw)
+    for mark in (commit,) if commit else (1 << bit for bit in range(32)):
+        data = struct.pack(">2I", number, mark) + page
+        if _checksum(data, big=header[0] == _MAGIC_BIG, start=before) == tuple(expected):
+            return mark
+    return 0
+
+
+def _checksum(data: bytes, *, big: bool, start: tuple[int, ...] = (0, 0)) -> tuple[int, int]:
+    one, two = start
     words = struct.unpack(f"{'>' if big else '<'}{len(data) // 4}I", data)
     for first, second in zip(words[::2], words[1::2], strict=True):
         one = (one + first + two) & _U32
