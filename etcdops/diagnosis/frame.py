@@ -45,8 +45,10 @@ _CRI = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?:stdout|stderr) [FP] ?(?P<me
 _STAMPED = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*)\s+(?P<message>.*)", re.DOTALL)
 _COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<host>[\w.@/-]+)\s*\| (?P<message>.*)", re.DOTALL)
 _KLOG = re.compile(r"(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [\w.-]+:\d+\] (?P<message>.*)", re.DOTALL)
-_PREFIXES = (_SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
-_POD = re.compile(r"^\[?(?:pod/)?(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
+_KUBECTL = re.compile(r"\[pod/(?P<host>[\w./-]+)\] (?P<message>.*)", re.DOTALL)
+"""Of `kubectl logs --prefix`."""
+_PREFIXES = (_KUBECTL, _SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
+_POD = re.compile(r"^\[?(?:pod/)?(?!\d{4}-\d\d-\d\d[T ])(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
 _PACKAGE = re.compile(r"(?P<package>[a-z][\w/-]{2,30}): ")
 _PAIR = re.compile(r'"([\w-]+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^,}\s]+)')
 _BEGUN = re.compile(r'"(?:msg|message)":\s?"')

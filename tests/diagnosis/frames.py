@@ -32,6 +32,9 @@ FRAMES: Mapping[str, Frame] = {
     "docker json-file": _docker_json,
     "compose": lambda line: f"etcd1_1  | {line}",
     "CRI": lambda line: f"2024-05-02T10:00:00.123456789Z stderr F {line}",
+    "crictl --timestamps": lambda line: f"2024-05-02T10:00:00.123456789+02:00 {line}",
+    "kubectl --prefix": lambda line: f"[pod/etcd-m1/etcd] {line}",
+    "kubectl --prefix --timestamps": lambda line: f"[pod/etcd-m1/etcd] 2024-05-02T10:00:00.123456789Z {line}",
     "stern": lambda line: f"etcd-0 etcd {line}",
     "windows line end": lambda line: f"{line}\r",
 }

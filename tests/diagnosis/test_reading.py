@@ -15,6 +15,7 @@ import pytest
 import zstandard
 
 from etcdops.diagnosis.diagnose import Window, diagnose
+from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.reading import blocks, find_sources
 from etcdops.errors import UsageError
 
@@ -127,6 +128,17 @@ def test_binary_rubbish_breaks_nothing(tmp_path: Path) -> None:
     """Lines in no encoding, with NULs and escapes, among good ones."""
     (tmp_path / "etcd.log").write_bytes(b"\xff\xfe\x00 {{{\n" + LOG + b'{"level":\n{"msg":"\n\x1b[31m' + LOG)
     assert slugs(str(tmp_path / "etcd.log")) == ["disk-slow"]
+
+
+@pytest.mark.parametrize(
+    "said", ['{"level":"warn","ts":"2026-01-31T08:00:00.1Z","msg":"the message"}', "panic: the message"]
+)
+def test_lines_of_pods_are_dated_and_named_by_their_pod(said: str) -> None:
+    """As crictl and kubectl print them: a time is nobody's name."""
+    stamp = "2026-01-31T08:00:00.100000000Z"
+    for prefix, host in ((f"{stamp} ", ""), ("[pod/etcd-m1/etcd] " + stamp + " ", "etcd-m1/etcd")):
+        entry = parse_line(prefix + said)
+        assert (entry.time, entry.host, entry.message[-11:]) == (1769846400.1, host, "the message")
 
 
 def test_a_window_of_time_counts_only_its_lines(tmp_path: Path) -> None:

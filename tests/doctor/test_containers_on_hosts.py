@@ -127,7 +127,8 @@ def test_a_member_in_a_container_is_looked_at_as_it_runs(hosts: Hosts, tmp_path:
     )
     first = loops["findings"][0]
     assert first["slug"] == "config-invalid"
-    assert [one["code"] for one in first["explains_live"]] == ["E502"]
+    # it fails, or is just started once more
+    assert {one["code"] for one in first["explains_live"]} & {"E502", "W506"}
     assert "--nmae" in first["evidence"][0]["text"] or "-nmae" in first["evidence"][0]["text"]
 
     boxed.run(flags=boxed.flags)
