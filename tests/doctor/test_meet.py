@@ -9,12 +9,12 @@ from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.diagnosis.finding import Diagnosis
 from etcdops.diagnosis.finding import Finding as LogFinding
 from etcdops.doctor.examine import Examination, examine
-from etcdops.doctor.observation import Observation, Outcome
+from etcdops.doctor.observation import Observation, OOMKill, Outcome
 from etcdops.ids import format_id
 from etcdops.services.port import State
 from tests.doctor.cases import changed, down, path, silent, ways
-from tests.doctor.observations import MONTH, certificate, host, observed, on_host
-from tests.fakes.cluster_feed import MEMBER_IDS, cluster
+from tests.doctor.observations import MONTH, certificate, clock, host, observed, on_host
+from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster
 
 ETCD_3 = format_id(MEMBER_IDS[2])
 
@@ -120,6 +120,28 @@ def test_a_copied_member_is_named_by_where_the_copy_is() -> None:
     assert (found.code, found.subject) == ("E402", "h3")
     assert found.told().next_step.startswith("ssh h3 sudo systemctl disable --now etcd; ssh h3 sudo mv /var/lib/etcd ")
     assert {one.partition(" ")[0] for one in found.explains} == {"E201", "E404", "E502", "W406"}
+
+
+def test_a_log_that_breaks_off_and_the_kernels_word_are_one_finding() -> None:
+    """The journal only knows that it was killed; the kernel says for what."""
+    killed = OOMKill("etcd", 102, START - 60.0, "Out of memory: Killed process 102 (etcd)")
+    dead = host(2, on_host(2, state=State.FAILED, reason="killed by signal KILL"), oom_kills=(killed,))
+    line = "2026-01-31T08:00:00+0000 h2 systemd[1]: etcd.service: Main process exited, code=killed, status=9/KILL"
+    examination = met(down(2, dead), logged([zap("ready", error="", level="info"), line], "etcd-2"))
+    (found,) = examination.findings
+    assert (found.code, found.subject, examination.logs) == ("E519", "h2", ())
+    assert set(found.explains) == {"E201 etcd-2", "E502 etcd-2", "terminated-by-signal (1)"}
+
+
+def test_a_clock_that_members_complain_of_and_the_measured_offset_are_one_finding() -> None:
+    lines = [
+        '{"level":"warn","ts":"2026-01-31T08:00:00.000Z","msg":"prober found high clock drift","round-tripper-name":'
+        f'"ROUND_TRIPPER_SNAPSHOT","remote-peer-id":"{ETCD_3}","clock-drift":"95.01s","rtt":"1ms"}}'
+    ] * 3
+    examination = met(observed(clock(1, 0.0), clock(2, 0.01), clock(3, 95.0)), logged(lines, "etcd-1"))
+    (found,) = examination.findings
+    assert (found.code, found.subject, examination.logs) == ("W521", "h3", ())
+    assert any(line.startswith("etcd-1:1: ") for line in found.told().evidence)
 
 
 def test_a_unit_that_a_migration_left_over_is_not_the_member() -> None:
