@@ -19,7 +19,7 @@ def render_code(page: Code, look: Look, *, width: int, language: str) -> str:
     cause = catalogue().get(page.slug)
     lines = [
         look.style(f"{page.title[language]}  [{page.code}]", "head"),
-        f"     {words[page.severity.word]}; {page.section[language]}",
+        f"     {words[page.severity.word]}{words[';']}{page.section[language]}",
         *wrapped("", page.cause[language] or (cause.cause[language] if cause else ""), width),
     ]
     for text in cause.check[language] if cause else ():

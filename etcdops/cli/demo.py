@@ -89,7 +89,7 @@ def command(
     finally:
         _end(story, place, keep=keep or (failed and story is not None))
         if interrupted and not keep:
-            invocation.note("the members are ended, their files removed")
+            invocation.note("the members are stopped and their files removed")
 
 
 def _tell(invocation: Invocation, story: Story) -> None:

@@ -13,7 +13,7 @@ from etcdops.diagnosis.names import names_of
 from etcdops.diagnosis.shown import readable
 from etcdops.diagnosis.times import show_clock
 from etcdops.doctor.finding import Finding as LiveFinding
-from etcdops.wording import counted
+from etcdops.wording import counted, words_of
 
 SCHEMA = "etcdops.diagnose/1"
 _PROOF_ROWS_MAX = 5
@@ -51,6 +51,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "shown by": "shown by",
         "likely": "most probable root cause",
         "also": "also found",
+        ",": ", ",
+        ";": "; ",
     },
     "zh": {
         "healthy": "未发现问题",
@@ -71,7 +73,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "links": "参考",
         "worst": "最差",
         "confidence": "置信度",
-        "source": "来源",
+        "source": "个来源",
         "clock": "时钟校正",
         "critical": "严重",
         "error": "错误",
@@ -83,6 +85,8 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "shown by": "出现于",
         "likely": "最可能的根因",
         "also": "其他发现",
+        ",": "，",
+        ";": "；",
     },
 }
 """The report's own words; causes and remedies bring theirs."""
@@ -190,10 +194,11 @@ def render_timeline(diagnosis: Diagnosis, look: Look, *, width: int) -> str:
 
 def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
     lines = sum(source.lines for source in diagnosis.sources)
-    read = f"{words['read']}: {_amount(len(diagnosis.sources), 'source', words)}, {_amount(lines, 'line', words)}"
+    amounts = (_amount(len(diagnosis.sources), "source", words), _amount(lines, "line", words))
+    read = f"{words['read']}: {words[','].join(amounts)}"
     shifted = [f"{source.name} {source.clock_offset_s:+.1f}s" for source in diagnosis.sources if source.clock_offset_s]
     if shifted:
-        read += f"; {words['clock']}: {', '.join(shifted)}"
+        read += f"{words[';']}{words['clock']}: {', '.join(shifted)}"
     if diagnosis.unexplained and not diagnosis.findings:
         return read
     if not diagnosis.findings:
@@ -216,7 +221,7 @@ def _block(
     words, cause = WORDS[language], catalogue()[finding.slug]
     kind = _KINDS[finding.severity]
     title = f"{number}. {_SYMBOLS[finding.severity]} {cause.title[language]}"
-    sure = f"{words[finding.severity.word]}, {words['confidence']} {finding.confidence:.0%}"
+    sure = f"{words[finding.severity.word]}{words[',']}{words['confidence']} {finding.confidence:.0%}"
     yield f"{look.style(title, kind)}  [{finding.slug}]  {sure}"
     yield from wrapped("", cause.cause[language], width)
     yield from wrapped(words["seen"], _when(finding, words), width)
@@ -258,11 +263,11 @@ def _amount(number: int, noun: str, words: Mapping[str, str]) -> str:
 def _when(finding: Finding, words: Mapping[str, str]) -> str:
     text = _amount(finding.count, "time", words)
     if finding.first is not None:
-        text += f", {show_clock(finding.first)}"
+        text += f"{words[',']}{show_clock(finding.first)}"
         if finding.last is not None and finding.last > finding.first:
             text += f" - {show_clock(finding.last)}"
     worst = dict(finding.facts).get("worst_s")
-    return f"{text}, {words['worst']} {float(worst):.2f} s" if worst else text
+    return f"{text}{words[',']}{words['worst']} {float(worst):.2f} s" if worst else text
 
 
 def _fix(cause: Cause, finding: Finding | None, width: int, language: str) -> Iterator[str]:
@@ -273,25 +278,14 @@ def _fix(cause: Cause, finding: Finding | None, width: int, language: str) -> It
 
 
 def wrapped(label: str, text: str, width: int) -> Iterator[str]:
-    """`label` in the margin and `text` beside it; Chinese has no blanks to break at, so it is broken anywhere."""
-    margin = "     " if not label else f"     {label}: "
-    room = max(20, width - 5)
-    if text.isascii():
-        yield from textwrap.wrap(
-            text,
-            room + 5,
-            initial_indent=margin,
-            subsequent_indent="       ",
-            break_long_words=False,
-            break_on_hyphens=False,
-        )
-        return
-    line = margin
-    for character in text:
-        if cell_width(line + character) > room + 5:
+    """`label` in the margin and `text` beside it, broken between words."""
+    line = "     " if not label else f"     {label}: "
+    begun = False
+    for gap, word in words_of(text):
+        if begun and cell_width(f"{line}{gap}{word}") > max(25, width):
             yield line
-            line = "       "
-        line += character
+            line, begun = " " * 7, False
+        line, begun = f"{line}{gap if begun else ''}{word}", True
     yield line
 
 
@@ -363,7 +357,7 @@ def render_page(cause: Cause, look: Look, *, width: int, language: str) -> str:
     words = WORDS[language]
     lines = [
         look.style(f"{cause.title[language]}  [{cause.slug}]", "head"),
-        f"     {words[cause.severity.word]}; {cause.section}",
+        f"     {words[cause.severity.word]}{words[';']}{cause.section[language]}",
         *wrapped("", cause.cause[language], width),
     ]
     for text in cause.check[language]:
@@ -379,7 +373,7 @@ def page_json(cause: Cause, language: str) -> str:
     fix = steps(cause, language)
     body: dict[str, Json] = {
         "slug": cause.slug,
-        "section": cause.section,
+        "section": cause.section[language],
         "severity": cause.severity.word,
         "title": cause.title[language],
         "cause": cause.cause[language],

@@ -12,6 +12,8 @@ from etcdops.cli.options import DEFAULT_WIDTH, current, general_options
 from etcdops.cli.output import Cell, Column, Json, render_json, render_table, write
 from etcdops.errors import UsageError
 
+_TITLES = {"en": ("CODE", "SEVERITY", "MEANING"), "zh": ("代码", "级别", "含义")}
+
 
 @click.command(
     "explain",
@@ -59,7 +61,7 @@ def command(code: str | None, listed: bool, lang: str | None) -> None:
         pages: list[Json] = [{"code": c.code, "severity": c.severity.word, "title": c.title[language]} for c in live]
         write(render_json("etcdops.explain.list/1", {"causes": rows, "codes": pages}))
         return
-    columns = (Column("CODE"), Column("SEVERITY"), Column("MEANING"))
+    columns = tuple(Column(title) for title in _TITLES[language])
     listed_pages = [(c.slug, c.severity, c.title) for c in causes] + [(c.code, c.severity, c.title) for c in live]
     cells = [
         (Cell(name), Cell(WORDS[language][severity.word]), Cell(title[language]))

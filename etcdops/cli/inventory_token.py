@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +13,48 @@ from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import cluster_option, inventory_option
 from etcdops.cli.options import current, general_options
 from etcdops.cli.output import render_json, write
-from etcdops.errors import ExitCode
+from etcdops.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from etcdops.playbooks.plan import Plan, Result
 
 SCHEMA = "etcdops.inventory-edit/1"
 SUFFIX = "before-set-token"
+
+
+def told_of_token(plan: Plan, results: Mapping[str, Result]) -> list[str]:
+    """Of a recovery that has come to its end: that the inventory has the new token, or the command that writes it.
+
+    Nothing where the inventory says something else by now: a later recovery made another token.
+    """
+    from etcdops.playbooks.on_hosts import names_hosts, planned_paths
+
+    if not names_hosts(plan) or "old_token" not in plan.inputs:
+        return []
+    if noted := results.get("inventory"):
+        return [f"{noted['file']} has the new token; as it was: {noted['kept']}"]
+    paths = planned_paths(plan)
+    if _token(paths, plan.cluster) != plan.inputs["old_token"]:
+        return []
+    given = [word for path in paths for word in ("-i", str(path))]
+    line = ["etcdops", "inventory", "set-token", *given, "--cluster", plan.cluster, str(plan.inputs["token"])]
+    return [
+        f"next: {shlex.join(line)}",
+        "(the hosts have a new token; a rollout would write the inventory's old one back)",
+    ]
+
+
+def _token(paths: Sequence[Path], cluster: str) -> str:
+    """Empty: the inventory cannot be read, or knows no such cluster."""
+    from etcdops.inventory.load import load_inventory
+
+    try:
+        found = load_inventory(paths).clusters.get(cluster)
+    except UsageError:
+        return ""
+    return found.initial_cluster_token if found is not None else ""
 
 
 @click.command(

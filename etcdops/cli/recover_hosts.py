@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from etcdops.cli.inventory_token import told_of_token
 from etcdops.cli.options import Invocation
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.recover import SCHEMA, Asked, leftover_lines, proved_line
@@ -14,9 +14,6 @@ from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from etcdops.playbooks.plan import Plan, Result
     from etcdops.playbooks.procedures import RunOutcome
     from etcdops.playbooks.recover.hosts.procedure import HostRequest, PreparedOnHosts
     from etcdops.playbooks.runs import KnownRun
@@ -124,21 +121,9 @@ def _render_outcome(known: KnownRun, outcome: RunOutcome) -> str:
             *(f"old data of {line}" for line in moved),
             *leftover_lines(results),
             f"journal: {known.journal.path}",
-            _noted(plan, results),
+            *told_of_token(plan, results),
         ]
     )
-
-
-def _noted(plan: Plan, results: Mapping[str, Result]) -> str:
-    """That the inventory has the new token, or the command that writes it there."""
-    from etcdops.playbooks.on_hosts import planned_paths
-
-    token, noted = str(plan.inputs["token"]), results.get("inventory")
-    if noted:
-        return f"{noted['file']} has the new token; as it was: {noted['kept']}"
-    paths = [word for path in planned_paths(plan) for word in ("-i", str(path))]
-    line = ["etcdops", "inventory", "set-token", *paths, "--cluster", plan.cluster, token]
-    return f"next: {shlex.join(line)}\n(the hosts have a new token; a rollout would write the inventory's old one back)"
 
 
 def _plan_json(prepared: PreparedOnHosts) -> dict[str, Json]:

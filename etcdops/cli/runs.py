@@ -15,6 +15,7 @@ from etcdops.cli.confirm import confirm_by_name
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
 from etcdops.cli.host_options import confirm_option, yes_needs_confirm_option
+from etcdops.cli.inventory_token import told_of_token
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_json, render_table, write
 from etcdops.cli.run_control import (
@@ -165,7 +166,7 @@ def next_steps(known: KnownRun) -> list[str]:
     """What can be done with it, as commands."""
     status = known.state.status
     if known.state.ended:
-        return []
+        return told_of_token(known.state.plan, known.state.results) if known.state.ended == "finished" else []
     if status == "running":
         return [f"watch it: etcdops runs attach {known.run}", f"stop it after its step: etcdops runs stop {known.run}"]
     if known.state.rolling_back:
@@ -238,7 +239,7 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
         write(render_json(RUN_SCHEMA, {"run": known.run, "took_s": outcome.took_s, "results": dict(outcome.results)}))
     elif events != "json":
         write(f"{known.run} finished: {known.state.plan.procedure} of {known.state.plan.cluster}")
-        write(f"journal: {known.journal.path}")
+        write("\n".join((f"journal: {known.journal.path}", *told_of_token(known.state.plan, outcome.results))))
     return int(ExitCode.OK)
 
 

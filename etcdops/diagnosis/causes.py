@@ -23,7 +23,7 @@ class Cause:
     """
 
     slug: str
-    section: str
+    section: Mapping[str, str]
     severity: Severity
     title: Mapping[str, str]
     cause: Mapping[str, str]
@@ -42,12 +42,12 @@ def catalogue() -> Mapping[str, Cause]:
     for page in sorted(folder.iterdir(), key=lambda item: item.name):
         if page.name.endswith(".toml"):
             read = tomllib.loads(page.read_text(encoding="utf-8"))
-            section = str(read.pop("section"))
+            section = {language: str(read.pop(f"section_{language}")) for language in LANGUAGES}
             found.update({slug: _cause(slug, section, body) for slug, body in read.items()})
     return found
 
 
-def _cause(slug: str, section: str, body: Mapping[str, object]) -> Cause:
+def _cause(slug: str, section: Mapping[str, str], body: Mapping[str, object]) -> Cause:
     def texts(name: str) -> dict[str, str]:
         return {language: str(body[f"{name}_{language}"]) for language in LANGUAGES}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import select
+import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -141,7 +142,8 @@ class _SSHRunning:
         self._on_abandon = on_abandon
         self._threads = threads
         self._loop = asyncio.get_running_loop()
-        self._ahead: asyncio.Queue[Printed | None] = asyncio.Queue(_AHEAD_MAX)
+        self._ahead: asyncio.Queue[Printed | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_AHEAD_MAX)  # bounds `_ahead`, for the thread that fills it
         self._abandoned = False
         self._reader = self._loop.run_in_executor(threads, self._read)
 
@@ -163,14 +165,13 @@ class _SSHRunning:
         self._hand_on(None)
 
     def _hand_on(self, piece: Printed | None) -> None:
-        putting = asyncio.run_coroutine_threadsafe(self._ahead.put(piece), self._loop)
         while not self._abandoned:
-            try:
-                putting.result(_POLL_S)
-            except TimeoutError:
-                continue
-            return
-        putting.cancel()
+            if self._room.acquire(timeout=_POLL_S):
+                try:
+                    self._loop.call_soon_threadsafe(self._ahead.put_nowait, piece)
+                except RuntimeError:
+                    pass  # the loop has ended, and with it everybody who would read
+                return
 
     async def feed(self, data: bytes) -> None:
         await self._call(lambda: ssh_channel.send_all(self._channel, data))
@@ -186,6 +187,7 @@ class _SSHRunning:
 
     async def printed(self) -> AsyncIterator[Printed]:
         while (piece := await self._ahead.get()) is not None:
+            self._room.release()
             yield piece
 
     async def ended(self) -> Ended:

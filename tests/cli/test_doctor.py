@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from etcdops.cli.code_view import render_code
 from etcdops.cli.doctor_view import SCHEMA, examination_json, render_examination
 from etcdops.cli.finding_view import wrap
 from etcdops.cli.output import Look, cell_width
 from etcdops.client.metrics import NoMetrics
+from etcdops.diagnosis.causes import LANGUAGES
 from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.advisories import concerning, operations
+from etcdops.doctor.codes import codes, find_code
 from etcdops.doctor.examine import Examination, examine
 from etcdops.doctor.observation import AuthSeen, HostObservation, Observation, Outcome, Unseen
 from etcdops.doctor.words import say
@@ -207,6 +211,20 @@ def test_chinese_punctuation_begins_no_line() -> None:
     text = "磁盘已满，" * 12
     assert not any(line.startswith("，") for line in wrap(text, 19, "").splitlines())
     assert max(map(cell_width, wrap(text, 19, "").splitlines())) <= 19
+
+
+@pytest.mark.parametrize("code", sorted(codes()))
+def test_pages_fit_the_terminal_and_break_no_word(code: str) -> None:
+    """In Chinese as in English; commands stand whole on their lines."""
+    for language in LANGUAGES:
+        page = render_code(find_code(code), Look(), width=80, language=language)
+        text = [line for line in page.splitlines() if not line.lstrip().startswith(("$", "https:"))]
+        assert all(cell_width(line) <= 80 or " " not in line.strip() for line in text), page
+        words = set(re.findall(r"[A-Za-z][\w-]+", page.replace("\n", " ")))
+        whole = set(
+            re.findall(r"[A-Za-z][\w-]+", render_code(find_code(code), Look(), width=10_000, language=language))
+        )
+        assert words == whole
 
 
 def test_a_code_that_is_none_names_the_nearest(cli: RunCli) -> None:

@@ -114,7 +114,7 @@ def test_nothing_survives_an_interrupted_demo(tmp_path: Path, number: signal.Sig
             assert pid.wait_ended(10)
         if number is not signal.SIGKILL:
             assert process.returncode == 130
-            assert output.endswith("the members are ended, their files removed\ninterrupted\n")
+            assert output.endswith("the members are stopped and their files removed\ninterrupted\n")
             assert not (tmp_path / "demo").exists()
     finally:
         process.kill()

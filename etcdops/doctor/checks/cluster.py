@@ -36,10 +36,14 @@ def margin(view: ClusterView) -> Said:
         return say("margin.unknown")
     if not view.has_quorum:
         return say("margin.lost", present=quorum.present, voters=quorum.voters, needed=quorum.needed)
+    if not quorum.holds:
+        return say("margin.unseen", present=quorum.present, voters=quorum.voters)
     return say("margin.holds", present=quorum.present, voters=quorum.voters, spare=_spare(view))
 
 
 def _spare(view: ClusterView) -> Said:
+    if not view.quorum.holds:
+        return say("margin.untold")
     return say("margin.some", more=view.tolerates) if view.tolerates else say("margin.none")
 
 

@@ -75,7 +75,7 @@ def broken_paths(observation: Observation) -> Iterator[Finding]:
             "closed" if closed else "",
             way=_way(member, paths, nobody=nobody),
             said=say("way.reason", reason=reason) if reason else "",
-            host=own,
+            own_rule=say("way.own-rule", host=own) if closed else "",
             evidence=[_line(path) for path in paths],
         )
 

@@ -18,9 +18,10 @@ server/storage/wal): decoder.go, decodeRecord and isTornEntry; wal.go, ReadAll; 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 _HEADER: Final = struct.Struct(">8I")  # magic, version, page size, checkpoint number, salt 1 and 2, checksum 1 and 2
 _FRAME: Final = struct.Struct(">6I")  # page number, database pages after a commit or 0, salt 1 and 2, checksum 1 and 2
@@ -51,53 +52,57 @@ def header_problem(log: Path) -> str:
 def tail_problem(log: Path, valid_frames: int) -> str:
     """Whether acknowledged transactions lie behind the frames that SQLite accepts.
 
-    Args: valid_frames as SQLite counts them after it opened the database.
+    Args: valid_frames as SQLite counts them after it opened the database: up to the last commit.
     """
     with log.open("rb") as file:
-        fields = _HEADER.unpack(file.read(_HEADER.size))
-        page_size = 65536 if fields[2] == 1 else fields[2]
-        size = _FRAME.size + page_size
-        first = at = _HEADER.size + valid_frames * size
+        header = _HEADER.unpack(file.read(_HEADER.size))
+        size = _FRAME.size + (65536 if header[2] == 1 else header[2])
+        first = _HEADER.size + valid_frames * size
+        before = header[6:8]
+        if valid_frames:
+            file.seek(first - size)
+            before = _FRAME.unpack(file.read(_FRAME.size))[4:6]
+        sums = _Checksums(header[0] == _MAGIC_BIG, before)
+        file.seek(first)
         synced_at = -1
-        while True:
-            file.seek(at)
-            raw = file.read(_FRAME.size)
-            if len(raw) < _FRAME.size:
+        for at in itertools.count(first, size):
+            frame = file.read(size)
+            if len(frame) < _FRAME.size:
                 return ""
-            _, commit, *salts = _FRAME.unpack(raw)[:4]
-            mark = _commit_mark(file, at, page_size) if at == first else 0
-            if mark or tuple(salts) == fields[4:6]:
-                if synced_at >= 0:
-                    return (
-                        f"{log} is damaged at byte {first}: what was written and synced up to byte {at} is unreadable"
-                    )
-                if mark or commit:
-                    synced_at = at
-            at += size
+            ours = _FRAME.unpack_from(frame)[2:4] == header[4:6]
+            mark = sums.commit_mark(frame, ours)
+            if (ours or mark) and synced_at >= 0:
+                return f"{log} is damaged at byte {first}: what was written and synced up to byte {at} is unreadable"
+            if mark:
+                synced_at = at
+    raise AssertionError("a file ends")
 
 
-def _commit_mark(file: BinaryIO, at: int, page_size: int) -> int:
-    """The database's pages after the transaction that the first bad frame ends; 0 when that is not known.
+class _Checksums:
+    """Those of frames in a row. Each goes on from the one before it, and leaves out its frame's salts."""
 
-    It is, when only its salts are bad or a bit of this mark: the checksum, which leaves salts out, goes on from that of
-    the last good frame. What an earlier round of the log left there does not.
-    """
-    file.seek(0)
-    header = _HEADER.unpack(file.read(_HEADER.size))
-    before = header[6:8]
-    if at > _HEADER.size:
-        file.seek(at - _FRAME.size - page_size)
-        before = _FRAME.unpack(file.read(_FRAME.size))[4:6]
-    file.seek(at)
-    raw, page = file.read(_FRAME.size), file.read(page_size)
-    if len(page) < page_size:
-        return 0
-    number, commit, _, _, *expected = _FRAME.unpack(raw)
-    for mark in (commit,) if commit else (1 << bit for bit in range(32)):
-        data = struct.pack(">2I", number, mark) + page
-        if _checksum(data, big=header[0] == _MAGIC_BIG, start=before) == tuple(expected):
-            return mark
-    return 0
+    def __init__(self, big: bool, before: tuple[int, ...]) -> None:
+        self._big = big
+        self._before: tuple[int, ...] | None = before
+        """None behind the first bad frame."""
+
+    def commit_mark(self, frame: bytes, ours: bool) -> int:
+        """The database's pages after the transaction that this frame ends, else 0.
+
+        In the first bad frame it is believed only if the rest is whole: then the salts are bad, or one bit of the mark.
+        What an earlier round of the log left there is not whole. Args: ours: its salts are this round's.
+        """
+        number, mark, _, _, *written = _FRAME.unpack_from(frame)
+        before, self._before = self._before, None
+        if before is not None:
+            marks = (mark,) if mark else (0, *(1 << bit for bit in range(32)))
+            for each in marks:
+                data = struct.pack(">2I", number, each) + frame[_FRAME.size :]
+                if len(data) % 8 == 0 and _checksum(data, big=self._big, start=before) == tuple(written):
+                    if ours and each == mark:
+                        self._before = tuple(written)
+                    return each
+        return mark if ours else 0
 
 
 def _checksum(data: bytes, *, big: bool, start: tuple[int, ...] = (0, 0)) -> tuple[int, int]:
