@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ def told_of_token(plan: Plan, results: Mapping[str, Result]) -> list[str]:
 
     Nothing where the inventory says something else by now: a later recovery made another token.
     """
+    from etcdops.inventory.edit import token_command
     from etcdops.playbooks.on_hosts import names_hosts, planned_paths
 
     if not names_hosts(plan) or "old_token" not in plan.inputs:
@@ -38,10 +38,8 @@ def told_of_token(plan: Plan, results: Mapping[str, Result]) -> list[str]:
     paths = planned_paths(plan)
     if _token(paths, plan.cluster) != plan.inputs["old_token"]:
         return []
-    given = [word for path in paths for word in ("-i", str(path))]
-    line = ["etcdops", "inventory", "set-token", *given, "--cluster", plan.cluster, str(plan.inputs["token"])]
     return [
-        f"next: {shlex.join(line)}",
+        f"next: {token_command(paths, plan.cluster, str(plan.inputs['token']))}",
         "(the hosts have a new token; a rollout would write the inventory's old one back)",
     ]
 

@@ -10,6 +10,7 @@ import difflib
 import json
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,12 @@ def token_edit(paths: Sequence[Path], cluster: str, token: str) -> Edit:
     if renewed != read.inventory.model_copy(update={"clusters": {**read.inventory.clusters, cluster: wanted}}):
         raise by_hand
     return Edit(path, before, after)
+
+
+def token_command(paths: Sequence[Path], cluster: str, token: str) -> str:
+    """The command line that makes this edit, to be told to a person."""
+    given = [word for path in paths for word in ("-i", str(path))]
+    return shlex.join(["etcdops", "inventory", "set-token", *given, "--cluster", cluster, token])
 
 
 def _with_token(text: str, cluster: str, value: str) -> str | None:

@@ -210,6 +210,7 @@ def test_a_member_under_another_supervisor_is_refused_before_anything_is_asked(
         (["--member", "m1=/d,http://a:1,http://a:2"], "what do the members run?"),
         (["--engine", "node", "--member", ONE, "--member", "b=/d,http://b:1,http://b:2"], "same data dir"),
         (["--endpoints", "http://a:1", "--engine", "node", "--member", ONE], "not needed here"),
+        (["--update-inventory", "--engine", "node", "--member", ONE], "is about hosts of an inventory"),
     ],
 )
 def test_a_cluster_must_be_named_in_one_way(cli: RunCli, tmp_path: Path, more: list[str], complaint: str) -> None:

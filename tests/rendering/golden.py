@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +9,12 @@ from pathlib import Path
 from etcdops.rendering.files import RenderedFile
 
 GOLDEN = Path(__file__).parent / "golden"
-REWRITE = bool(os.environ.get("ETCDOPS_REWRITE_GOLDEN"))
-"""Write what is rendered now as what is expected; look at `git diff` then."""
 
 
-def compare(case: str, files: Sequence[RenderedFile]) -> None:
-    """With the files in the golden folder of that name."""
+def compare(case: str, files: Sequence[RenderedFile], *, rewrite: bool) -> None:
+    """With the files in the golden folder of that name, which are written anew first with `pytest --rewrite`."""
     folder = GOLDEN / case
-    if REWRITE:
+    if rewrite:
         shutil.rmtree(folder, ignore_errors=True)
         for file in files:
             path = folder / file.path.lstrip("/")

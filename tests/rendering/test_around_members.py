@@ -60,9 +60,9 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_files_are_the_golden_ones(case: str) -> None:
-    """ETCDOPS_REWRITE_GOLDEN=1 writes them anew."""
-    compare(case, rendered(case))
+def test_files_are_the_golden_ones(case: str, rewrite: bool) -> None:
+    """Every change of a template is seen in review."""
+    compare(case, rendered(case), rewrite=rewrite)
 
 
 def test_health_checks_over_tls_need_an_authority() -> None:

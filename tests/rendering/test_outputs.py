@@ -66,10 +66,10 @@ CASES = (
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_files_are_the_golden_ones(case: str) -> None:
-    """Every change of a template is seen in review. ETCDOPS_REWRITE_GOLDEN=1 writes them anew."""
+def test_files_are_the_golden_ones(case: str, rewrite: bool) -> None:
+    """Every change of a template is seen in review."""
     files = rendered(case)
-    compare(case, files)
+    compare(case, files, rewrite=rewrite)
     text = b"".join(file.content for file in files)
     assert b"force-new-cluster" not in text
     assert b"FORCE_NEW_CLUSTER" not in text

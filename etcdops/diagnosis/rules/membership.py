@@ -21,6 +21,7 @@ RULES = (
             "!= resolved",
             "(resolved from ",
         ),
+        none=("missing from --initial-",),
         deadly=True,
         group="identity",
     ),

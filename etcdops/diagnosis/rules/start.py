@@ -141,6 +141,7 @@ RULES = (
         "config-invalid",
         (
             "multiple discovery or bootstrap flags are set",
+            '" for flag -',
             "initial cluster unset and no discovery",
             "initial cluster state unset and no wal or discovery URL found",
             "unsupported bootstrap config",

@@ -118,6 +118,10 @@ RULES = (
         ),
         group="tls",
     ),
+    *(
+        Rule("tls-file-error", (": no such file or directory",), LIKELY, all=(folder,), group="tls")
+        for folder in ("/ssl/", "/tls/", "/pki/", "/certs/")
+    ),
     Rule(
         "tls-handshake-failed",
         (

@@ -91,7 +91,7 @@ RULES = (
         "wal-corrupt",
         ("open wal error", "failed to open WAL", "WAL error ("),
         LIKELY,
-        none=("permission denied", "no space left", "repaired WAL"),
+        none=("permission denied", "no space left", "repaired WAL", "already locked", "temporarily unavailable"),
         group="wal",
     ),
     Rule(

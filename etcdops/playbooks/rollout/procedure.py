@@ -22,6 +22,7 @@ from etcdops.playbooks.rollout.judging import Refusal, Setting
 from etcdops.playbooks.rollout.planning import PROCEDURE, Wanted, make_plan
 from etcdops.playbooks.rollout.refusals import refusals, warnings
 from etcdops.playbooks.rollout.registry import registries_of
+from etcdops.playbooks.rollout.renewed_token import renewed_token
 from etcdops.playbooks.rollout.standing import Standing, standing_of
 from etcdops.playbooks.rollout.steps import RolloutRun, build_steps, facts_of
 from etcdops.playbooks.rollout.survey import Survey, survey
@@ -124,6 +125,7 @@ async def _look(request: RolloutRequest, hosts: RunHosts) -> Prepared:
             force_unsafe=sorted(request.force_unsafe),
         )
     )
+    warned += renewed_token(request.cluster, request.paths, surveys)
     return Prepared(plan, None, (), overridden, warned, facts, surveys)
 
 

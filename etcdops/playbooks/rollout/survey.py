@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from etcdops.playbooks.authorities import ClusterAuthorities
 from etcdops.playbooks.rollout.account import account_problems
@@ -42,6 +42,8 @@ class Survey:
     """Why it has to be started; empty: it runs."""
     restart: tuple[str, ...] = ()
     """Why the process that runs has to be replaced; empty: it runs with what it should."""
+    token: str = ""
+    """The cluster token that its next start has, where it is not the inventory's."""
 
     @property
     def diffs(self) -> dict[str, str]:
@@ -87,14 +89,17 @@ async def survey(
         files=changes.diffs,
         actions=changes.actions,
         stopped="" if status.state in (State.RUNNING, State.STARTING) else str(status.state),
+        token=_other_token(member, config),
     )
     if found.stopped:
         return found
-    reasons = await _reasons_to_restart(session, member, found, status, config)
-    return Survey(
-        found.engine, found.account, found.certificates, found.bundles, found.firewall, found.files, found.actions,
-        found.stopped, tuple(reasons),
-    )  # fmt: skip
+    return replace(found, restart=tuple(await _reasons_to_restart(session, member, found, status, config)))
+
+
+def _other_token(member: DesiredMember, config: EffectiveConfig) -> str:
+    wanted = member.config.flags.get("initial-cluster-token")
+    there = config.next_start.value("initial-cluster-token") if config.next_start is not None else None
+    return there if there and wanted and there != wanted else ""
 
 
 async def _engine(session: Session, member: DesiredMember, pack: EnginePack | None) -> str:

@@ -92,6 +92,13 @@ async def test_bare_hosts_become_a_cluster_a_second_apply_does_nothing_and_edits
     calm = await bench.prepare()
     assert (calm.plan, calm.restarts) == (None, {}), "they were started with what was put back"
 
+    for host in hosts:  # as a recovery does
+        edit(host, VARIABLES, lambda text: text.replace('TOKEN="prod"', 'TOKEN="prod-1"'))
+    assert "token-differs" in {one.id for one in (await bench.prepare()).warned}
+    bench.cluster = {**bench.cluster, "token": "prod-1"}
+    renewed = await bench.prepare()
+    assert (renewed.plan, renewed.restarts, "token-differs" in {one.id for one in renewed.warned}) == (None, {}, False)
+
     edit(hosts["h1"], VARIABLES, lambda text: f"{text}ETCD_SNAPSHOT_COUNT=777\n")
     hosts["h1"].run(["systemctl", "restart", "etcd"])
     running = await bench.prepare()
