@@ -138,7 +138,8 @@ def _edges() -> Mapping[str, frozenset[str]]:
     explain(["cluster-id-mismatch", "duplicate-cloned-member"], "raft-log-lost")
     explain(["force-new-cluster-left-on"], "cluster-id-mismatch", "member-not-found")
     chain(*TLS)
-    explain(TLS, *QUORUM, *WAITS, *UNREACHED, *SLOW, "liveness-restart-loop", "reconfig-unhealthy")
+    # A member that stops to be started with other certificates says for a moment that it knows its peers no more.
+    explain(TLS, *QUORUM, *WAITS, *UNREACHED, *SLOW, "liveness-restart-loop", "reconfig-unhealthy", "member-not-found")
     chain("network-unreachable", "dns-lookup-failed", "peer-no-route", "peer-io-timeout")
     explain(["network-unreachable", "dns-lookup-failed"], "discovery-unreachable")
     explain(

@@ -94,7 +94,7 @@ def _cause(symptom: Finding, present: Sequence[Finding], observation: Observatio
 def _accounts_for(cause: Finding, symptom: Finding, observation: Observation) -> bool:
     if symptom.code in ANYWHERE.get(cause.code, ()):
         return True
-    return symptom.code in SAME_PLACE.get(cause.code, ()) and symptom.subject in places_of(cause.subject, observation)
+    return symptom.code in SAME_PLACE.get(cause.code, ()) and symptom.subject in places_of(cause, observation)
 
 
 def _root(finding: Finding, above: Mapping[Finding, Finding | None]) -> Finding:

@@ -15,7 +15,7 @@ from etcdops.diagnosis.finding import Finding as LogFinding
 from etcdops.diagnosis.finding import Severity
 from etcdops.diagnosis.roots import ELSEWHERE, EXPLAINS
 from etcdops.diagnosis.shown import readable
-from etcdops.doctor.codes import codes
+from etcdops.doctor.codes import codes, known
 from etcdops.doctor.finding import Finding
 from etcdops.doctor.observation import Observation
 from etcdops.doctor.roots import DOWN, SAME_PLACE
@@ -54,7 +54,7 @@ def meet(roots: Mapping[Finding, Finding], observation: Observation) -> Met:
             below[log] = tuple(under)
             nested.update(under)
             continue
-        causes = (one for one in live if one.is_urgent and log.slug in EXPLAINS.get(one.slug, ()))
+        causes = (one for one in live if one.is_urgent and _leads_to(one, log, places, observation))
         cause = roots[same] if same is not None else _nearest(causes, places, observation)
         if cause is not None:
             told.setdefault(cause, []).append(log)
@@ -75,26 +75,36 @@ def _about(log: LogFinding, observation: Observation) -> frozenset[str]:
     return frozenset({names.get(one.lstrip("0"), one) for one in log.members} | writers)
 
 
-def places_of(subject: str, observation: Observation) -> set[str]:
-    """The subject and, if it is a host, this cluster's members that live on it."""
-    members = {member.name for member in observation.wanted_on(subject)}
-    return {subject, *members, *(name for host, _, name in observation.ours if host.host == subject)}
+def places_of(finding: Finding, observation: Observation) -> set[str]:
+    """Whom it is about: its subject, other hosts that it names, and this cluster's members that live on them."""
+    hosts = finding.values.get("hosts", ())
+    named = {finding.subject, *(str(host) for host in (hosts if isinstance(hosts, tuple) else ()))}
+    wanted = {member.name for host in named for member in observation.wanted_on(host)}
+    return named | wanted | {name for host, _, name in observation.ours if host.host in named}
 
 
 def _nearest(found: Iterable[Finding], places: frozenset[str], observation: Observation) -> Finding | None:
     """One that hurts now before one that only warns, and about those members before one about others."""
     return min(
         found,
-        key=lambda one: (not one.is_urgent, places.isdisjoint(places_of(one.subject, observation))),
+        key=lambda one: (not one.is_urgent, places.isdisjoint(places_of(one, observation))),
         default=None,
     )
+
+
+def _leads_to(live: Finding, log: LogFinding, places: frozenset[str], observation: Observation) -> bool:
+    """Whether a cause that is seen live accounts for one in logs: anywhere, or as it would if it were seen live."""
+    if log.slug in EXPLAINS.get(live.slug, ()):
+        return True
+    slugs = {known(code).slug for code in SAME_PLACE.get(live.code, ())}
+    return log.slug in slugs and bool(places) and places <= places_of(live, observation)
 
 
 def _comes_of(log: LogFinding, live: Finding, places: frozenset[str], observation: Observation) -> bool:
     """Whether a cause in logs accounts for a live finding: at its own place, and not of the whole cluster."""
     if log.severity < Severity.ERROR or live.code not in _symptoms(log.slug):
         return False
-    return bool(places & places_of(live.subject, observation))
+    return bool(places & places_of(live, observation))
 
 
 def _symptoms(slug: str) -> frozenset[str]:

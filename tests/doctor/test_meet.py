@@ -16,7 +16,7 @@ from tests.doctor.cases import changed, down, path, silent, ways
 from tests.doctor.observations import MONTH, certificate, clock, host, observed, on_host
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster
 
-ETCD_3 = format_id(MEMBER_IDS[2])
+ETCD_2, ETCD_3 = (format_id(one) for one in MEMBER_IDS[1:3])
 
 
 def zap(message: str, *, error: str, level: str = "warn", second: int = 0, peer: str = "") -> str:
@@ -149,6 +149,27 @@ def test_a_unit_that_a_migration_left_over_is_not_the_member() -> None:
     ours, other = on_host(2), on_host(2, unit="etcd-old", state=State.STOPPED)
     assert codes(examine(observed(host(2, other, ours)))) == []
     assert codes(examine(down(2, host(2, other)))) == ["E504 etcd-2"]
+
+
+def test_a_copy_accounts_for_the_original_that_dies_of_it() -> None:
+    copy = host(3, on_host(3, state=State.FAILED, name="etcd-2", member_id=MEMBER_IDS[1]))
+    dead = host(2, on_host(2, state=State.FAILED, reason="exit status 2"))
+    seen = observed(dead, copy, view=cluster(changed(1), silent(2), silent(3)))
+    running = dataclasses.replace(
+        seen, hosts={**seen.hosts, "h3": host(3, on_host(3, name="etcd-2", member_id=MEMBER_IDS[1]))}
+    )
+    assert codes(examine(running)) == ["E102 cluster", "E402 h3"]
+
+
+def test_what_refused_connections_before_its_certificate_was_seen_is_told_with_it() -> None:
+    """It was restarted with another certificate; who is refused by somebody else is a trouble of its own."""
+    odd = dataclasses.replace(certificate(ends=-MONTH), member="etcd-3", where="h3:/pki/peer.crt")
+    for peer, left in ((ETCD_3, []), (ETCD_2, ["peer-connection-refused"])):
+        lines = [
+            zap("prober detected unhealthy status", error="dial tcp: connection refused", peer=peer, second=n)
+            for n in range(9)
+        ]
+        assert [one.slug for one in met(observed(certificates=(odd,)), logged(lines, "etcd-1")).logs] == left
 
 
 def test_a_rule_on_a_host_itself_is_told_from_a_broken_network() -> None:
