@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +14,7 @@ from etcdops.cli.help import OpsCommand
 from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
 from etcdops.cli.output import render_json, write
 from etcdops.client.settings import ConnectionSettings, parse_seconds
-from etcdops.errors import UsageError
+from etcdops.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from etcdops.client.client import Client
@@ -58,7 +60,19 @@ def command(watch: str | None = None, hashes: bool = False, plain: bool = False,
         raise UsageError(f"--watch takes {WATCH_MIN_S:g} seconds to a day, not {watch}")
     settings = invocation.connection_settings()
     show = _Printer(invocation, plain=plain, wide=wide, redraw=every_s is not None)
-    return invocation.run(_look(settings, show, every_s, hashes))
+    code = invocation.run(_look(settings, show, every_s, hashes))
+    if code == ExitCode.UNREACHABLE and "local" in invocation.connection:
+        _tell_how_to_start(invocation, invocation.connection["local"])
+    return code
+
+
+def _tell_how_to_start(invocation: Invocation, directory: str) -> None:
+    from etcdops.clock import SystemClock
+    from etcdops.playbooks.cluster_file import load_cluster
+    from etcdops.playbooks.journal import open_runs
+
+    if not open_runs(load_cluster(Path(directory).absolute()).runs, SystemClock()):
+        invocation.note(f"its members are of this machine; all at once: etcdops local start {shlex.quote(directory)}")
 
 
 async def _look(settings: ConnectionSettings, show: _Printer, every_s: float | None, hashes: bool) -> int:

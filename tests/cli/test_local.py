@@ -59,9 +59,12 @@ def test_members_are_started_stopped_and_started_again(cli: RunCli, spec: Cluste
 
 def test_who_looks_at_a_cluster_hears_of_its_unfinished_run(cli: RunCli, spec: ClusterSpec) -> None:
     """Members that do not answer are to be started; not by hand when a recovery is half done."""
-    run = begin_run(spec.runs, Plan("recover-from-snapshot", "lab", {}, (), ("nothing",)), SystemClock())
     ran = cli("status", "--local", str(spec.directory))
     assert ran.code == 3
+    assert f"etcdops local start '{spec.directory}'" in ran.err
+    run = begin_run(spec.runs, Plan("recover-from-snapshot", "lab", {}, (), ("nothing",)), SystemClock())
+    ran = cli("status", "--local", str(spec.directory))
+    assert "local start" not in ran.err
     assert f"{run.run} of lab is unfinished: etcdops runs show {run.run}" in ran.err
 
 
