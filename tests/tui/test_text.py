@@ -84,6 +84,9 @@ def test_sentences_are_cut_between_words() -> None:
     assert clip_words("check its host and process", 15) == "check its host…"
     assert clip_words("check its host and process", 26) == "check its host and process"
     assert clip_words("/a/very/long/name/without/blanks", 10) == "/a/very/l…"
+    # Chinese has no blanks to cut at, and does not need any.
+    assert clip_words("存在已知漏洞：多个 API 未做权限检查", 20) == "存在已知漏洞：多个…"
+    assert clip_words("存在已知漏洞：多个 API 未做权限检查", 27) == "存在已知漏洞：多个 API 未…"
 
 
 def test_names_are_cut_in_the_middle() -> None:

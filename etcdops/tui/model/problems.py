@@ -167,7 +167,7 @@ def problem_page(problem: Problem, cells: int) -> list[Line]:
     finding, language = problem.live, problem.language
     told = finding.told(language)
     words = told.summary
-    if not words.startswith(finding.subject):  # names are as they are
+    if not words.startswith((finding.subject, "etcd ")):  # names are as they are
         words = words[:1].upper() + words[1:]
     lines: list[Line] = [(Span(row, Tone.STRONG),) for row in wrap(f"{words}{STOPS[language]}", cells)]
     lines += _next_lines(problem, cells)

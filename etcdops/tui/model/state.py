@@ -6,6 +6,7 @@ Immutable: every look gives a new state, so a paused screen simply keeps the one
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,7 +24,7 @@ from etcdops.client.metrics import (
 from etcdops.client.view import ClusterView, MemberStatus, MemberView, Silence
 from etcdops.diagnosis.finding import Diagnosis
 from etcdops.doctor.examine import examine
-from etcdops.doctor.finding import Finding
+from etcdops.doctor.finding import Finding, worst_first
 from etcdops.doctor.observation import Observation
 from etcdops.ids import MemberID
 from etcdops.tui.model.changes import EVENTS_MAX, Event, changes, first_look
@@ -120,8 +121,10 @@ class ConsoleState:
             logs=Diagnosis(tuple(one.finding for one in logged.found if one.current), ()),
         )
         found = examine(seen)
-        rows = problems(found.findings, logged.found, self.view, alone=found.logs, language=self.language)
-        return dataclasses.replace(self, findings=found.findings, logged=logged, problems=rows)
+        # Here what a cause in the logs accounts for is shown too, under it.
+        findings = worst_first((*found.findings, *itertools.chain(*found.below.values())))
+        rows = problems(findings, logged.found, self.view, alone=found.logs, language=self.language)
+        return dataclasses.replace(self, findings=findings, logged=logged, problems=rows)
 
     def history(self, name: str) -> Series:
         return self.series.get(name, _NO_SERIES)

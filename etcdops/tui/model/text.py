@@ -137,14 +137,16 @@ def clip(text: str, cells: int) -> str:
 
 
 def clip_words(text: str, cells: int) -> str:
-    """Like `clip`, but without half words where there is a blank to cut at: for sentences."""
+    """Like `clip`, but without half words unless they are long: for sentences."""
     if width(text) <= cells:
         return text
-    head = cut(text, cells - 1)
-    blank = head.rfind(" ")
-    if text[len(head) : len(head) + 1] != " " and blank > len(head) // 2:
-        head = head[:blank]
-    return head.rstrip(" ,;:") + ELLIPSIS if cells > 0 else ""
+    head, whole = cut(text, cells - 1), ""
+    for gap, word in words_of(text):
+        if width(f"{whole}{gap}{word}") > cells - 1:
+            break
+        whole += f"{gap}{word}"
+    head = whole if len(whole) > len(head) // 2 else head
+    return head.rstrip(" ,;:，；：、") + ELLIPSIS if cells > 0 else ""
 
 
 def clip_middle(text: str, cells: int) -> str:
