@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,8 @@ from etcdops.snapshot.facts import SnapshotFormat
 from etcdops.snapshot.records import Record, decode_revision
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
+_PACKERS = {b"\x1f\x8b": "gunzip", b"\xfd7zXZ\x00": "unxz", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
+"""By the first bytes of what they unpack. A bbolt file begins with the number of its first page, which is 0."""
 
 
 class SnapshotFile(Protocol):
@@ -70,7 +73,8 @@ def status_hash(file: SnapshotFile) -> tuple[int, int]:
 def open_snapshot(path: Path) -> SnapshotFile:
     """Open a snapshot of either engine.
 
-    Raises: UsageError - there is no such file; SnapshotCorrupt - it is neither, or damaged where it begins.
+    Raises: UsageError - there is no such file, or it is compressed; SnapshotCorrupt - it is of neither engine, or
+        damaged where it begins.
     """
     try:
         with path.open("rb") as file:
@@ -81,6 +85,9 @@ def open_snapshot(path: Path) -> SnapshotFile:
         ) from error
     if not start:
         raise SnapshotCorrupt(f"{path} is empty", hint="use another snapshot")
+    for magic, program in _PACKERS.items():
+        if start.startswith(magic):
+            raise UsageError(f"{path} is compressed", hint=f"unpack it first: {program} -k {shlex.quote(str(path))}")
     if start == _SQLITE_MAGIC:
         from etcdops.snapshot.node_file import NodeSnapshot
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,6 +64,24 @@ def small_snapshot(path: Path, *, checksum: bool = True) -> Path:
     if checksum:
         append_checksum(path)
     return path
+
+
+@pytest.mark.parametrize(
+    ("pack", "unpack"), [(gzip.compress, "gunzip"), (bz2.compress, "bunzip2"), (lzma.compress, "unxz")]
+)
+def test_a_compressed_snapshot_is_not_called_damaged(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Callable[[bytes], bytes], unpack: str
+) -> None:
+    """Backups are kept so; whoever reads `damaged` throws one away."""
+    small_snapshot(tmp_path / "backup.db")
+    (tmp_path / "backup.db.gz").write_bytes(pack((tmp_path / "backup.db").read_bytes()))
+    monkeypatch.chdir(tmp_path)
+    ran = cli("snapshot", "status", "backup.db.gz")
+    assert ran.code == 2
+    assert ran.err.splitlines() == [
+        "error usage: backup.db.gz is compressed",
+        f"next: unpack it first: {unpack} -k backup.db.gz",
+    ]
 
 
 @pytest.mark.parametrize("form", ["table", "json"])
@@ -274,6 +296,7 @@ def test_the_printed_command_starts_the_member_where_it_was_before(
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"""
 import sys
+from collections.abc import Callable
 from etcdops.cli.main import run
 run({arguments!r})
 heavy = ("grpc", "textual", "rich", "asyncio", "google", "ssl", "apsw", "aiohttp", "crc32c")
