@@ -188,6 +188,11 @@ class DemoTeller:
         sys.stderr.write(f"\r\x1b[K  {shown}" if done < total else "\r\x1b[K")
         sys.stderr.flush()
 
+    def waiting(self, text: str) -> None:
+        if self._redraw:
+            sys.stderr.write(f"\r\x1b[K  {text}")
+            sys.stderr.flush()
+
     def members(self, view: ClusterView) -> None:
         from etcdops.cli.status_view import render_members
 

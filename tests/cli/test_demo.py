@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import click
 import pytest
 
@@ -38,3 +41,18 @@ def test_no_line_of_the_story_is_broken_by_the_terminal(view: ClusterView, capsy
     too_long = [line for line in told if cell_width(line) > 80 and len(line.split()) > 1]
     assert not too_long
     assert all(line.startswith("  ") for line in told if line), "indented below its chapter"
+
+
+def test_what_is_waited_for_is_shown_on_a_terminal_and_gone_with_the_next_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe gets neither."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    for stream, shown in ((Terminal(), "\r\x1b[K  until a member leads ...\r\x1b[K"), (io.StringIO(), "")):
+        monkeypatch.setattr(sys, "stderr", stream)
+        teller = DemoTeller(Invocation())
+        teller.waiting("until a member leads ...")
+        teller.say("m1 leads")
+        assert stream.getvalue() == shown

@@ -68,6 +68,7 @@ class Story:
         teller = self.teller
         teller.chapter(1, f"Start three members ({self.spec.engine.label})")
         started = time.monotonic()
+        teller.waiting("until all members serve ...")
         self.local.start(tethered=True)
         await self.local.wait_healthy()
         view = await self._look(client, lambda seen: seen.health is Health.HEALTHY, "all members healthy")
@@ -130,10 +131,12 @@ class Story:
         view = await self._look(client, lambda seen: seen.leader != NO_MEMBER, "a leader")
         leader = self._local_of(view, view.leader)
         async with writers.Writers(client, count=WRITERS, name="leader-loss") as busy:
+            teller.waiting(f"until {WRITES_BEFORE} writes are acknowledged ...")
             await busy.wait_acknowledged(WRITES_BEFORE, REQUEST_TIMEOUT_S)
             killed = time.monotonic()
             await asyncio.to_thread(leader.kill)
             teller.say(f"SIGKILL to {leader.name}, the leader of term {view.term}, while {WRITERS} writers write")
+            teller.waiting("until another member leads ...")
             after = await self._look(
                 client,
                 lambda seen: seen.leader not in (NO_MEMBER, view.leader) and seen.term > view.term,
@@ -141,6 +144,7 @@ class Story:
                 timeout_s=NEW_LEADER_TIMEOUT_S,
             )
             took_s = time.monotonic() - killed
+            teller.waiting(f"until {WRITES_BEFORE} more are acknowledged ...")
             await busy.wait_acknowledged(WRITES_BEFORE, REQUEST_TIMEOUT_S)
             await busy.stop()
         new = after.leader_member
@@ -194,6 +198,7 @@ class Story:
 
     async def _write_fails(self, client: Client) -> None:
         started = time.monotonic()
+        self.teller.waiting("until a write without a quorum gives up ...")
         try:
             await client.kv.put(b"/writes/without-quorum", b"x", timeout=WRITE_WITHOUT_QUORUM_TIMEOUT_S)
         except EtcdopsError as error:

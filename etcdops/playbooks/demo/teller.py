@@ -24,6 +24,9 @@ class Teller(Protocol):
     def progress(self, done: int, total: int, unit: str) -> None:
         """How far a long part is; called often."""
 
+    def waiting(self, text: str) -> None:
+        """What is waited for now; the next line says how it ended."""
+
     def members(self, view: ClusterView) -> None:
         """The members as a table."""
 
