@@ -232,7 +232,7 @@ async def test_what_goes_wrong_half_way_is_named_with_what_is_safe_and_the_run_g
 
     def cut(event: RunEvent) -> None:
         note(event)
-        if event.kind == "complete" and event.step_id == "account:h3":
+        if event.kind == "started" and event.step_id == "certificates:h3":
             hosts.cut(OPERATOR, "h3")
 
     with pytest.raises(EtcdopsError) as lost:
