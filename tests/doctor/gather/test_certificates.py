@@ -9,6 +9,7 @@ import pytest
 
 from etcdops.doctor.gather.certificates import gather_certificates
 from etcdops.doctor.observation import HostObservation, MemberOnHost
+from etcdops.doctor.words import in_words
 from etcdops.remote.become import Become
 from etcdops.remote.local import LocalSession
 from etcdops.remote.session import Session
@@ -92,7 +93,7 @@ async def test_a_port_that_shows_another_certificate_than_its_file_is_told_of_to
                 seen = await gather_certificates(connect, {"h1": HostObservation("h1", members=(running,))})
             finally:
                 await session.close()
-        assert [one.where for one in seen] == [
+        assert [in_words(one.where, "en") for one in seen] == [
             text.format(at) for text, at in zip(expected, (new.cert, number), strict=False)
         ]
 
