@@ -6,7 +6,8 @@ Everything here blocks and runs in a thread.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 import paramiko
@@ -90,19 +91,20 @@ def _authenticate(transport: paramiko.Transport, resolved: Resolved) -> None:
     target = resolved.target
     tried: list[str] = []
     allowed: list[str] = []
-    for label, key in _keys(resolved):
-        if len(tried) == _KEYS_MAX:
-            break
-        tried.append(label)
-        try:
-            if not transport.auth_publickey(target.user, key):
-                return
-        except paramiko.BadAuthenticationType as error:
-            allowed = list(error.allowed_types)
-            break  # the host takes no keys at all
-        except paramiko.AuthenticationException:
-            if not transport.is_active():
+    with closing(_keys(resolved)) as keys:
+        for label, key in keys:
+            if len(tried) == _KEYS_MAX:
                 break
+            tried.append(label)
+            try:
+                if not transport.auth_publickey(target.user, key):
+                    return
+            except paramiko.BadAuthenticationType as error:
+                allowed = list(error.allowed_types)
+                break  # the host takes no keys at all
+            except paramiko.AuthenticationException:
+                if not transport.is_active():
+                    break
     if target.password is not None and transport.is_active():
         tried.append("the password")
         try:
@@ -121,7 +123,7 @@ def _authenticate(transport: paramiko.Transport, resolved: Resolved) -> None:
     )
 
 
-def _keys(resolved: Resolved) -> Iterator[tuple[str, paramiko.PKey]]:
+def _keys(resolved: Resolved) -> Generator[tuple[str, paramiko.PKey], None, None]:
     """Keys to try: the inventory's, else those of ~/.ssh/config, the agent's, the usual ones."""
     target = resolved.target
     passphrase = target.password.reveal() if target.password is not None else None
@@ -130,8 +132,9 @@ def _keys(resolved: Resolved) -> Iterator[tuple[str, paramiko.PKey]]:
         return
     paths = list(resolved.keys)
     if not resolved.only_these_keys:
-        for key in paramiko.Agent().get_keys():
-            yield f"the agent's key {key.comment or key.get_name()}", key
+        with closing(paramiko.Agent()) as agent:
+            for key in agent.get_keys():
+                yield f"the agent's key {key.comment or key.get_name()}", key
         paths += [Path.home() / ".ssh" / name for name in _USUAL_KEYS]
     for path in dict.fromkeys(paths):
         loaded = _optional_key(path, passphrase)

@@ -19,7 +19,7 @@ from etcdops.remote.ssh_config import SSHConfig
 from etcdops.remote.target import Target
 from tests.contracts.session_port import SessionContract
 from tests.support.ports import free_ports
-from tests.support.sshd import SSHDaemon, make_key, running_sshd, sshd_missing
+from tests.support.sshd import SSHDaemon, make_key, running_agent, running_sshd, sshd_missing
 
 pytestmark = [
     pytest.mark.slow,
@@ -151,6 +151,19 @@ async def test_a_key_file_that_cannot_be_used_is_named(daemon: SSHDaemon, target
     for path in (tmp_path / "text", locked):
         with pytest.raises(UsageError, match="cannot be used"):
             await login(connector(daemon), dataclasses.replace(target, key=path))
+
+
+async def test_a_key_that_only_the_agent_has_lets_us_in(
+    daemon: SSHDaemon, target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real ssh-agent; who has said `IdentitiesOnly yes` gets none of its keys, as with OpenSSH."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keyless = dataclasses.replace(target, key=None)
+    with running_agent(tmp_path / "agent", daemon.key) as place:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(place))
+        assert await login(connector(daemon), keyless) == daemon.user
+        with pytest.raises(AccessDenied, match="does not let"):
+            await login(connector(daemon, "IdentitiesOnly yes\n"), keyless)
 
 
 async def test_refused_unknown_and_silent_are_told_apart(daemon: SSHDaemon, target: Target) -> None:

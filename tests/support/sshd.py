@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.ports import free_ports
+from tests.support.real_etcd import poll_until
 
 _READY_WITHIN_S = 15.0
 
@@ -112,3 +113,16 @@ def running_sshd(folder: Path, *settings: str) -> Iterator[SSHDaemon]:
     finally:
         process.terminate()
         process.wait(10)
+
+
+@contextmanager
+def running_agent(place: Path, key: Path) -> Iterator[Path]:
+    """An ssh-agent that listens at `place` and has one key."""
+    with subprocess.Popen(["ssh-agent", "-D", "-a", place], stdout=subprocess.DEVNULL) as agent:
+        try:
+            poll_until(place.is_socket, _READY_WITHIN_S, "the agent does not listen")
+            asked = {**os.environ, "SSH_AUTH_SOCK": str(place)}
+            subprocess.run(["ssh-add", "-q", key], env=asked, check=True, timeout=20)
+            yield place
+        finally:
+            agent.terminate()
