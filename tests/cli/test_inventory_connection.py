@@ -67,6 +67,17 @@ def test_what_cannot_be_chosen_is_told(cli: RunCli, written: Path) -> None:
     assert "ETCDOPS_INVENTORY has here, down: choose with --cluster NAME" in told.err
 
 
+def test_the_only_cluster_is_meant_unless_it_is_protected(cli: RunCli, written: Path) -> None:
+    """Whoever has a production cluster in a variable names it."""
+    one = written.with_name("one.yaml")
+    one.write_text("".join(written.read_text().splitlines(keepends=True)[:3]))
+    assert "using cluster here of" in cli("status", ETCDOPS_INVENTORY=str(one)).err
+    one.write_text(one.read_text().replace("{data_dir: /a", "{protection: protected, data_dir: /a"))
+    told = cli("status", ETCDOPS_INVENTORY=str(one))
+    assert "ETCDOPS_INVENTORY has here: choose with --cluster NAME" in told.err
+    assert "using cluster" not in told.err
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[SSHDaemon]:
     with running_sshd(tmp_path / "sshd") as running:

@@ -104,6 +104,16 @@ def test_without_a_terminal_nothing_is_done_unconfirmed(told: Told, capsys: pyte
     assert "--confirm prod" in capsys.readouterr().err
 
 
+def test_a_protected_cluster_wants_its_name_and_no_yes(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A script that says --yes to everything does not change it."""
+    told(Prepared(planned({"h1": Survey(stopped="failed")}, cluster=TLS)))
+    (tmp_path / "etcdops.yaml").write_text(YAML.replace("tls: {}}", "tls: {}, protection: protected}"))
+    assert run(["rollout", "apply", "--yes"]) == 8
+    assert "--confirm prod" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["rollout", "plan"], ["cert", "list"]])
 def test_a_setting_that_cannot_be_is_named_by_file_line_and_key(
     command: list[str], told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
