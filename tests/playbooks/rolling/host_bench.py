@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from etcdops.client.settings import ConnectionSettings
 from etcdops.clock import SystemClock
@@ -72,7 +73,7 @@ class ChangingBench(Bench):
         """(run, step it was killed at; empty: it ended). Kills at the first step it was not killed at before."""
         process = subprocess.Popen(
             [sys.executable, "-m", "etcdops", *arguments],
-            env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
         )  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None
@@ -83,15 +84,24 @@ class ChangingBench(Bench):
                 run = event["run"]
                 if event["event"] == "started" and event["step"] not in done:
                     title = event["step"]
-                    time.sleep(0.5 * (len(done) % 3))  # at once, or in the middle of it
+                    _wait_in(title, process.stdout, 0.5 * (len(done) % 3))  # at once, or in the middle of it
                     process.send_signal(signal.SIGKILL)
                     break
             process.stdout.read()
-            said = process.stderr.read()
+            said = process.stderr.read().decode()
             status = process.wait(timeout=_STEP_TIMEOUT_S)
         assert title or status == 0, said
         # the last step can be done, and the run at its end, before the kill comes
         return run, "" if status == 0 or _has_ended(run) else title
+
+
+def _wait_in(step: str, events: IO[bytes], timeout_s: float) -> None:
+    """Until it ends, for then others begin that are to be killed too. Args: events - unbuffered."""
+    deadline = time.monotonic() + timeout_s
+    while (left := deadline - time.monotonic()) > 0 and select.select([events], [], [], left)[0]:
+        line = events.readline()
+        if not line or json.loads(line).get("step") == step:
+            return
 
 
 def _has_ended(run: str) -> bool:
