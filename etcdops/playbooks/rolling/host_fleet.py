@@ -32,9 +32,10 @@ from etcdops.services.port import Changes, EffectiveConfig, Service
 LOOK_TIMEOUT_S = 5.0
 _CHECK_TIMEOUT_S = 600.0
 _CHECK_V2STORE = """
-tool=$(command -v etcdutl) || { echo "etcdutl is not on the host"; exit 3; }
+tool=$(command -v etcdutl) || exit 127
 exec "$tool" check v2store --data-dir="$1" ${2:+--wal-dir="$2"} 2>&1
 """
+_NO_TOOL = 127
 
 
 class HostFleet:
@@ -191,6 +192,12 @@ class HostFleet:
         session = await self.run.session(wanted.host)
         asked = script(_CHECK_V2STORE, wanted.config.data_dir, wanted.config.wal_dir, user=ROOT)
         result = await session.run(asked, check=False, timeout_s=_CHECK_TIMEOUT_S)
+        if result.exit_status == _NO_TOOL:
+            raise EtcdopsError(
+                f"{member}: there is no etcdutl on {wanted.host} to see whether it holds data of v2, with which no 3.6"
+                " starts",
+                hint="put etcdutl of 3.5.26 or later into its PATH (/usr/local/bin), then go on",
+            )
         return "" if result.ok else (result.text.splitlines() or ["etcdutl check v2store failed"])[-1]
 
 
