@@ -9,16 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from etcdops.errors import ClusterUnsafe
+from etcdops.clock import SystemClock
+from etcdops.errors import ClusterUnsafe, EtcdopsError
 from etcdops.playbooks.certificates.listing import Listed, Urgency, list_certificates
 from etcdops.playbooks.certificates.planning import CertificateChoices
 from etcdops.playbooks.certificates.procedure import plan_renew, plan_rotate
+from etcdops.playbooks.journal import RunState
 from etcdops.playbooks.on_hosts import RunHosts
 from etcdops.playbooks.plan import Plan
+from etcdops.playbooks.procedures import carry_out
 from etcdops.playbooks.rolling.procedure import plan_change
+from etcdops.playbooks.run_event import RunEvent
+from etcdops.playbooks.runs import KnownRun, begin_run, runs_on_hosts
 from tests.hosts.hosts import Hosts
 from tests.playbooks.rolling.host_bench import ChangingBench, process_of
 from tests.playbooks.rolling.writer import Writer, writing
+from tests.playbooks.rollout.on_hosts import HostsAccess
 from tests.support.real_etcd import find_etcd
 
 pytestmark = pytest.mark.timeout(600)
@@ -129,6 +135,41 @@ async def test_another_authority_under_a_writing_client(bench: ChangingBench) ->
     ]
     assert not authorities[0] & authorities[1]
     await require_unharmed(writer, restarts=6)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(900)
+async def test_a_host_that_vanishes_in_the_middle_stops_a_rolling_change_and_harms_nobody(
+    bench: ChangingBench, hosts_session: Hosts
+) -> None:
+    """Cut off from everybody when the second member's turn begins: that one is not stopped any more, and the change goes
+    on when the host is back."""
+    bench.cluster = {**bench.cluster, "settings": {"snapshot-count": 23456}}
+    plan = await bench.reach(plan_change)
+    assert plan is not None
+    turns = [step for step in plan.steps if step.id.startswith("write:")]
+    gone = turns[-1].host
+    journal = begin_run(runs_on_hosts(plan.cluster), plan, SystemClock())
+    known = KnownRun(journal, RunState(plan, 0.0, journal.run))
+    events: list[RunEvent] = []
+
+    def cut(event: RunEvent) -> None:
+        events.append(event)
+        if event.kind == "started" and event.step_id == turns[1].id:
+            hosts_session.isolate(gone, from_operator=True)
+
+    before = {host.name: process_of(host) for host in hosts_session}
+    with pytest.raises(EtcdopsError) as stopped:
+        await carry_out(known, HostsAccess(hosts_session), cut)
+    assert gone in f"{stopped.value.message} {stopped.value.cause}"
+    assert events[-1].safe_now
+    after = {host.name: process_of(host) for host in hosts_session}
+    assert {name for name in after if after[name] != before[name]} == {turns[0].host}
+
+    hosts_session.heal()
+    outcome = await carry_out(known, HostsAccess(hosts_session), events.append, resumed=True)
+    assert outcome.results["after"]["hashes_agree"] is True
+    assert await bench.change(plan_change) is None
 
 
 @pytest.mark.exhaustive
