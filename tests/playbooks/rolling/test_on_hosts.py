@@ -142,8 +142,8 @@ async def test_another_authority_under_a_writing_client(bench: ChangingBench) ->
 async def test_a_host_that_vanishes_in_the_middle_stops_a_rolling_change_and_harms_nobody(
     bench: ChangingBench, hosts_session: Hosts
 ) -> None:
-    """Cut off from everybody when the second member's turn begins: that one is not stopped any more, and the change goes
-    on when the host is back."""
+    """Cut off from everybody when the second member's turn begins: that one is not stopped any more, and the change
+    goes on when the host is back."""
     bench.cluster = {**bench.cluster, "settings": {"snapshot-count": 23456}}
     plan = await bench.reach(plan_change)
     assert plan is not None

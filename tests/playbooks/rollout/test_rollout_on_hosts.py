@@ -47,6 +47,14 @@ def etcd(minor: str) -> EtcdBinaries:
     return found
 
 
+def from_package(hosts: Hosts) -> dict[str, object]:
+    """A cluster with TLS everywhere, of Debian's etcd 3.4, which every host can install."""
+    binaries = etcd("3.4")
+    for host in hosts:
+        offer_packages(host, etcd_packages(binaries))
+    return {"engine": {"version": binaries.version, "source": {"package": "etcd-server"}}, "tls": {}}
+
+
 def from_directory(minor: str = "3.5") -> dict[str, object]:
     """A cluster with TLS everywhere, of programs that lie on this machine."""
     binaries = etcd(minor)
@@ -124,14 +132,7 @@ async def test_bare_hosts_become_a_cluster_a_second_apply_does_nothing_and_edits
 @pytest.mark.timeout(400)
 async def test_debians_package_over_sudo_with_a_password_behind_a_firewall(hosts: Hosts, home: Path) -> None:
     """3.4; the package's own service never starts; nobody but the members and the operator reaches the ports."""
-    binaries = etcd("3.4")
-    for host in hosts:
-        offer_packages(host, etcd_packages(binaries))
-    bench = Bench(hosts, home, {
-        "engine": {"version": binaries.version, "source": {"package": "etcd-server"}},
-        "tls": {},
-        "firewall": {"clients": ["198.51.100.7"]},
-    })  # fmt: skip
+    bench = Bench(hosts, home, {**from_package(hosts), "firewall": {"clients": ["198.51.100.7"]}})
     password = home / "sudo-password"
     password.write_text(hosts.ops_password)
     password.chmod(0o600)
@@ -260,9 +261,14 @@ async def test_what_goes_wrong_half_way_is_named_with_what_is_safe_and_the_run_g
 
 @pytest.mark.exhaustive
 @pytest.mark.timeout(900)
-async def test_killed_at_every_step_it_goes_on_to_the_same_end(hosts: Hosts, home: Path) -> None:
+@pytest.mark.parametrize("programs", ["directory", "package", "node"])
+async def test_killed_at_every_step_it_goes_on_to_the_same_end(hosts: Hosts, home: Path, programs: str) -> None:
     """SIGKILL to the tool while each step is at work, one after the other; the host's commands may go on or not."""
-    bench = Bench(hosts, home, from_directory())
+    if programs == "package":
+        cluster = from_package(hosts)
+    else:
+        cluster = from_directory() if programs == "directory" else {"engine": {"kind": "node"}, "tls": {}}
+    bench = Bench(hosts, home, cluster)
     bench.write()
     line = [sys.executable, "-m", "etcdops", "rollout", "apply", "-i", str(bench.path), "--yes", "--events", "json"]
     reached: list[str] = []
@@ -278,7 +284,7 @@ async def test_killed_at_every_step_it_goes_on_to_the_same_end(hosts: Hosts, hom
     assert (await bench.prepare()).plan is None
     for host in hosts:
         left = host.run(
-            ["find", "/opt/etcdops", "/etc", "/usr/local/bin", "(", "-name", "*.part*", "-o", "-name", "*.new", ")"]
+            ["find", "/opt", "/etc", "/usr/local/bin", "(", "-name", "*.part*", "-o", "-name", "*.new", ")"]
         )
         assert left.stdout == "", "nothing half-done is left"
 
