@@ -17,6 +17,7 @@ from etcdops.services.unit_file import last, parse_environment_file, parse_unit
 from etcdops.services.unit_start import start_of
 
 _SHOWN_MAX = 3
+_CONTAINER_ENGINES = ("docker", "podman", "nerdctl")
 _SECTION = re.compile(r"^\s*\[(Unit|Service|Install)\]\s*$", re.MULTILINE)
 _VARIABLE = re.compile(r"^\s*(export\s+)?ETCD_[A-Z0-9_]+=", re.MULTILINE)
 _HOST_SPECIFIER = re.compile(r"(?<!%)(?:%%)*%[Hlq]")
@@ -104,6 +105,12 @@ async def _with_unit(given: _Sorted) -> Written:
     start = await start_of(assignments, unit, "localhost", read, matching)
     if start is None:
         raise UsageError(f"{first} starts nothing", hint="give the unit itself too, before its drop-ins")
+    if PurePath(start.program).name in _CONTAINER_ENGINES:
+        raise UsageError(
+            f"{first} starts a container, and what the member runs with is not read from that command",
+            cause=f"ExecStart={start.program} ...",
+            hint=f"{start.program} inspect CONTAINER > FILE, and import FILE; or import the host itself: --host",
+        )
     if any(_HOST_SPECIFIER.search(text) for text in given.units.values()):
         notes.append("the unit uses the host's name (%H, %l or %q), which is not known here: localhost stands for it")
     folder = last(assignments, "Service", "WorkingDirectory")
