@@ -49,7 +49,11 @@ def _files(folders: Iterable[Path]) -> Iterable[BackupSeen]:
             paths = [path for path in folder.iterdir() if path.name.endswith((*SNAPSHOTS, *PACKED))]
             told = [(path, path.stat()) for path in paths]
         except OSError as error:
-            raise UsageError(f"the backups in {folder} cannot be read", cause=error.strerror or str(error)) from error
+            raise UsageError(
+                f"the backups in {folder} cannot be read",
+                cause=error.strerror or str(error),
+                hint="give the folder in which the snapshots lie on this machine",
+            ) from error
         for path, status in told:
             if stat.S_ISREG(status.st_mode):
                 noted = read_sidecar(path)
