@@ -150,7 +150,9 @@ class LogsScreen(ConsoleScreen, inherit_bindings=False):
 
     def _amount(self) -> str:
         shown, known = len(self._shown), len(self._lines)
-        return f"{show_count(shown)} of {show_count(known)} lines" if shown != known else f"{show_count(known)} lines"
+        lines = "line" if known == 1 else "lines"
+        some = f"{show_count(shown)} of " if shown != known else ""
+        return f"{some}{show_count(known)} {lines}"
 
     def _update_findings(self) -> None:
         panel = self.query_one("#findings", LinesPanel)
