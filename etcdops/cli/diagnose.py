@@ -136,26 +136,25 @@ def _rendered(
     timeline: bool,
 ) -> str:
     from etcdops.cli import diagnose_view
-    from etcdops.cli.diagnose_live_view import members_called, whole_json
-    from etcdops.diagnosis.names import with_names
+    from etcdops.diagnosis.names import names_of, with_names
 
     if shown == "json":
-        if examination is None:
-            return diagnose_view.diagnosis_json(diagnosis, language)
-        return whole_json(diagnosis, examination, language)
+        return _json(diagnosis, examination, language)
     width = shutil.get_terminal_size((DEFAULT_WIDTH, 24)).columns
     look = invocation.look
     parts: list[str] = []
     if timeline and diagnosis.timeline and shown == "text":
         parts.append(diagnose_view.render_timeline(diagnosis, look, width=width) + "\n")
-    found, view = diagnosis.findings, None
+    found, called = diagnosis.findings, names_of(diagnosis)
     live = ""
     if examination is not None:
-        found, view = examination.logs, examination.observation.view
+        from etcdops.cli.diagnose_live_view import members_listed
+
+        found, called = examination.logs, called | members_listed(examination.observation.view)
         live = _live(examination, look, width, shown, language, full=full)
         if not diagnosis.sources:
             return "\n".join([*parts, live])
-    left = dataclasses.replace(diagnosis, findings=with_names(found, members_called(diagnosis, view)))
+    left = dataclasses.replace(diagnosis, findings=with_names(found, called))
     below = examination.below if examination is not None else {}
     now = {named: below.get(one, ()) for named, one in zip(left.findings, found, strict=True)}
     if shown == "markdown":
@@ -168,6 +167,17 @@ def _rendered(
     else:
         parts.append(told)
     return "\n".join(parts)
+
+
+def _json(diagnosis: Diagnosis, examination: Examination | None, language: str) -> str:
+    if examination is None:
+        from etcdops.cli.diagnose_view import diagnosis_json
+
+        return diagnosis_json(diagnosis, language)
+    # Only now: what looks at clusters takes longer to load than most logs to read.
+    from etcdops.cli.diagnose_live_view import whole_json
+
+    return whole_json(diagnosis, examination, language)
 
 
 def _live(examination: Examination, look: Look, width: int, shown: str, language: str, *, full: bool) -> str:

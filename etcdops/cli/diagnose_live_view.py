@@ -10,7 +10,6 @@ from etcdops.cli.finding_view import finding_json
 from etcdops.cli.output import Json
 from etcdops.client.view import ClusterView
 from etcdops.diagnosis.finding import Diagnosis, Finding
-from etcdops.diagnosis.names import names_of
 from etcdops.doctor.examine import Examination
 from etcdops.ids import format_id
 
@@ -43,10 +42,10 @@ def in_order(diagnosis: Diagnosis, examination: Examination) -> tuple[Finding, .
     )
 
 
-def members_called(diagnosis: Diagnosis, view: ClusterView | None) -> dict[str, str]:
-    """ID -> name: what the member list says, else what the logs tell."""
+def members_listed(view: ClusterView | None) -> dict[str, str]:
+    """ID -> name, as the member list says."""
     listed = view.members if view is not None else ()
-    return {**names_of(diagnosis), **{format_id(one.id): one.name for one in listed if one.id and one.name}}
+    return {format_id(one.id): one.name for one in listed if one.id and one.name}
 
 
 def _prover(finding: Finding, examination: Examination) -> str | None:

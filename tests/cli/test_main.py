@@ -25,7 +25,8 @@ from tests.conftest import Golden
 from tests.support.ports import free_ports
 
 StartCli = Callable[..., "subprocess.Popen[str]"]
-HEAVY = ("grpc", "textual", "rich", "pydantic", "asyncio", "google", "ssl", "apsw", "aiohttp")
+HEAVY = ("grpc", "textual", "rich", "pydantic", "cryptography", "asyncio", "google", "ssl", "apsw", "aiohttp")
+POSTED_LOG = str(Path(__file__).parents[1] / "diagnosis" / "samples" / "003.log")
 
 
 def test_help_names_every_command_with_examples_first(cli: RunCli, golden: Golden) -> None:
@@ -107,10 +108,11 @@ def test_help_of_status(cli: RunCli, golden: Golden) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["version"], ["statsu"], ["--version"]]
-    + [[entry.name, "--help"] for entry in ENTRIES if entry.name not in ("node", "version")],
-    ids=" ".join,
+    + [[entry.name, "--help"] for entry in ENTRIES if entry.name not in ("node", "version")]
+    + [["explain", "no-space"], ["diagnose", POSTED_LOG], ["diagnose", "--json", POSTED_LOG]],
+    ids=lambda words: " ".join(word.rpartition("/")[2] for word in words),
 )
-def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+def test_what_needs_no_cluster_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     """console.md: first output within 100 ms; each of these modules alone takes about that long."""
     code = f"""
 import sys
