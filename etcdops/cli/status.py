@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from etcdops.cli.help import OpsCommand
+from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import Invocation, cluster_options, connection_options, current, general_options
 from etcdops.cli.output import render_json, write
 from etcdops.client.settings import ConnectionSettings, parse_seconds
@@ -45,10 +46,17 @@ WATCH_MIN_S = 0.1
 @click.option("--hashes", is_flag=True, help="Compare the data of all members by their HashKV.")
 @click.option("--plain", is_flag=True, help="One line for each look; nothing is redrawn.")
 @click.option("--wide", is_flag=True, help="All columns, however wide.")
+@LANGUAGE_OPTION
 @cluster_options
 @connection_options
 @general_options
-def command(watch: str | None = None, hashes: bool = False, plain: bool = False, wide: bool = False) -> int:
+def command(
+    watch: str | None = None,
+    hashes: bool = False,
+    plain: bool = False,
+    wide: bool = False,
+    lang: str | None = None,
+) -> int:
     """Who answers, whether the quorum holds, who leads, who lags, and what to do next.
 
     All members are asked at once, also those that only the member list names. A member that does not answer is shown
@@ -59,7 +67,8 @@ def command(watch: str | None = None, hashes: bool = False, plain: bool = False,
     if every_s is not None and not WATCH_MIN_S <= every_s < 86_400:
         raise UsageError(f"--watch takes {WATCH_MIN_S:g} seconds to a day, not {watch}")
     settings = invocation.connection_settings()
-    show = _Printer(invocation, plain=plain, wide=wide, redraw=every_s is not None)
+    language = lang or terminal_language()
+    show = _Printer(invocation, language, plain=plain, wide=wide, redraw=every_s is not None)
     code = invocation.run(_look(settings, show, every_s, hashes))
     if code == ExitCode.UNREACHABLE and "local" in invocation.connection:
         _tell_how_to_start(invocation, invocation.connection["local"])
@@ -99,8 +108,9 @@ async def _look(settings: ConnectionSettings, show: _Printer, every_s: float | N
 class _Printer:
     """Prints looks: as a report, as JSON, as lines; on a terminal the report stays in place."""
 
-    def __init__(self, invocation: Invocation, *, plain: bool, wide: bool, redraw: bool) -> None:
+    def __init__(self, invocation: Invocation, language: str, *, plain: bool, wide: bool, redraw: bool) -> None:
         self._invocation = invocation
+        self._language = language
         self._plain = plain
         self._wide = wide
         self._watching = redraw
@@ -119,23 +129,28 @@ class _Printer:
         self._noticed = len(client.notices)
 
     def view(self, view: ClusterView, previous: ClusterView | None) -> None:
-        from etcdops.cli.status_view import SCHEMA, render, summary_line, to_json
+        from etcdops.cli.status_view import SCHEMA, summary_line, to_json
 
         look = self._invocation.look
         if self._invocation.format == "json":
             # While watching: one document a line, so that a reader can tell where one ends.
-            write(render_json(SCHEMA, to_json(view), pretty=not self._watching))
+            write(render_json(SCHEMA, to_json(view, self._language), pretty=not self._watching))
         elif self._plain:
-            write(look.text(summary_line(view)))
+            write(look.text(summary_line(view, self._language)))
             self._changes(view, previous)
         elif self._redraw:
             # Home, draw, clear what is left below: no flicker, unlike clearing first.
-            text = render(view, look, wide=self._wide).replace("\n", "\x1b[K\n")
+            text = self._report(view).replace("\n", "\x1b[K\n")
             sys.stdout.write(("\x1b[2J" if self._first else "") + "\x1b[H" + text + "\x1b[J")
             sys.stdout.flush()
         else:
-            write(("" if self._first else "\n") + render(view, look, wide=self._wide))
+            write(("" if self._first else "\n") + self._report(view))
         self._first = False
+
+    def _report(self, view: ClusterView) -> str:
+        from etcdops.cli.status_view import render
+
+        return render(view, self._invocation.look, wide=self._wide, language=self._language)
 
     def _changes(self, view: ClusterView, previous: ClusterView | None) -> None:
         from etcdops.cli.output import printable

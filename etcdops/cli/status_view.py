@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 
 from etcdops.cli.finding_view import finding_json, render_findings, wrap
-from etcdops.cli.output import Cell, Column, Json, Look, hex_id, printable, render_table
+from etcdops.cli.output import Cell, Column, Json, Look, cell_width, hex_id, printable, render_table
 from etcdops.client.view import ClusterView, Health, MemberView, Silence
 from etcdops.clock import rfc3339
 from etcdops.doctor.checks.cluster import find
@@ -52,11 +52,6 @@ def exit_code(view: ClusterView) -> ExitCode:
     return ExitCode.UNREACHABLE
 
 
-def headline(view: ClusterView, language: str = "en") -> str:
-    """The verdict and the arithmetic behind it, one line without symbols."""
-    return f"{in_words(verdict_of(view.health), language)}  {in_words(arithmetic(view), language)}"
-
-
 def verdict_of(health: Health) -> Said:
     return say(f"verdict.{health.name.lower().replace('_', '-')}")
 
@@ -85,44 +80,45 @@ def _nobody(view: ClusterView) -> Said:
     return say(f"head.{what}-endpoint") if asked == 1 else say(f"head.{what}-endpoints", endpoints=asked)
 
 
-def possible(view: ClusterView) -> str:
-    """What clients can still do now, in plain words."""
+def possible(view: ClusterView) -> Said | None:
+    """What clients can still do now; None where nobody answers."""
     if not view.answering:
-        return ""
-    names = ", ".join(member.label for member in view.answering)
+        return None
+    members = tuple(member.label for member in view.answering)
     if view.has_quorum:
-        if any(alarm.type == "NOSPACE" for alarm in view.alarms):
-            return "reads and deletes work; puts are refused until the NOSPACE alarm is disarmed"
-        if any(alarm.type == "CORRUPT" for alarm in view.alarms):
-            return "reads work; the CORRUPT alarm stops everything else"
-        return "reads and writes work"
-    if view.health is Health.UNKNOWN:
-        return f"not known; {names} answers what it may without a quorum"
-    return (
-        f"serializable reads and snapshots from {names}; "
-        "no writes, no linearizable reads, no membership changes, no logins"
-    )
+        alarms = {alarm.type for alarm in view.alarms}
+        state = next((alarm.lower() for alarm in ("NOSPACE", "CORRUPT") if alarm in alarms), "all")
+        return say(f"possible.{state}")
+    return say("possible.unknown" if view.health is Health.UNKNOWN else "possible.no-quorum", members=members)
 
 
-def summary_line(view: ClusterView) -> str:
+def summary_line(view: ClusterView, language: str = "en") -> str:
     """One line for logs and screen readers: time, verdict, numbers, and who is missing."""
     leader = view.leader_member
-    silent = "; ".join(f"{member.label}: {member.error}" for member in view.silent)
-    facts = f"leader {leader.label if leader else 'none'}, term {view.term}, revision {view.max_revision}"
-    line = f"{rfc3339(view.taken_at)} {headline(view).replace('  ', ': ')}; {facts}"
-    return printable(f"{line}; {silent}" if silent else line)
+    facts = (
+        say("head.leader", leader=leader.label if leader else say("none.found")),
+        say("head.term", term=view.term),
+        say("head.revision", revision=view.max_revision),
+    )
+    silent = (say("report.reason", what=member.label, why=member.error) for member in view.silent)
+    line = say("head.line", verdict=verdict_of(view.health), parts=(arithmetic(view), facts, *silent))
+    return printable(f"{rfc3339(view.taken_at)} {in_words(line, language)}")
 
 
-def render(view: ClusterView, look: Look, *, wide: bool = False, width: int = WIDTH) -> str:
+def render(view: ClusterView, look: Look, *, wide: bool = False, width: int = WIDTH, language: str = "en") -> str:
     """The whole report. At most `width` columns unless `wide`."""
     table_width, text_width = (10_000, WIDE) if wide else (width, width)
-    blocks = [render_head(view, look, width=width), render_members(view, look, width=table_width)]
-    findings = render_findings(find(view), look, text_width)
+    blocks = [
+        render_head(view, look, width=width, language=language),
+        render_members(view, look, width=table_width, language=language),
+    ]
+    findings = render_findings(find(view), look, text_width, language=language)
     if findings:
         blocks.append(findings)
-    if possible(view):
-        label = "possible now: "
-        blocks.append(label + wrap(possible(view), width - len(label), " " * len(label)))
+    left = in_words(possible(view), language)
+    if left:
+        label = f"{in_words(say('label.possible'), language)}: "
+        blocks.append(label + wrap(printable(left), width - cell_width(label), " " * cell_width(label)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -226,12 +222,12 @@ def _health_cell(view: ClusterView, member: MemberView, language: str) -> Cell:
     return Cell(f"● {in_words(say('health.ok'), language)}", "good")
 
 
-def to_json(view: ClusterView) -> dict[str, Json]:
+def to_json(view: ClusterView, language: str = "en") -> dict[str, Json]:
     """The view as JSON. Members that do not answer are inside, with `error`."""
     quorum = view.quorum
     return {
         "health": view.health.value,
-        "summary": in_words(arithmetic(view), "en"),
+        "summary": in_words(arithmetic(view), language),
         "cluster_id": hex_id(view.cluster_id),
         "leader": hex_id(view.leader) if view.leader != NO_MEMBER else None,
         "raft_term": view.term,
@@ -244,7 +240,7 @@ def to_json(view: ClusterView) -> dict[str, Json]:
             "tolerates": view.tolerates,
             "proved_by_read": view.serves_linearizable,
         },
-        "possible": possible(view) or None,
+        "possible": in_words(possible(view), language) or None,
         "members_known": view.members_known,
         "members": [_member_json(view, member) for member in view.members],
         "alarms": [{"member": hex_id(alarm.member), "type": alarm.type} for alarm in view.alarms],
@@ -258,8 +254,8 @@ def to_json(view: ClusterView) -> dict[str, Json]:
             }
             for endpoint in view.endpoints
         ],
-        "problems": [problem.en for problem in view.problems],
-        "findings": [finding_json(finding) for finding in find(view)],
+        "problems": [problem[language] for problem in view.problems],
+        "findings": [finding_json(finding, language) for finding in find(view)],
         "hashes": {"revision": view.hashes_revision, "agree": view.hashes_agree()}
         if view.hashes_revision is not None
         else None,

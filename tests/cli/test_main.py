@@ -226,6 +226,15 @@ def test_options_may_stand_before_or_after_the_command(cli: RunCli) -> None:
     assert urls[0] not in both.out
 
 
+def test_status_speaks_the_language_asked_for_or_that_of_the_terminal(cli: RunCli) -> None:
+    """As doctor and diagnose do."""
+    (port,) = free_ports(1)
+    asked = ("--endpoints", f"http://127.0.0.1:{port}", "status", "--plain", "--dial-timeout", "0.2")
+    assert "唯一的地址无响应" in cli(*asked, "--lang", "zh").out
+    assert "唯一的地址无响应" in cli(*asked, LC_ALL="zh_CN.UTF-8").out
+    assert "the only endpoint does not answer" in cli(*asked, "--lang", "en", LC_ALL="zh_CN.UTF-8").out
+
+
 def test_notes_name_the_source_on_stderr_and_quiet_silences_them(cli: RunCli) -> None:
     (port,) = free_ports(1)
     environment = {"ETCDCTL_ENDPOINTS": f"http://127.0.0.1:{port}", "ETCDCTL_DIAL_TIMEOUT": "200ms"}

@@ -9,6 +9,7 @@ import pytest
 from etcdops.cli.output import Look, cell_width, render_json
 from etcdops.cli.status_view import SCHEMA, WIDTH, exit_code, render, render_members, summary_line, to_json
 from etcdops.client.view import Alarm, ClusterView, EndpointView, HashKV, MemberStatus, MemberView, Silence
+from etcdops.diagnosis.causes import LANGUAGES
 from etcdops.errors import ExitCode
 from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
 from etcdops.wording import Texts
@@ -157,10 +158,11 @@ def test_the_exit_code(name: str) -> None:
     assert exit_code(CASES[name]) is EXIT_CODES.get(name, ExitCode.UNHEALTHY)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("name", CASES)
-def test_the_report_fits_80_columns_and_obeys_no_member(name: str) -> None:
+def test_the_report_fits_80_columns_and_obeys_no_member(name: str, language: str) -> None:
     """Also with wide characters, and whatever a member calls itself reaches the terminal as text."""
-    for line in render(CASES[name], PLAIN).splitlines():
+    for line in render(CASES[name], PLAIN, language=language).splitlines():
         assert cell_width(line) <= WIDTH, line
         assert line.isprintable(), line
 
@@ -172,6 +174,31 @@ def test_a_member_alone_has_nobody_to_be_compared_with() -> None:
     assert "0000002a" in render(view, PLAIN)
     assert "compare" not in render(view, PLAIN)
     assert "cannot be compared" in render(cluster(alone, member(2), hashes_revision=Revision(7)), PLAIN)
+
+
+def test_in_chinese_the_head_the_table_the_findings_and_what_is_left(golden: Golden) -> None:
+    """As doctor and diagnose tell them: `--lang`, or the language of the terminal."""
+    golden.check("quorum-lost-zh.txt", render(CASES["quorum-lost"], PLAIN, language="zh"))
+    golden.check("lines-zh.txt", "".join(summary_line(view, "zh") + "\n" for view in CASES.values()))
+
+
+def test_json_has_the_same_fields_and_codes_in_every_language() -> None:
+    """Scripts read codes and numbers, people the sentences."""
+    english, chinese = (to_json(CASES["quorum-lost"], language) for language in LANGUAGES)
+    assert english["possible"] != chinese["possible"]
+    assert english["summary"] != chinese["summary"]
+    for document in (english, chinese):
+        for told in ("possible", "summary", "problems", "findings"):
+            document.pop(told)
+    assert english == chinese
+
+
+def test_what_a_member_calls_itself_does_not_reach_the_terminal_in_what_is_left() -> None:
+    """The sentence names those that answer."""
+    evil = dataclasses.replace(member(1, **NO_LEADER), name="evil\x1b[2J")
+    text = render(cluster(evil, REFUSED, PAUSED, serves_linearizable=False), PLAIN)
+    assert "snapshots from evil" in text
+    assert "\x1b" not in text
 
 
 def test_wide_shows_every_column(golden: Golden) -> None:
