@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.diagnose import moment
 from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs
+from etcdops.cli.diagnose_input import moment
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
 from etcdops.cli.language import LANGUAGE_OPTION, terminal_language

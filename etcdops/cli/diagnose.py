@@ -15,6 +15,14 @@ from typing import TYPE_CHECKING
 import click
 
 from etcdops.cli.diagnose_hosts import SINCE_DEFAULT_S, Asked, fetched_logs, hint_without_logs
+from etcdops.cli.diagnose_input import (
+    FETCHED_HINT,
+    moment,
+    require_etcds,
+    require_lines,
+    require_lines_of_then,
+    window_of,
+)
 from etcdops.cli.diagnostics import note
 from etcdops.cli.help import OpsCommand
 from etcdops.cli.host_options import accept_new_option, cluster_option, inventory_option
@@ -24,16 +32,15 @@ from etcdops.cli.output import Look, write
 from etcdops.errors import DeadlinePassed, ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from etcdops.diagnosis.diagnose import Progress, Window
+    from etcdops.diagnosis.diagnose import Progress
     from etcdops.diagnosis.finding import Diagnosis
     from etcdops.diagnosis.reading import Source
+    from etcdops.diagnosis.window import Window
     from etcdops.doctor.examine import Examination
     from etcdops.doctor.observation import Observation
 
 SILENT_S, REDRAW_S = 0.5, 0.2
 """What is read sooner shows no progress; how often it is drawn."""
-NAMED_MAX = 3
-"""Files that a message names."""
 
 _IN_LOGS = {"en": "In the logs:", "zh": "日志中："}
 
@@ -94,7 +101,7 @@ def command(
     LOG is a file (.gz .xz .bz2 .zst too), a folder of them, or - for standard input. etcd 2.0 to 3.7, text or JSON,
     behind any prefix of journald, docker, Kubernetes or compose. Instead of LOG, a cluster, hosts, a unit or a
     container: their logs are fetched, and members and hosts are looked at as they are now. Exit 0: nothing to do; 5:
-    there are findings.
+    there are findings; 2: there was nothing to read, or nothing of that time.
     """
     invocation = current()
     asked = Asked(given, name, tuple(filter(None, hosts.split(","))), unit, container, accept_new, logs_only)
@@ -103,15 +110,16 @@ def command(
         from etcdops.diagnosis.diagnose import diagnose
 
         diagnosis = diagnose(sources, window, _progress(invocation))
-    if not asked:
-        _require_etcds(diagnosis)
     examination = _examined(seen, diagnosis)
+    if not asked:
+        require_lines_of_then(diagnosis, window)
+        require_etcds(diagnosis)
+    elif examination is None:
+        require_lines(diagnosis, FETCHED_HINT)
     shown = "json" if as_json or invocation.format == "json" else "markdown" if markdown else "text"
     write(_rendered(invocation, diagnosis, examination, shown, language, full=full, timeline=timeline))
     if not any(source.lines for source in diagnosis.sources):
         note("warning: there was not one line to read")
-    elif (since or until) and all(source.first is None for source in diagnosis.sources):
-        note("warning: no line lies between --since and --until")
     healthy = diagnosis.healthy if examination is None else examination.healthy
     return int(ExitCode.OK if healthy else ExitCode.UNHEALTHY)
 
@@ -199,9 +207,10 @@ def _worse(left: Diagnosis, examination: Examination) -> bool:
 @contextlib.contextmanager
 def _sources(
     invocation: Invocation, logs: tuple[str, ...], asked: Asked, since: str | None, until: str | None
-) -> Iterator[tuple[list[Source], Window | None, Observation | None]]:
+) -> Iterator[tuple[list[Source], Window, Observation | None]]:
     """What is to be read, which part of it counts, and what is seen live of who wrote it."""
     from etcdops.diagnosis.reading import STDIN, find_sources
+    from etcdops.diagnosis.window import Window
 
     if asked and logs:
         raise UsageError("logs were given and are to be fetched as well", hint="leave out the files, or the options")
@@ -211,57 +220,14 @@ def _sources(
         span = Span(moment(since, "--since") or time.time() - SINCE_DEFAULT_S, moment(until, "--until"))
         with fetched_logs(invocation, asked, span) as fetched:
             # The hosts have cut them to the span, or taken the last lines before it.
-            yield [log.source for log in fetched.logs], None, fetched.observation
+            yield [log.source for log in fetched.logs], Window(), fetched.observation
         return
     names = list(logs)
     if not names:
         if sys.stdin.isatty():
             raise UsageError("no log was given", hint=hint_without_logs())
         names = [STDIN]
-    yield find_sources(names), _window(since, until), None
-
-
-def _require_etcds(diagnosis: Diagnosis) -> None:
-    """That a log of something else, or none at all, has no findings must not look like health."""
-    hint = "give what etcd itself writes, such as: journalctl -u etcd | etcdops diagnose -"
-    if not any(source.lines for source in diagnosis.sources):
-        raise UsageError(f"not one line is in {_few([source.name for source in diagnosis.sources])}", hint=hint)
-    strange = [source.name for source in diagnosis.sources if source.lines and not source.is_etcds]
-    if not strange:
-        return
-    if diagnosis.healthy and len(strange) == len(diagnosis.sources):
-        raise UsageError(f"no line of etcd's is in {_few(strange)}", hint=hint)
-    note(f"warning: no line of etcd's is in {_few(strange)}")
-
-
-def _few(names: list[str]) -> str:
-    """The first of them: a folder may hold hundreds of files."""
-    more = len(names) - NAMED_MAX
-    return ", ".join(names[:NAMED_MAX]) + (f" and {more} more" if more > 0 else "")
-
-
-def _window(since: str | None, until: str | None) -> Window:
-    from etcdops.diagnosis.diagnose import Window
-
-    return Window(moment(since, "--since"), moment(until, "--until"))
-
-
-def moment(text: str | None, option: str) -> float | None:
-    """A clock reading, or how long ago (2h, 30m), as Unix time. Raises: UsageError - it is neither."""
-    if text is None:
-        return None
-    from etcdops.diagnosis.times import parse_clock, parse_duration
-
-    reading = text if len(text) > 10 else f"{text}T00:00:00"
-    if len(reading) == 16:
-        reading += ":00"
-    at, _ = parse_clock(reading)
-    if at is not None:
-        return at
-    ago = parse_duration(text.lstrip("-"))
-    if ago is None:
-        raise UsageError(f"{option} {text!r} is no time", hint="e.g. 2026-01-31T08:00:00Z, 2026-01-31, 90m, 2h")
-    return time.time() - ago
+    yield find_sources(names), window_of(since, until), None
 
 
 def _progress(invocation: Invocation) -> Progress | None:

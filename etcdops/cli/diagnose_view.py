@@ -156,6 +156,7 @@ def _source_json(source: SourceSummary) -> dict[str, Json]:
         "name": source.called or None,
         "host": source.host or None,
         "lines": source.lines,
+        "lines_left_out": source.left_out.lines,
         "first": None if source.first is None else show_clock(source.first),
         "last": None if source.last is None else show_clock(source.last),
         "clock_offset_s": round(source.clock_offset_s, 3),

@@ -21,6 +21,7 @@ from etcdops.diagnosis.match import Matcher
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import Rule
 from etcdops.diagnosis.tally import Tally
+from etcdops.diagnosis.window import LeftOut
 
 EVENTS_KEPT = 4000
 """Elections, starts and stops remembered one by one for each source; later ones are only counted."""
@@ -86,6 +87,7 @@ class SourceLog:
     """The member's name, once a line told it."""
     host: str = ""
     lines: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
     first: float | None = None
     last: float | None = None
     recent: float | None = None
@@ -155,6 +157,7 @@ class SourceLog:
             self.peers[sign] = later.peers[sign]
             self._crowd(sign)
         self.lines += later.lines
+        self.left_out = self.left_out.and_more(later.left_out.lines, (later.left_out.first, later.left_out.last))
 
 
 class Collector:

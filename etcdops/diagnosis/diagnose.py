@@ -61,6 +61,7 @@ def conclude(collector: Collector) -> Diagnosis:
             log.is_etcds,
             log.damage,
             log.called,
+            log.left_out,
         )
         for log in logs.values()
     )

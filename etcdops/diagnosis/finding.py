@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from etcdops.diagnosis.window import LeftOut
 
 if TYPE_CHECKING:
     from etcdops.diagnosis.timeline import Moment
@@ -81,6 +83,8 @@ class SourceSummary:
     """Why its end could not be read; what comes before it counts."""
     called: str = ""
     """The member's name, where the log tells."""
+    left_out: LeftOut = field(default_factory=LeftOut)
+    """Lines outside the time that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

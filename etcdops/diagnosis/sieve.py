@@ -265,13 +265,13 @@ class Sieve:
     def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> _Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
         timeless = bool(rules) and parse_line(entry.raw).time is None
-        if is_last_word(entry) or (rules and (timeless or len(line) > _LINE_MAX)):
+        if rules and (timeless or len(line) > _LINE_MAX):
             return _Shape(rules, alone=True)
-        if not rules:
+        if not rules and not is_last_word(entry):
             return _Shape(noise=True)
         shape = _Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
         peer = peer_of(entry) if any(map(is_about_peer, rules)) else ""
-        seconds = max(measured(rule, entry) for rule in rules)
+        seconds = max((measured(rule, entry) for rule in rules), default=0.0)
         shape.peer = cut_of(line, peer.encode()) if peer else None
         shape.took = duration_cut(line, seconds) if seconds else None
         shape.alone = bool(peer and not shape.peer) or bool(seconds and not shape.took)
@@ -339,6 +339,7 @@ class Sieve:
             return
         if held == {False} and seen[0] is not None and seen[-1] is not None:
             self._log.is_etcds = self._log.is_etcds or any(map(is_etcds, some))
+            self._log.left_out = self._log.left_out.and_more(len(lines), seen)
             return
         inside = holds(self._time_before(0)) if self._clock[1] is not None else True
         for index, line in enumerate(lines):
@@ -347,6 +348,7 @@ class Sieve:
             inside = inside if time is None else holds(time)
             if not inside:
                 self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
+                self._log.left_out = self._log.left_out.and_more(1, (time,))
             elif line != b"\n":
                 self._line(index, line, _shapes_of([line])[0])
             if inside:

@@ -151,10 +151,34 @@ def test_strange_files_of_a_folder_are_one_warning(cli: RunCli, tmp_path: Path) 
     assert ran.err.rstrip().endswith("2.pid and 6 more")
 
 
-def test_a_window_without_lines_is_named(cli: RunCli) -> None:
-    ran = cli("diagnose", "004.log", "--since", "2031-01-01")
-    assert ran.code == 0
-    assert "no line lies between --since and --until" in ran.err
+@pytest.mark.parametrize("asked", [["--since", "2031-01-01"], ["--until", "2011-01-01"], ["--since", "1s", "--json"]])
+def test_a_time_without_lines_is_no_health(cli: RunCli, asked: list[str]) -> None:
+    """It says what the log does tell of, and what to give; on stdout is nothing that a script could believe."""
+    ran = cli("diagnose", "039.log", *asked)
+    assert (ran.code, ran.out) == (2, "")
+    assert "nothing was looked at: no line in 039.log is from " in ran.err
+    assert "from 2018-11-01T16:20:35.185Z to 2018-11-01T17:30:26.525Z" in ran.err
+    assert "next: give --since 2018-11-01T16:20:35.185Z" in ran.err
+    assert cli("diagnose", "039.log", "--since", "2018-11-01T16:20:35.185Z").code == 5
+
+
+def test_of_several_logs_those_without_lines_of_that_time_are_named(cli: RunCli) -> None:
+    """The others are read."""
+    ran = cli("diagnose", "004.log", "039.log", "--until", "2018-12-01", LANG="C")
+    assert ran.code == 5
+    assert "warning: no line in 004.log is from before 2018-12-01T00:00:00.000Z: it was written from 2" in ran.err
+    (first, second) = json.loads(cli("diagnose", "004.log", "039.log", "--until", "2018-12-01", "--json").out)[
+        "sources"
+    ]
+    assert first["lines_left_out"] == first["lines"]
+    assert second["lines_left_out"] == 0
+
+
+def test_lines_without_any_time_belong_to_every_time(cli: RunCli, tmp_path: Path) -> None:
+    """What `docker logs` or a screen gave may have none."""
+    log = tmp_path / "untimed.log"
+    log.write_text("etcdserver: the clock difference against peer 8211f1d0f64f3269 is too high [4.8s > 1s]\n" * 3)
+    assert cli("diagnose", str(log), "--since", "2h").code == 5
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in SAMPLES.glob("*.log")))
@@ -167,7 +191,7 @@ def test_every_posted_log_is_known_for_etcds(cli: RunCli, name: str) -> None:
 
 def test_times_that_since_understands(cli: RunCli) -> None:
     """A day, a minute, RFC 3339, and how long ago."""
-    for since, code in (("2018-11-01", 5), ("2018-11-01 17:30", 5), ("2018-11-01T18:00:00Z", 0), ("2h", 0)):
+    for since, code in (("2018-11-01", 5), ("2018-11-01 17:30", 5), ("2018-11-01T17:31:00Z", 2), ("2h", 2)):
         assert cli("diagnose", "--since", since, "039.log").code == code
 
 
