@@ -11,7 +11,8 @@
     ├── VerificationFailed          10   everything was done, but the result is not what it should be
     ├── ResultUnknown               11   a write was sent and no answer came: it may or may not be there
     ├── DeadlinePassed             124   `--timeout` passed
-    ├── SnapshotCorrupt              1   a snapshot file is damaged or not a snapshot
+    ├── SnapshotCorrupt              1   a snapshot file is damaged
+    │   └── NotASnapshot             1   ... or none at all: text, an archive, the file of something else
     └── StartRefused                 1   a member will not start on this data directory or configuration
         └── MemberRemoved            0   ... because it left the cluster for good: no supervisor is to try again
 
@@ -146,6 +147,12 @@ class SnapshotCorrupt(EtcdopsError):
     """A snapshot file is damaged, cut short, or no snapshot at all; it was not used."""
 
     code = "snapshot-corrupt"
+
+
+class NotASnapshot(SnapshotCorrupt):
+    """A file that was given for a snapshot is of another kind; nothing says that it is damaged."""
+
+    code = "not-a-snapshot"
 
 
 class StartRefused(EtcdopsError):

@@ -11,12 +11,18 @@ from typing import Protocol, Self
 import crc32c
 
 from etcdops.errors import SnapshotCorrupt, UsageError
-from etcdops.snapshot import buckets
+from etcdops.snapshot import buckets, strange
 from etcdops.snapshot.facts import SnapshotFormat
 from etcdops.snapshot.records import Record, decode_revision
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
-_PACKERS = {b"\x1f\x8b": "gunzip", b"\xfd7zXZ\x00": "unxz", b"\x28\xb5\x2f\xfd": "unzstd", b"BZh": "bunzip2"}
+_PACKERS = {
+    b"\x1f\x8b": "gunzip",
+    b"\xfd7zXZ\x00": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+    b"BZh": "bunzip2",
+    b"\x04\x22\x4d\x18": "unlz4",
+}
 """By the first bytes of what they unpack. A bbolt file begins with the number of its first page, which is 0."""
 
 
@@ -73,12 +79,12 @@ def status_hash(file: SnapshotFile) -> tuple[int, int]:
 def open_snapshot(path: Path) -> SnapshotFile:
     """Open a snapshot of either engine.
 
-    Raises: UsageError - there is no such file, or it is compressed; SnapshotCorrupt - it is of neither engine, or
-        damaged where it begins.
+    Raises: UsageError - there is no such file, or it is compressed; NotASnapshot - it is of neither engine;
+        SnapshotCorrupt - it is damaged where it begins.
     """
     try:
         with path.open("rb") as file:
-            start = file.read(len(_SQLITE_MAGIC))
+            start = file.read(strange.READ_BYTES)
     except OSError as error:
         raise UsageError(
             f"cannot read {path}: {error.strerror}", hint="name a file written by `etcdops snapshot save`"
@@ -88,10 +94,11 @@ def open_snapshot(path: Path) -> SnapshotFile:
     for magic, program in _PACKERS.items():
         if start.startswith(magic):
             raise UsageError(f"{path} is compressed", hint=f"unpack it first: {program} -k {shlex.quote(str(path))}")
-    if start == _SQLITE_MAGIC:
+    if start.startswith(_SQLITE_MAGIC):
         from etcdops.snapshot.node_file import NodeSnapshot
 
         return NodeSnapshot(path)
+    strange.require_snapshot(path, start)
     from etcdops.snapshot.etcd_file import EtcdSnapshot
 
     return EtcdSnapshot(path)

@@ -84,6 +84,53 @@ def test_a_compressed_snapshot_is_not_called_damaged(
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "looks", "next_step"),
+    [
+        ("b.db", b"hello\n", "text: 'hello'", "name a file written by `etcdops snapshot save`, or the member/snap/db"),
+        ("b.db", b"x" * 100_000, "text: 'xxxxxxxxxx", "name a file written by"),
+        ("b.db", "\ufeff".encode() + "备份\n".encode() * 20_000, "text: '备份'", "name a file written by"),
+        ("b.db", b"<?xml version='1.0'?><Error>AccessDenied", "what a web server answered", "head -c 500 b.db"),
+        ("b.db", b"b.db\0".ljust(257, b"\0") + b"ustar\x0000" + bytes(300), "a tar archive", "tar -xf b.db;"),
+        ("a b.zip", b"PK\x03\x04" + bytes(50), "a zip archive", "unzip 'a b.zip';"),
+        ("b.db", b"Salted__" + bytes(range(128, 228)), "a file that openssl encrypted", "decrypt it first"),
+        ("b.db", b"-----BEGIN PGP MESSAGE-----\n", "a file that PGP encrypted", "decrypt it first"),
+        ("b.db", bytes(70_000), "nothing: it begins with zeros", "another copy"),
+        ("b.db", bytes(range(255, 100, -1)), "data of an unknown kind", "name a file written by"),
+        ("0-1.wal", b"\x04\0\0\0\0\0\0\x84", "a file of a write-ahead log", "member/snap/db"),
+        ("1-1.snap", b"\x08\xa1\x02\x12", "a snapshot of raft's", "member/snap/db"),
+    ],
+)
+def test_what_is_no_snapshot_is_not_called_damaged(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, looks: str, next_step: str
+) -> None:
+    """It was never one: what it looks like, and what to do with it."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(content)
+    ran = cli("snapshot", "status", name)
+    assert (ran.code, ran.out) == (1, "")
+    first, cause, hint = ran.err.splitlines()
+    assert first == f"error not-a-snapshot: {name} is not a snapshot"
+    assert cause.startswith(f"cause: it looks like {looks}")
+    assert hint.startswith("next: ")
+    assert next_step in hint
+
+
+@pytest.mark.parametrize("gone", [range(16, 24), range(4096 + 16, 4096 + 24), range(1), range(4096)])
+def test_a_damaged_snapshot_is_called_damaged_as_long_as_one_page_says_what_it_is(
+    cli: RunCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: range
+) -> None:
+    """Whichever of its two first pages was hit."""
+    monkeypatch.chdir(tmp_path)
+    content = bytearray(small_snapshot(Path("backup.db"), checksum=True).read_bytes())
+    for at in gone:
+        content[at] ^= 0xFF
+    Path("backup.db").write_bytes(content)
+    ran = cli("snapshot", "status", "backup.db")
+    assert ran.code == 1
+    assert ran.err.startswith("error snapshot-corrupt: backup.db is damaged")
+
+
 @pytest.mark.parametrize("form", ["table", "json"])
 def test_status_of_a_file(
     cli: RunCli, golden: Golden, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
