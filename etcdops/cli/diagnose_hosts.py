@@ -180,11 +180,22 @@ def _with_unread(fetched: Fetched) -> Fetched:
     if seen is None:
         return fetched
     unread = [
-        Unseen(say("unseen.log", member=outcome.subject.member), outcome.error.in_one_line, outcome.error.hint)
+        Unseen(
+            say("unseen.log", member=outcome.subject.member),
+            outcome.error.in_one_line,
+            outcome.error.hint,
+            _host_in_the_way(outcome, seen),
+        )
         for outcome in fetched.outcomes
         if outcome.error is not None
     ]
     return dataclasses.replace(fetched, observation=dataclasses.replace(seen, unseen=(*seen.unseen, *unread)))
+
+
+def _host_in_the_way(outcome: Outcome[Logged, tuple[FetchedLog, ...]], seen: Observation) -> str:
+    """The host of a log, where nothing else on it could be looked at either."""
+    host = seen.hosts.get(outcome.subject.host)
+    return host.host if host is not None and host.error else ""
 
 
 def hint_without_logs() -> str:

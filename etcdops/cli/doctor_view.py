@@ -47,7 +47,7 @@ def render_examination(
     if logs and examination.logs:
         lines = [f"       {wrap(_log(one, language), width - 7, ' ' * 7)}" for one in examination.logs]
         blocks.append("\n".join([_words(language, "report.logs"), *lines]))
-    if examination.unseen:
+    if examination.unseen_besides:
         blocks.append("\n".join([_words(language, "report.unseen"), *_unseen(examination, look, width, language)]))
     label = f"{_words(language, 'report.seen')}: "
     scope = in_words(tuple(_scope(observation)), language)
@@ -114,7 +114,7 @@ def _log(finding: LogFinding, language: str) -> str:
 
 
 def _unseen(examination: Examination, look: Look, width: int, language: str) -> Iterator[str]:
-    for one in examination.unseen:
+    for one in examination.unseen_besides:
         key = "report.reason-and-next" if one.next_step else "report.reason"
         text = _words(language, key, what=one.what, why=one.why, next=one.next_step)
         yield f"{look.text('·')} {wrap(look.text(printable(text)), width - 2, '  ')}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from etcdops.client.metrics import with_quotas
 from etcdops.diagnosis.finding import Finding as LogFinding
@@ -14,6 +15,8 @@ from etcdops.doctor.finding import Finding, worst_first
 from etcdops.doctor.meet import meet, places_of
 from etcdops.doctor.observation import Observation, Unseen
 from etcdops.doctor.roots import ANYWHERE, SAME_PLACE
+
+HOST_UNSEEN: Final = "E501"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,12 @@ class Examination:
         found += [Severity.ERROR] if self.unexplained else []
         worst = max(found, default=Severity.INFO)
         return worst if worst > Severity.INFO else None
+
+    @property
+    def unseen_besides(self) -> tuple[Unseen, ...]:
+        """What was not looked at, without what comes of hosts that a finding of its own tells of."""
+        told = {finding.subject for finding in self.findings if finding.code == HOST_UNSEEN}
+        return tuple(one for one in self.unseen if one.host not in told)
 
     @property
     def unexplained(self) -> int:

@@ -38,6 +38,8 @@ class Unseen:
     why: Value
     next_step: Value = ""
     """What would make it visible; empty: nothing that we know."""
+    host: str = ""
+    """The host that has to be reached first; empty: none, or another thing is in the way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etcdops.cli.diagnose_live_view import members_called, whole_json
+from etcdops.cli.diagnose_live_view import members_listed, whole_json
 from etcdops.cli.diagnose_view import render_markdown, render_report
 from etcdops.cli.output import Look
 from etcdops.client.view import ClusterView, MemberView
@@ -67,9 +67,9 @@ def test_people_read_names_where_logs_have_ids() -> None:
     (found,) = diagnosis.findings
     assert found.peers == ("a6ab2b850686fd8e",)
     h3 = MemberView(MemberID(0xA6AB2B850686FD8E), "h3", (), (), False, True, "", None)
-    (named,) = with_names([found], members_called(diagnosis, ClusterView(None, (h3,))))
+    (named,) = with_names([found], members_listed(ClusterView(None, (h3,))))
     assert named.peers == ("h3 (a6ab2b850686fd8e)",)
-    assert with_names([found], members_called(diagnosis, None)) == (found,)
+    assert with_names([found], members_listed(None)) == (found,)
 
 
 @pytest.mark.parametrize(

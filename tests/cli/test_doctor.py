@@ -22,6 +22,7 @@ from etcdops.diagnosis.diagnose import diagnose_lines
 from etcdops.doctor.advisories import concerning, operations
 from etcdops.doctor.codes import codes, find_code
 from etcdops.doctor.examine import Examination, examine
+from etcdops.doctor.gather.on_hosts import unseen_hosts
 from etcdops.doctor.observation import AuthSeen, HostObservation, Observation, Outcome, Unseen
 from etcdops.doctor.words import say
 from etcdops.errors import ExitCode
@@ -108,6 +109,25 @@ def test_the_report(name: str, golden: Golden) -> None:
 def test_the_report_in_chinese(golden: Golden) -> None:
     """All of it; names, numbers, commands and the words of other programs are what they are."""
     golden.check("stray-zh.txt", render_examination(stray(), Look(), width=80, language="zh"))
+
+
+def test_a_host_that_cannot_be_looked_at_is_told_once() -> None:
+    """Its finding says why and what next; what was not looked at for that reason is in the JSON only."""
+    reason = "no connection within 5 s"
+    seen = down(2, HostObservation("h2", error=reason))
+    unseen = (
+        *unseen_hosts(seen.hosts),
+        Unseen(say("unseen.log", member="etcd-2"), reason, host="h2"),
+        Unseen(say("unseen.auth"), say("unseen.auth-why")),
+    )
+    examination = examine(dataclasses.replace(seen, unseen=unseen))
+    text = render_examination(examination, Look(), width=80)
+    assert text.count(reason) == 1
+    assert "E501 h2 cannot be looked at" in text
+    assert "authentication: members before 3.5" in text
+    listed = examination_json(examination)["unseen"]
+    assert isinstance(listed, list)
+    assert len(listed) == 3
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

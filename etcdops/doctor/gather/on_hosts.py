@@ -94,7 +94,7 @@ def spare_hosts(inventory: Inventory) -> tuple[str, ...]:
 
 def unseen_hosts(hosts: Mapping[str, HostObservation]) -> tuple[Unseen, ...]:
     return tuple(
-        Unseen(say("unseen.host", host=name), host.error, say("unseen.host-next", host=name))
+        Unseen(say("unseen.host", host=name), host.error, say("unseen.host-next", host=name), name)
         for name, host in hosts.items()
         if host.error
     )
