@@ -21,10 +21,12 @@ from etcdops.remote.become import Become
 from etcdops.remote.host_keys import HostKeyPolicy
 from etcdops.remote.running import CHUNK_BYTES, Ended, Printed, Running
 from etcdops.remote.shell_session import ShellSession
+from etcdops.remote.ssh_channel import OrderedTransport
 from etcdops.remote.ssh_config import SSHConfig
 from etcdops.remote.ssh_login import log_in
 from etcdops.remote.target import Target
 from etcdops.remote.tunnel import SSHTunnel
+from etcdops.remote.way import USUAL, KeepAlive
 
 _OPEN_TIMEOUT_S = 10.0
 _AHEAD_MAX = 16
@@ -45,9 +47,11 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it rais
 class Connector:
     """Opens sessions, all with the same known hosts and `~/.ssh/config`."""
 
-    def __init__(self, policy: HostKeyPolicy, config: SSHConfig) -> None:
+    def __init__(self, policy: HostKeyPolicy, config: SSHConfig, times: KeepAlive = USUAL) -> None:
+        """Args: times - how soon a host that vanished is known to be gone."""
         self._policy = policy
         self._config = config
+        self._times = times
         self._threads = ThreadPoolExecutor(_THREADS_MAX, thread_name_prefix="ssh")
 
     async def connect(self, target: Target) -> SSHSession:
@@ -57,7 +61,7 @@ class Connector:
             our user, key or password. UsageError - the key file or `~/.ssh/config` cannot be used.
         """
         loop = asyncio.get_running_loop()
-        transports = await loop.run_in_executor(self._threads, log_in, target, self._policy, self._config)
+        transports = await loop.run_in_executor(self._threads, log_in, target, self._policy, self._config, self._times)
         session = SSHSession(target.name, transports, target.become, self._threads)
         try:
             await session.prepare()
@@ -75,7 +79,7 @@ class SSHSession(ShellSession):
     """A session over one connection. Made by `Connector.connect`."""
 
     def __init__(
-        self, host: str, transports: tuple[paramiko.Transport, ...], become: Become, threads: ThreadPoolExecutor
+        self, host: str, transports: tuple[OrderedTransport, ...], become: Become, threads: ThreadPoolExecutor
     ) -> None:
         super().__init__(host, transports[0].get_username() or "", become)
         self._transports = transports
@@ -92,7 +96,7 @@ class SSHSession(ShellSession):
         await self._room.acquire()
         try:
             channel = await self._channel(line)
-            return _SSHRunning(self.host, channel, self._threads, self._room.release)
+            return _SSHRunning(channel, self._threads, self._room.release, self._broken)
         except BaseException:
             self._room.release()
             raise
@@ -105,7 +109,7 @@ class SSHSession(ShellSession):
                 return await loop.run_in_executor(self._threads, self._open_channel, line)
             except (paramiko.SSHException, OSError, EOFError) as error:
                 if not self._refused(error) or loop.time() >= deadline:
-                    raise broken(self.host, error) from error
+                    raise self._broken(error) from error
             await asyncio.sleep(_REFUSED_RETRY_S)
 
     def _refused(self, error: Exception) -> bool:
@@ -118,6 +122,15 @@ class SSHSession(ShellSession):
         channel = self._transports[0].open_session(timeout=_OPEN_TIMEOUT_S)
         channel.exec_command(line)
         return channel
+
+    def _broken(self, error: Exception) -> Unreachable:
+        """The error for a connection that was there and is not any more; its ways may know more than `error` says."""
+        broke = next((transport.way.broke for transport in self._transports if transport.way.broke), "")
+        return Unreachable(
+            f"{self.host}: the SSH connection broke",
+            cause=broke or str(error) or type(error).__name__,
+            hint="see whether the host is up; what ran there may have ended or not: look before it is done again",
+        )
 
     async def tunnel(self, host: str, port: int) -> SSHTunnel:
         opened = SSHTunnel(lambda: self._transports[0], (host, port))
@@ -135,11 +148,15 @@ class _SSHRunning:
     """A command in a channel, and the thread that reads it."""
 
     def __init__(
-        self, host: str, channel: paramiko.Channel, threads: ThreadPoolExecutor, on_abandon: Callable[[], None]
+        self,
+        channel: paramiko.Channel,
+        threads: ThreadPoolExecutor,
+        on_abandon: Callable[[], None],
+        broken: Callable[[Exception], Unreachable],
     ) -> None:
-        self._host = host
         self._channel = channel
         self._on_abandon = on_abandon
+        self._broken = broken
         self._threads = threads
         self._loop = asyncio.get_running_loop()
         self._ahead: asyncio.Queue[Printed | None] = asyncio.Queue()
@@ -197,7 +214,7 @@ class _SSHRunning:
             return Ended(status)
         transport = self._channel.get_transport()
         if transport is None or not transport.is_active():
-            raise broken(self._host, EOFError("the connection closed before the command ended"))
+            raise self._broken(EOFError("the connection closed before the command ended"))
         return Ended(None, "unknown")  # paramiko does not tell which
 
     def abandon(self) -> None:
@@ -205,12 +222,3 @@ class _SSHRunning:
             self._on_abandon()
         self._abandoned = True
         ssh_channel.close(self._channel)
-
-
-def broken(host: str, error: Exception) -> Unreachable:
-    """The error for a connection that was there and is not any more."""
-    return Unreachable(
-        f"{host}: the SSH connection broke",
-        cause=str(error) or type(error).__name__,
-        hint="what ran there may have ended or not: look before it is done again",
-    )

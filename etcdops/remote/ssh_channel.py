@@ -16,6 +16,8 @@ import paramiko
 from paramiko.common import MSG_CHANNEL_CLOSE, cMSG_CHANNEL_DATA
 from paramiko.message import Message
 
+from etcdops.remote.way import Way
+
 
 class _Order:
     """Of one channel. Whoever closes never waits: it may be the thread that reads what a sender waits for."""
@@ -59,6 +61,10 @@ def _answer_close(channel: paramiko.Channel, message: Message) -> None:
 
 class OrderedTransport(paramiko.Transport):
     """A connection whose channels keep the order, if they are used by the functions below."""
+
+    def __init__(self, way: Way) -> None:
+        super().__init__(way)  # type: ignore[arg-type]  # the types know sockets only
+        self.way = way
 
     _channel_handler_table = {  # noqa: RUF012 - as in paramiko, which looks it up on the instance
         **paramiko.Transport._channel_handler_table,  # type: ignore[attr-defined]  # not in the types

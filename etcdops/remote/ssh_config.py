@@ -11,6 +11,7 @@ from pathlib import Path
 import paramiko
 
 from etcdops.errors import UsageError
+from etcdops.remote.proxy_command import proxy_line
 from etcdops.remote.target import Target
 
 USER_FILE = Path("~/.ssh/config")
@@ -28,6 +29,15 @@ class Resolved:
     known_as: str = ""
     """`HostKeyAlias`, if any."""
     proxy_command: str = ""
+    """For a shell, with everything filled in."""
+
+
+class _AsWritten(paramiko.SSHConfig):
+    """Leaves the tokens of `ProxyCommand`: it knows neither address nor port nor user of the inventory."""
+
+    TOKENS_BY_CONFIG_KEY = {  # noqa: RUF012 - as in paramiko
+        key: tokens for key, tokens in paramiko.SSHConfig.TOKENS_BY_CONFIG_KEY.items() if key != "proxycommand"
+    }
 
 
 class SSHConfig:
@@ -46,7 +56,7 @@ class SSHConfig:
         except OSError as error:
             raise UsageError(f"{self._path} cannot be read", cause=error.strerror or "") from error
         try:
-            self._config = paramiko.SSHConfig.from_text(text)
+            self._config = _AsWritten.from_text(text)
         except (paramiko.ConfigParseError, paramiko.SSHException, UnicodeDecodeError) as error:
             raise UsageError(f"{self._path} is not understood", cause=str(error)) from error
 
@@ -70,7 +80,7 @@ class SSHConfig:
             keys=files,
             only_these_keys=target.key is not None or str(said.get("identitiesonly", "no")).lower() == "yes",
             known_as=str(said.get("hostkeyalias", "")),
-            proxy_command="" if jump is not None else _command(str(said.get("proxycommand", ""))),
+            proxy_command="" if jump is not None else _proxy_command(str(said.get("proxycommand", "")), filled),
         )
 
     def _lookup(self, name: str) -> dict[str, str | list[str]]:
@@ -114,5 +124,8 @@ def _host_name(target: Target, said: Mapping[str, str | list[str]]) -> str:
     return target.address or str(said.get("hostname", "")) or target.name
 
 
-def _command(text: str) -> str:
-    return "" if text.lower() == "none" else text
+def _proxy_command(written: str, target: Target) -> str:
+    if written.lower() in ("", "none"):
+        return ""
+    values = {"h": target.address, "n": target.name, "p": str(target.port), "r": target.user}
+    return proxy_line(written, target.name, values)

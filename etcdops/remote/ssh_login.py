@@ -14,13 +14,12 @@ import paramiko
 
 from etcdops.errors import AccessDenied, EtcdopsError, Unreachable, UsageError
 from etcdops.remote.host_keys import HostKeyPolicy, KnownHosts, known_as
+from etcdops.remote.proxy_command import ProxyCommand, masked
 from etcdops.remote.ssh_channel import OrderedTransport
 from etcdops.remote.ssh_config import Resolved, SSHConfig
 from etcdops.remote.target import Target
+from etcdops.remote.way import USUAL, KeepAlive, Way
 
-KEEP_ALIVE_S = 15
-DEAD_AFTER_S = 45
-"""A connection whose packets are not acknowledged for so long is broken: a host without power says nothing."""
 _JUMPS_MAX = 8
 _USUAL_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _KEYS_MAX = 5
@@ -28,7 +27,9 @@ _KEYS_MAX = 5
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
-def log_in(target: Target, policy: HostKeyPolicy, config: SSHConfig, depth: int = 0) -> tuple[paramiko.Transport, ...]:
+def log_in(
+    target: Target, policy: HostKeyPolicy, config: SSHConfig, times: KeepAlive = USUAL, depth: int = 0
+) -> tuple[OrderedTransport, ...]:
     """Connect, verify the host's key and authenticate, through its jump hosts if it has any.
 
     Returns: the connections, the one to the target first, then those it runs through; close them in this order.
@@ -38,39 +39,39 @@ def log_in(target: Target, policy: HostKeyPolicy, config: SSHConfig, depth: int 
     if depth > _JUMPS_MAX:
         raise UsageError(f"{target.name}: its jump hosts lead in a circle", hint="see ProxyJump in ~/.ssh/config")
     jump = resolved.target.jump
-    through = log_in(jump, policy, config, depth + 1) if jump is not None else ()
-    transport: paramiko.Transport | None = None
+    through = log_in(jump, policy, config, times, depth + 1) if jump is not None else ()
+    way: Way | None = None
+    transport: OrderedTransport | None = None
     try:
         way = _way(resolved, through[0] if through else None)
         transport = OrderedTransport(way)
         _negotiate(transport, resolved, policy)
         _authenticate(transport, resolved)
     except BaseException as error:
-        for opened in (*((transport,) if transport is not None else ()), *through):
-            opened.close()
+        for opened in (transport, way, *through):
+            if opened is not None:
+                opened.close()
         if isinstance(error, EtcdopsError) or not isinstance(error, Exception):
             raise
-        raise _explain(error, resolved) from error
-    transport.set_keepalive(KEEP_ALIVE_S)
+        spoke = transport is not None and bool(transport.remote_version)
+        raise _explain(error, resolved, way.broke if way is not None else "", spoke=spoke) from error
+    way.keep_alive(transport, times)
     return (transport, *through)
 
 
-def _way(
-    resolved: Resolved, jump: paramiko.Transport | None
-) -> socket.socket | paramiko.Channel | paramiko.ProxyCommand:
-    """What bytes go through to the host's sshd."""
+def _way(resolved: Resolved, jump: paramiko.Transport | None) -> Way:
+    """To the host's sshd."""
     target = resolved.target
+    end = f"{target.address}:{target.port}"
     if jump is not None:
-        return jump.open_channel(
-            "direct-tcpip", (target.address, target.port), ("127.0.0.1", 0), timeout=target.connect_timeout_s
-        )
+        place = (target.address, target.port)
+        return Way(jump.open_channel("direct-tcpip", place, ("127.0.0.1", 0), timeout=target.connect_timeout_s), end)
     if resolved.proxy_command:
-        return paramiko.ProxyCommand(resolved.proxy_command)
+        proxy = ProxyCommand(resolved.proxy_command)
+        return Way(proxy, end, why_ended=proxy.why_ended)
     connected = socket.create_connection((target.address, target.port), timeout=target.connect_timeout_s)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_S * 1000)
-    return connected
+    return Way(connected, end)
 
 
 def _negotiate(transport: paramiko.Transport, resolved: Resolved, policy: HostKeyPolicy) -> None:
@@ -163,12 +164,18 @@ def _optional_key(path: Path, passphrase: str | None) -> paramiko.PKey | None:
         return None
 
 
-def _explain(error: Exception, resolved: Resolved) -> EtcdopsError:
-    """What a failure to connect means."""
+def _explain(error: Exception, resolved: Resolved, broke: str, *, spoke: bool) -> EtcdopsError:
+    """What a failure to connect means. Args: broke - what its way said of it; spoke - an sshd has begun to answer."""
     target = resolved.target
     place = f"{target.address}:{target.port}"
     via = f" through {target.jump.name}" if target.jump is not None else ""
-    said = str(error) or type(error).__name__
+    said = broke or str(error) or type(error).__name__
+    if resolved.proxy_command and not spoke:
+        return Unreachable(
+            f"{target.name}: its ProxyCommand does not lead to an sshd",
+            cause=said if broke else f"`{masked(resolved.proxy_command)}`: {said}",
+            hint="run it by hand: it should print a line that begins with SSH-2.0; it is written in ~/.ssh/config",
+        )
     if isinstance(error, socket.gaierror):
         return Unreachable(
             f"{target.name}: the name {target.address} is not known",

@@ -12,6 +12,7 @@ from typing import cast
 import paramiko
 import pytest
 
+from etcdops.errors import Unreachable
 from etcdops.remote.ssh import _AHEAD_MAX, _SSHRunning
 
 
@@ -49,6 +50,10 @@ class Told:
             os.close(end)
 
 
+def broken(error: Exception) -> Unreachable:
+    return Unreachable(str(error))
+
+
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(1) as made:
@@ -61,7 +66,7 @@ def test_a_reader_that_outlives_the_event_loop_leaves_nothing_behind(threads: Th
     channel = Told(pieces, ends=False)
 
     async def begin_and_abandon() -> None:
-        running = _SSHRunning("h1", cast("paramiko.Channel", channel), threads, lambda: None)
+        running = _SSHRunning(cast("paramiko.Channel", channel), threads, lambda: None, broken)
         await asyncio.sleep(0)
         running.abandon()
 
@@ -74,7 +79,7 @@ def test_a_reader_that_outlives_the_event_loop_leaves_nothing_behind(threads: Th
 async def test_everything_comes_in_order_and_no_faster_than_it_is_taken(threads: ThreadPoolExecutor) -> None:
     """What is not read stays with the host: a command that prints for ever does not fill our memory."""
     channel = Told(5 * _AHEAD_MAX, ends=True)
-    running = _SSHRunning("h1", cast("paramiko.Channel", channel), threads, lambda: None)
+    running = _SSHRunning(cast("paramiko.Channel", channel), threads, lambda: None, broken)
     printed = running.printed()
     found = [(await anext(printed)).data]
     for _ in range(50):
