@@ -2,8 +2,8 @@
 
     python -m tests.playbooks.killed "acted place:h1" COMMAND ...
 
-Moments of a step: `intent` and `undo`, when the line is in the journal; `during`, a little later; `acted`, before the
-outcome is; `done` and `undone`, after it.
+Moments of a step: `intent` and `undo`, when the line is in the journal; `during`, a little later, and before the
+outcome is in any case; `acted`, before the outcome is; `done` and `undone`, after it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def arm(moment: str) -> None:
             threading.Timer(_A_LITTLE_S, kill).start()
 
     def killing_done(self: Journal, at: str, result: Result, took_s: float = 0.0) -> None:
-        if at == step and phase == "acted":
+        if at == step and phase in ("during", "acted"):
             kill()
         done(self, at, result, took_s)
         if at == step and phase == "done":
