@@ -286,12 +286,14 @@ def _shortly_after_start(log: SourceLog, event: Event) -> bool:
 
 
 def _signals(log: SourceLog) -> Iterator[Tally]:
-    """Stops that nobody here asked for: right after a start, again and again, or without a word of systemd's."""
+    """Stops that nobody here asked for: again and again, or for good.
+
+    Two within a minute, and the member is back, is what who changes a setting does; a probe does not leave it at two.
+    """
     signals = [event for event in log.events if event.kind == facts.SIGNAL and not _asked_for(log, event)]
-    hasty = [event for event in signals if _shortly_after_start(log, event)]
     ended = bool(signals) and not _after(log, facts.START, signals[-1].number)
     often = _most_within([event.time or 0.0 for event in signals], OFTEN_S) >= STOPS_COUNT
-    if often or len(hasty) > 1 or (ended and signals[-1] in hasty):
+    if often or (ended and _shortly_after_start(log, signals[-1])):
         yield _tally_of(log, "terminated-by-signal", signals, LIKELY)
     elif ended:
         yield _tally_of(log, "terminated-by-signal", signals, POSSIBLE)

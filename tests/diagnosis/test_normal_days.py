@@ -94,8 +94,42 @@ def test_planned_restarts_are_no_finding() -> None:
         for text in (started(f"10:{minute:02}:00"), stopped(f"10:{minute + 8:02}:00"))
     ]
     assert slugs(*probed, started("10:41:00")) == ["terminated-by-signal"]
-    hasty = [text for minute in (0, 5) for text in (started(f"10:0{minute}:00"), stopped(f"10:0{minute}:50"))]
-    assert slugs(*hasty, started("10:09:00")) == ["terminated-by-signal"]
+    twice = [text for minute in (0, 1) for text in (started(f"10:0{minute}:00"), stopped(f"10:0{minute}:30"))]
+    assert slugs(*twice, started("10:02:00")) == []
+    assert slugs(*twice) == ["terminated-by-signal"]
+    assert slugs(*twice, started("10:02:00"), stopped("10:02:30"), started("10:03:00")) == ["terminated-by-signal"]
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "etcd.service - etcd member m1 of prod",
+        "etcd member m1 of prod",
+        "Etcd Server",
+        "etcd - highly-available key value store",
+        "The distributed ETCD",
+        "Distributed reliable key-value store",
+        "Key Value Store",
+        "etcd3.service - the store of k8s",
+    ],
+)
+def test_what_systemd_was_asked_to_stop_is_no_finding(named: str) -> None:
+    """However often and whatever the unit is called: its description is a text of whoever wrote it."""
+
+    def life(minute: int) -> list[str]:
+        at = f"Jan 31 10:{minute:02}"
+        return [
+            f"{at}:00 h1 etcd[{700 + minute}]: etcd Version: 3.4.23",
+            f"{at}:10 h1 systemd[1]: Stopping {named}...",
+            f"{at}:10 h1 etcd[{700 + minute}]: received terminated signal, shutting down...",
+        ]
+
+    asked = [text for minute in range(5) for text in life(minute)]
+    assert slugs(*asked) == []
+    unasked = [text for text in asked if "systemd" not in text]
+    assert slugs(*unasked) == ["terminated-by-signal"]
+    others = [text.replace(named, "User Manager for UID 0") for text in asked]
+    assert slugs(*others) == ["terminated-by-signal"]
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,15 @@ RULES = (
         group="life",
     ),
     Rule(SIGNAL, ("received signal; shutting down", "signal, shutting down"), HINT, group="life"),
+    Rule(STOPPING, ("Stopped etcd", "Stopped Etcd", "Stopping container"), HINT, group="life"),
+    # systemd names the unit by its description, which is whatever somebody wrote into it
     Rule(
         STOPPING,
-        ("Stopping etcd", "Stopping Etcd", "Stopped etcd", "Stopped Etcd", "Stopping container", "Stopping The etcd"),
+        ("etcd", "Etcd", "ETCD", "ey-value", "ey value", "ey-Value", "ey Value"),
         HINT,
+        all=("Stopping ",),
         group="life",
+        programs=("systemd",),
     ),
     Rule(CAMPAIGN, ("is starting a new election at term",), HINT, group="election"),
     Rule(ELECTED, ("elected leader ", "became leader at term", "changed leader from"), HINT, group="election"),
