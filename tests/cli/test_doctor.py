@@ -192,6 +192,14 @@ def test_a_folder_without_backups_is_a_finding(cli: RunCli, tmp_path: Path) -> N
     assert "W802" not in cli(*asked).out
 
 
+def test_a_folder_of_backups_that_is_not_there_ends_the_command_before_anybody_is_asked(cli: RunCli) -> None:
+    """Exit 2 and nothing on stdout: a report without backups would look as if they had been looked at."""
+    ran = cli("doctor", "--endpoints", "http://127.0.0.1:1", "--backups", "/nowhere/backups")
+    assert (ran.code, ran.out) == (ExitCode.USAGE, "")
+    assert "error usage: the backups in /nowhere/backups cannot be read" in ran.err
+    assert "next: give the folder in which the snapshots lie on this machine" in ran.err
+
+
 def test_an_operation_nobody_knows_faults_of_is_refused(cli: RunCli) -> None:
     ran = cli("doctor", "--before", "lunch")
     assert ran.code == ExitCode.USAGE

@@ -124,6 +124,20 @@ def test_a_huge_one_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert len(unread) == 1
 
 
-def test_a_folder_that_is_not_there_is_a_fault_of_the_command(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be read"):
-        find_backups([tmp_path / "nowhere"])
+def test_text_in_the_place_of_a_backup_is_no_backup(tmp_path: Path) -> None:
+    """What a failed download left there is told as what it looks like."""
+    (tmp_path / "prod.db").write_text("<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>")
+    found, _ = find_backups([tmp_path])
+    assert found[0].proof is BackupProof.DAMAGED
+    assert found[0].damage.startswith("it looks like what a web server answered")
+
+
+@pytest.mark.parametrize("asked", ["nowhere", "file.db", "nowhere/deeper"])
+def test_a_folder_that_is_not_there_is_a_fault_of_the_command(tmp_path: Path, asked: str) -> None:
+    """It says which folder, why, and what to give."""
+    (tmp_path / "file.db").touch()
+    with pytest.raises(UsageError) as told:
+        find_backups([tmp_path / asked])
+    assert told.value.message == f"the backups in {tmp_path / asked} cannot be read"
+    assert told.value.cause in ("No such file or directory", "Not a directory")
+    assert told.value.hint == "give the folder in which the snapshots lie on this machine"
