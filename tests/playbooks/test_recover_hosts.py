@@ -41,6 +41,8 @@ TOOLS = {"etcd-3.5": (("etcdutl", "etcdctl"), r"etcdutl 3\.5"), "etcd-3.4": (("e
 """Engine -> programs that restore a snapshot on a host, and what is said when they are not there."""
 ACTING = ("prepare", "stop", "config", "aside", "place", "start", "clean")
 """Steps of one member that change something, in their order."""
+KILLED = ("intent", "during", "acted", "done")
+"""Moments of a step, see `killed.py`."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -80,12 +82,8 @@ def recover(lab: HostCluster, events: list[RunEvent] | None = None) -> KnownRun:
 
 
 def unfinished() -> KnownRun:
-    (known,) = all_unfinished()
+    (known,) = (run for run in list_runs(SystemClock())[0] if not run.state.ended)
     return known
-
-
-def all_unfinished() -> list[KnownRun]:
-    return [run for run in list_runs(SystemClock())[0] if not run.state.ended]
 
 
 def program_of(lab: HostCluster) -> str:
@@ -102,11 +100,8 @@ def _is_let_go(host: Host) -> None:
     poll_until(lambda: not list(host.path("/var/lib/etcdops/locks").iterdir()), 60.0, f"{host.name} is still locked")
 
 
-def assert_recovered(lab: HostCluster, *, let_go: bool = True) -> None:
-    """The world as it must be after any recovery, however often it was cut off.
-
-    Args: let_go - it was not killed between its end and giving back the locks, which the next run takes over then.
-    """
+def assert_recovered(lab: HostCluster) -> None:
+    """The world as it must be after any recovery, however often it was cut off."""
 
     async def look() -> None:
         async with Client(lab.settings) as client:
@@ -129,8 +124,7 @@ def assert_recovered(lab: HostCluster, *, let_go: bool = True) -> None:
     for host in lab.hosts:
         text = host.path(CONFIG).read_text()
         assert 'ETCD_INITIAL_CLUSTER_STATE="existing"' in text, "it never forms a cluster again"
-        if let_go:
-            _is_let_go(host)
+        _is_let_go(host)
         assert host.run(["stat", "-c", "%U:%G %a", DATA]).stdout.split() == ["etcd:etcd", "700"]
 
 
@@ -305,32 +299,34 @@ async def leave_locks(lab: HostCluster, run: str) -> None:
 @pytest.mark.timeout(3000)
 def test_killed_at_every_step_it_ends_the_same(broken: HostCluster) -> None:
     """Goal: one recovery, SIGKILL before, in and after every act in turn, resumed by its ID each time."""
+    broken.inventory_path.write_text(f"# ours\n{broken.inventory_path.read_text()}# to the end\n")
+    written = broken.inventory_path.read_text()
     begin_line = ("recover", "--from-snapshot", str(broken.snapshot), "-i", str(broken.inventory_path))
     line: tuple[str, ...] = (*begin_line, "--update-inventory", "--confirm", NAME)
-    kills = 0
-    for kind in ACTING:
-        for host, phase in [*(("h1", phase) for phase in ("intent", "during", "acted", "done")), ("h2", "acted"),
-                            ("h3", "done")]:  # fmt: skip
-            step = f"{kind}:{host}"
-            if kills and step in unfinished().state.results and kind != "start":
-                continue  # a neighbour that was done before this one was killed
-            done = etcdops(broken, *line, killed=f"{phase} {step}")
-            assert done.returncode == -signal.SIGKILL, (phase, step, done.stdout, done.stderr)
-            kills += 1
-            if kind == ACTING[-1] and not all_unfinished():
-                break  # a moment into the last steps all of them can be done, and the run at its end
-            line = ("runs", "resume", unfinished().run, "--confirm", NAME)
-    assert kills > 2 * len(ACTING)
-    if all_unfinished() and "inventory" not in unfinished().state.results:
-        for phase in ("intent", "acted"):  # the inventory says something else than the plan was made from
-            done = etcdops(broken, *line, killed=f"{phase} inventory")
-            assert done.returncode == -signal.SIGKILL, (phase, done.stdout, done.stderr)
-    goes_on = bool(all_unfinished())
-    if goes_on:
-        done = etcdops(broken, *line)
-        assert done.returncode == 0, done.stderr
-    assert_recovered(broken, let_go=goes_on)
-    assert f'ETCD_INITIAL_CLUSTER_TOKEN="{broken.cluster.token}"' in broken.hosts["h1"].path(CONFIG).read_text()
+    of_members = [
+        (f"{kind}:{host}", phase)
+        for kind in ACTING
+        for host, phase in (*(("h1", phase) for phase in KILLED), ("h2", "acted"), ("h3", "done"))
+    ]
+    # from its last step on, the inventory says something else than the plan was made from
+    for step, phase in (*of_members, *(("inventory", phase) for phase in KILLED if phase != "during")):
+        is_first = (step, phase) == of_members[0]
+        if not is_first and step in unfinished().state.results and not step.startswith("start:"):
+            continue  # a neighbour that was done before this one was killed
+        done = etcdops(broken, *line, killed=f"{phase} {step}")
+        assert done.returncode == -signal.SIGKILL, (phase, step, done.stdout, done.stderr)
+        line = ("runs", "resume", unfinished().run, "--confirm", NAME)
+        if step == "inventory":
+            assert (broken.inventory_path.read_text() == written) == (phase == "intent")
+    assert "inventory" in unfinished().state.results
+    done = etcdops(broken, *line)
+    assert done.returncode == 0, done.stderr
+    assert_recovered(broken)
+    token = broken.cluster.token
+    assert f'ETCD_INITIAL_CLUSTER_TOKEN="{token}"' in broken.hosts["h1"].path(CONFIG).read_text()
+    assert broken.inventory_path.read_text().replace(f"    token: {token}\n", "", 1) == written, "and nothing else"
+    kept = broken.folder / f"etcdops.yaml.before-{token.rpartition('-')[2]}"
+    assert kept.read_text() == written
 
 
 @pytest.mark.exhaustive
