@@ -46,6 +46,7 @@ class Login:
         ("Debian's variables of one member", "etcdops inventory import /etc/default/etcd"),
         ("a unit and what it reads", "etcdops inventory import etcd.service etcd.conf -o prod.yaml"),
         ("containers", "docker inspect etcd > c.json; etcdops inventory import c.json"),
+        ("the script that makes one, and its env file", "etcdops inventory import run-etcd.sh etcd.env"),
         ("every etcd on these hosts", "etcdops inventory import --host root@10.0.0.1 --host root@10.0.0.2"),
         ("the etcd of this machine, such as kubeadm's", "etcdops inventory import --this-host"),
         ("a running cluster and its hosts", "etcdops inventory import --endpoints 10.0.0.1:2379 --ssh -o prod.yaml"),
@@ -82,8 +83,8 @@ def command(
     """Make an inventory of what is there; nothing is changed anywhere.
 
     FILE: unit and drop-ins, environment file, etcd.conf.yml of one member; docker inspect; a compose file; a static
-    pod. They are combined as systemd, docker and etcd do. What is not known is a comment. Secrets are left out and
-    named.
+    pod; a script or note with docker run or podman run in it. They are combined as systemd, docker and etcd do. What is
+    not known is a comment. Secrets are left out and named.
     """
     invocation = current()
     running = "endpoints" in invocation.connection or "local" in invocation.connection

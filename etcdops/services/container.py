@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import json
 import posixpath
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,12 +18,13 @@ from etcdops.remote.command import ROOT, command
 from etcdops.remote.session import CommandFailed, Result, Session
 from etcdops.rendering.files import RenderedFile
 from etcdops.rendering.places import container_arguments
-from etcdops.services.container_arguments import Arguments, parse_engine_environment
+from etcdops.services.container_arguments import Arguments
 from etcdops.services.container_facts import MADE_WITH, Container, ImageConfig
+from etcdops.services.container_start import behind_scripts, of_arguments, of_container, outside
 from etcdops.services.etcd_settings import Placed, Start, config_file, settle
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.host_files import HostFiles
-from etcdops.services.member_process import effective_config, member_below, member_words
+from etcdops.services.member_process import effective_config, member_below
 from etcdops.services.port import (
     START_TIMEOUT_S,
     STOP_TIMEOUT_S,
@@ -33,18 +33,14 @@ from etcdops.services.port import (
     ServiceStatus,
     State,
 )
-from etcdops.services.start_script import read_shell_start
 from etcdops.services.waiting import failed, wait_started, wait_stopped
 
 _CREATE_TIMEOUT_S = 600.0
 """An image may have to be fetched first."""
 _RESTARTED_WITHIN_S = 1.0
 _ABSENT = re.compile(r"no such (object|container)|no container with name", re.IGNORECASE)
-_ENV = ("--env", "-e")
 _PODMAN_UNIT = "podman-restart.service"
 _ENABLES = f"enabled {_PODMAN_UNIT}, which starts containers with --restart=always when the host starts"
-_DEFAULT_DATA_DIRS = {"/opt/bitnami/scripts/etcd/": "/bitnami/etcd/data"}
-"""Folder of an image's start scripts -> the data directory that they set."""
 
 
 class ContainerService:
@@ -223,66 +219,29 @@ class ContainerService:
     async def on_host(self, paths: Sequence[str]) -> Mapping[str, str]:
         """Where paths inside the container lie on its host; those that are on no volume are left out."""
         found, arguments = await asyncio.gather(self._inspect(), self._arguments())
-        places = {path: found.outside(path) if found is not None else _outside(arguments, path) for path in paths}
+        places = {path: found.outside(path) if found is not None else _place(arguments, path) for path in paths}
         return {path: outside for path, outside in places.items() if outside is not None}
 
     async def _next_start(self, found: Container | None, arguments: Arguments | None) -> Start | None:
         if arguments is not None and (found is None or found.label != arguments.digest):
-            start = await self._start_of_arguments(arguments)
-        elif found is not None:
-            start = self._start_of_container(found, arguments)
-        else:
-            return None
-        return await self._behind_scripts(start)
+            return await self._of_arguments(arguments)
+        return await self._of_container(found, arguments) if found is not None else None
 
-    def _start_of_container(self, found: Container, arguments: Arguments | None) -> Start:
+    async def _of_container(self, found: Container, arguments: Arguments | None) -> Start:
         """A container keeps what it was made with; where that was written, only the arguments can tell."""
-        config = found.config
-        places = {word.text: word.where for word in arguments.words} if arguments is not None else {}
-        variables = arguments.options(*_ENV) if arguments is not None else []
-        by_name = {option.text.partition("=")[0]: option.where for option in variables}
         inspected = f"{self._engine} inspect {self._name}"
-        return _start(
-            [Placed(word, places.get(word, inspected)) for word in (*config.entrypoint, *config.command)],
-            {name: Placed(value, by_name.get(name, inspected)) for name, value in config.env.items()},
-            config.user,
-            config.folder,
-            found.image,
-        )
+        made = of_container(found.image, found.config, inspected)
+        places = {word.text: word.where for word in arguments.words} if arguments is not None else {}
+        variables = arguments.options("--env", "-e") if arguments is not None else []
+        by_name = {option.text.partition("=")[0]: option.where for option in variables}
+        words = [Placed(word.text, places.get(word.text, inspected)) for word in made.words]
+        env = {name: Placed(value.text, by_name.get(name, inspected)) for name, value in made.env.items()}
+        return await behind_scripts(replace(made, words=words, env=env).start, self._read)
 
-    async def _start_of_arguments(self, arguments: Arguments) -> Start:
+    async def _of_arguments(self, arguments: Arguments) -> Start:
         asked = await self._run("image", "inspect", arguments.image, check=False)
-        image = ImageConfig((json.loads(asked.stdout)[0].get("Config") or {}) if asked.ok else {})
-        origin = f"image {arguments.image}"
-        env = {name: Placed(value, origin) for name, value in image.env.items()}
-        for path in arguments.options("--env-file"):
-            env |= parse_engine_environment(await self._read(path.text) or "", path.text)
-        for pair in arguments.options(*_ENV):
-            name, _, value = pair.text.partition("=")
-            env[name] = Placed(value, pair.where)
-        entries, given = arguments.options("--entrypoint"), arguments.command
-        entry = [entries[-1]] if entries else [Placed(word, origin) for word in image.entrypoint]
-        if not given and not entries:
-            given = tuple(Placed(word, origin) for word in image.command)
-        users, folders = arguments.options("--user", "-u"), arguments.options("--workdir", "-w")
-        return _start(
-            [*entry, *given],
-            env,
-            users[-1].text if users else image.user,
-            folders[-1].text if folders else image.folder,
-            arguments.image,
-        )
-
-    async def _behind_scripts(self, start: Start) -> Start:
-        """What an image's own start scripts add."""
-        words = [start.program.partition(" ")[2], *(word.text for word in start.arguments)]
-        if posixpath.basename(words[0]) in ("sh", "bash", "dash"):
-            return await read_shell_start([Placed(words[0], ""), *start.arguments], start, self._read)
-        for scripts, data_dir in _DEFAULT_DATA_DIRS.items():
-            if any(word.startswith(scripts) for word in words):
-                env = {"ETCD_DATA_DIR": Placed(data_dir, f"the image's {scripts}"), **start.env}
-                return replace(start, env=env, arguments=())
-        return start
+        image = ImageConfig.of_image(asked.stdout) if asked.ok else ImageConfig({})
+        return await behind_scripts((await of_arguments(arguments, image, self._read)).start, self._read)
 
     async def _config_file(self, start: Start, found: Container | None, arguments: Arguments | None) -> bytes | None:
         """The config file that the next start would read: through a volume, or from inside the running container."""
@@ -290,7 +249,7 @@ class ContainerService:
         if file is None:
             return None
         path = posixpath.join(start.folder, file.text)
-        outside = found.outside(path) if found is not None else _outside(arguments, path)
+        outside = found.outside(path) if found is not None else _place(arguments, path)
         if outside is None and found is not None and found.pid is not None:
             outside = f"/proc/{found.pid}/root{path}"
         return await self._session.read_file(outside, user=ROOT) if outside is not None else None
@@ -317,7 +276,7 @@ class ContainerService:
 
     async def _remove(self, found: Container) -> None:
         """Remove the stopped container; volumes stay. Raises: ServiceFailed - it holds data itself."""
-        start = await self._behind_scripts(self._start_of_container(found, None))
+        start = await self._of_container(found, None)
         config = settle(start, await self._config_file(start, found, None))
         data_dir = config.value("data-dir") or f"{config.value('name') or 'default'}.etcd"
         paths = [posixpath.join(start.folder, path) for path in (data_dir, config.value("wal-dir")) if path]
@@ -386,21 +345,8 @@ class ContainerService:
         return content.decode(errors="replace") if content is not None else None
 
 
-def _start(words: Sequence[Placed], env: Mapping[str, Placed], user: str, folder: str, image: str) -> Start:
-    """`image program` and what comes behind the program."""
-    count = member_words([word.text for word in words]) or min(len(words), 1)
-    program = " ".join([image, *(word.text for word in words[:count])])
-    return Start(program, words[count:], env, user, folder)
-
-
-def _outside(arguments: Arguments | None, path: str) -> str | None:
-    """Where a path would lie on the host, from the volumes that are written down."""
-    for volume in arguments.options("--volume", "-v") if arguments is not None else ():
-        source, _, rest = volume.text.partition(":")
-        target = rest.partition(":")[0]
-        if source.startswith("/") and (path == target or path.startswith(f"{target.rstrip('/')}/")):
-            return posixpath.normpath(f"{source}/{path[len(target) :]}")
-    return None
+def _place(arguments: Arguments | None, path: str) -> str | None:
+    return outside(arguments, path) if arguments is not None else None
 
 
 def _hint(found: ServiceStatus) -> str:

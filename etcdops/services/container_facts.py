@@ -134,6 +134,11 @@ class ImageConfig:
 
     raw: dict[str, Any]
 
+    @classmethod
+    def of_image(cls, output: bytes) -> ImageConfig:
+        """The first of what `image inspect` prints."""
+        return cls(json.loads(output)[0].get("Config") or {})
+
     @property
     def entrypoint(self) -> list[str]:
         return _words(self.raw.get("Entrypoint"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import yaml
 
@@ -17,6 +17,7 @@ from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.session import Session
 from etcdops.rendering.places import DEFINITIONS, OWN
 from etcdops.services.container import ContainerService
+from etcdops.services.container_command import is_engine
 from etcdops.services.etcd_settings import Placed, Start
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.member_process import find_members, member_words, running_config, settled
@@ -26,6 +27,7 @@ from etcdops.services.supervise import SCAN_FOLDERS, SuperviseService
 from etcdops.services.supervisord import SupervisordService, start_of
 from etcdops.services.supervisord_file import CONFIG_FOLDERS, Program, programs
 from etcdops.services.systemd import SystemdService
+from etcdops.services.unit_container import UnitContainer, unit_container
 from etcdops.services.unit_start import unit_start
 
 MANIFESTS = "/etc/kubernetes/manifests"
@@ -57,6 +59,8 @@ done
 :
 """
 _ENGINES = (Manager.DOCKER, Manager.PODMAN)
+_OF_KUBELET = "k8s_"
+"""So begin the names of docker's containers that the kubelet has made. Source: cri-dockerd core/naming.go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,10 @@ class Found:
     pid: int | None = None
     config: ProcessConfig | None = None
     """What it runs with; of one that does not run, what it would."""
+    of_unit: UnitContainer | None = None
+    """Of a container: the unit that makes or starts it."""
+    problem: str = ""
+    """Why there is no `config`, where that is known."""
 
 
 async def discover(session: Session) -> list[Found]:
@@ -80,27 +88,57 @@ async def discover(session: Session) -> list[Found]:
     """
     pids = await find_members(session)
     searches = (_units, _containers, _supervised, _programs, _plain_processes, _static_pods)
-    found = [one for some in await asyncio.gather(*(search(session) for search in searches)) for one in some]
+    some = await asyncio.gather(*(search(session) for search in searches))
+    found = merged([one for found in some for one in found])
     kept = {one.pid for one in found if one.pid is not None}
-    pods = [one for one in found if one.keeper == KUBELET and one.config is not None]
+    unseen = [one for one in found if one.pid is None and (one.keeper == KUBELET or one.of_unit is not None)]
     for pid in sorted(pids):
         config = await running_config(session, pid) if pid not in kept else None
         if config is None:
             continue
-        pod = next((one for one in pods if _same_member(one.config, config)), None)
-        if pod is not None:
-            found[found.index(pod)] = Found(KUBELET, pod.name, State.RUNNING, pid, config)
+        known = next((one for one in unseen if _same_member(one.config, config)), None)
+        if known is not None:
+            found[found.index(known)] = replace(known, state=State.RUNNING, pid=pid, config=config)
+            unseen.remove(known)
         else:
             found.append(Found("", str(pid), State.RUNNING, pid, config))
     order = [*Manager, KUBELET, ""]
     return sorted(found, key=lambda one: (order.index(one.keeper), one.name))
 
 
-def _same_member(one: ProcessConfig | None, other: ProcessConfig) -> bool:
-    return one is not None and (one.value("name"), one.value("data-dir")) == (
-        other.value("name"),
-        other.value("data-dir"),
-    )
+def merged(found: Sequence[Found]) -> list[Found]:
+    """A container that a unit makes, or the kubelet, is one member, though its engine tells of it as well."""
+    once = [one for one in found if one.keeper != KUBELET and one.of_unit is None]
+    for one in found:
+        if one.of_unit is not None:
+            same = next((other for other in once if _is_of_unit(other, one.of_unit)), None)
+            # nobody knows more of one that runs than its engine; one that does not will be made as the unit says
+            runs = same is not None and (same.pid is not None or one.config is None)
+            shown = replace(same, of_unit=one.of_unit) if same is not None and runs else one
+            if same is not None:
+                once.remove(same)
+            elif one.config is None and (not one.problem or any(other.keeper in _ENGINES for other in once)):
+                continue
+            once.append(shown)
+        elif one.keeper == KUBELET:
+            same = next((other for other in once if other.name.startswith(_OF_KUBELET) and
+                         _same_member(one.config, other.config)), None)  # fmt: skip
+            if same is not None:
+                once.remove(same)
+            once.append(one if same is None else replace(one, state=same.state, pid=same.pid, config=same.config))
+    return once
+
+
+def _is_of_unit(container: Found, made: UnitContainer) -> bool:
+    if container.keeper != made.keeper:
+        return False
+    return container.name == made.name if made.name else _same_member(made.config, container.config)
+
+
+def _same_member(one: ProcessConfig | None, other: ProcessConfig | None) -> bool:
+    if one is None or other is None:
+        return False
+    return all(one.value(flag) == other.value(flag) for flag in ("name", "data-dir"))
 
 
 async def _of(service: Service, keeper: Manager) -> Found | None:
@@ -121,11 +159,27 @@ async def _units(session: Session) -> list[Found]:
         if name in found or "@." in name:
             continue  # hidden by another file; or a template, which is no service by itself
         start = await unit_start(session, name, [path])
-        if start is not None and _starts_member(start):
+        one = None
+        if start is not None and is_engine(start.program):
+            one = await _of_unit(session, name)
+        elif start is not None and _starts_member(start):
             one = await _of(SystemdService(session, name), Manager.SYSTEMD)
-            if one is not None:
-                found[name] = one
+        if one is not None:
+            found[name] = one
     return list(found.values())
+
+
+async def _of_unit(session: Session, unit: str) -> Found | None:
+    """The container of a unit as the unit tells of it."""
+    try:
+        made = await unit_container(session, unit)
+    except ServiceFailed:
+        return None  # systemd does not answer
+    if made is None:
+        return None
+    if made.problem:
+        return Found(Manager.SYSTEMD, unit, made.state, None, None, made, made.problem)
+    return Found(made.keeper, made.service, made.state, None, made.config, made)
 
 
 async def _containers(session: Session) -> list[Found]:

@@ -45,6 +45,8 @@ class Start:
     folder: str = "/"
     """Where it is started: relative paths begin here."""
     notes: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
+    """Variables that the command line is made of and that nothing that was read sets: they are empty in it."""
 
 
 @dataclass(slots=True)

@@ -2,25 +2,24 @@
 
 A shell can do anything, so this is a reading of what such scripts are made of: assignments, `export`, files that are
 sourced, and a last command behind programs that change user, limits or environment. What else stands there is named.
+A command that makes a container counts as a start too: `Start.program` is then the engine.
 """
 
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from etcdops.services.container_command import makes_container
 from etcdops.services.etcd_settings import Placed, Start
 from etcdops.services.member_process import member_words
+from etcdops.services.shell_words import ASSIGNMENT, ShellWords
 
 Read = Callable[[str], Awaitable[str | None]]
 List = Callable[[str], Awaitable[list[str]]]
 """The names of the files in a folder; none when it cannot be listed."""
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
-_PARAMETER = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::?([-+])(.*))?\Z", re.DOTALL)
-_SEPARATORS = frozenset({";", "&&", "||", "\n", "&", "|"})
 _SOURCES_MAX = 8
 _NO_VALUE = frozenset({"exec", "nohup", "setsid", "command", "time", "tini", "dumb-init", "--"})
 _TAKES_ONE = {"setuidgid": "user", "envuidgid": "", "gosu": "user", "su-exec": "user", "envdir": ""}
@@ -44,6 +43,26 @@ class _Shell:
     argv: list[Placed] = field(default_factory=list)
     sources: int = 0
     list_folder: List | None = None
+    unknown: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variables that were set to something that is not known -> what it is made of."""
+    containers: list[Start] = field(default_factory=list)
+    """Every command that makes a container, in its order."""
+
+    @classmethod
+    def of(cls, start: Start, list_folder: List | None) -> _Shell:
+        """As a script that is run with `start` begins."""
+        notes = list(start.notes)
+        return cls(dict(start.env), set(start.env), start.user, start.folder, notes, list_folder=list_folder)
+
+    @property
+    def exports(self) -> dict[str, Placed]:
+        return {name: value for name, value in self.env.items() if name in self.exported}
+
+    def start(self, argv: Sequence[Placed], count: int, unset: Sequence[str] = ()) -> Start:
+        """Of a command whose program is its first `count` words."""
+        program = " ".join(word.text for word in argv[:count])
+        names = tuple(dict.fromkeys(unset))
+        return Start(program, argv[count:], self.exports, self.user, self.folder, tuple(self.notes), names)
 
 
 async def read_script(text: str, path: str, start: Start, read: Read, list_folder: List | None = None) -> Start:
@@ -51,18 +70,26 @@ async def read_script(text: str, path: str, start: Start, read: Read, list_folde
 
     Args: start - what it is run with; read - gives files it sources; list_folder - names in folders of variables.
     """
-    shell = _Shell(
-        dict(start.env), set(start.env), start.user, start.folder, list(start.notes), list_folder=list_folder
-    )
-    await _follow(text, path, shell, read)
-    env = {name: value for name, value in shell.env.items() if name in shell.exported}
+    shell = await _followed(text, path, start, read, list_folder)
     count = member_words([word.text for word in shell.argv])
+    if count is None and shell.containers:
+        return shell.containers[-1]
     if count is None:
         what = " ".join(word.text for word in shell.argv) or "nothing"
         note = f"{path}: ends in {what}: no member is seen to be started"
-        return Start(start.program, (), env, shell.user, shell.folder, (*shell.notes, note))
-    program = " ".join(word.text for word in shell.argv[:count])
-    return Start(program, shell.argv[count:], env, shell.user, shell.folder, tuple(shell.notes))
+        return Start(start.program, (), shell.exports, shell.user, shell.folder, (*shell.notes, note))
+    return shell.start(shell.argv, count)
+
+
+async def read_containers(text: str, path: str, start: Start, read: Read) -> list[Start]:
+    """Every command of a script that makes a container, each with what is set there. Args: as `read_script`."""
+    return (await _followed(text, path, start, read, None)).containers
+
+
+async def _followed(text: str, path: str, start: Start, read: Read, list_folder: List | None) -> _Shell:
+    shell = _Shell.of(start, list_folder)
+    await _follow(text, path, shell, read)
+    return shell
 
 
 async def read_shell_start(argv: Sequence[Placed], start: Start, read: Read, list_folder: List | None = None) -> Start:
@@ -88,31 +115,32 @@ def runs_another(program: str) -> bool:
 
 async def read_wrapped(argv: Sequence[Placed], start: Start, read: Read, list_folder: List | None = None) -> Start:
     """A member behind such programs: `envdir DIR etcd ...`, `env A=1 nice -n 5 etcd ...`; else `start` as it is."""
-    shell = _Shell(
-        dict(start.env), set(start.env), start.user, start.folder, list(start.notes), list_folder=list_folder
-    )
+    shell = _Shell.of(start, list_folder)
     left = await _unwrapped(list(argv), "", shell, read)
     count = member_words([word.text for word in left])
     if count is None:
-        return start
+        return replace(shell.start(left, 1), unset=start.unset) if makes_container(left) else start
     program = " ".join(word.text for word in left[:count])
     return Start(program, left[count:], shell.env, shell.user, shell.folder, tuple(shell.notes))
 
 
 async def _follow(text: str, path: str, shell: _Shell, read: Read) -> None:
-    for words in _commands(text, path, shell.env):
-        await _command(words, path, shell, read)
+    for words, unset in _commands(text, path, shell):
+        await _command(words, unset, path, shell, read)
 
 
-async def _command(words: list[Placed], path: str, shell: _Shell, read: Read) -> None:
+async def _command(words: list[Placed], unset: Sequence[str], path: str, shell: _Shell, read: Read) -> None:
     while words and words[0].text in _KEYWORDS:
         words = words[1:]
     if not words:
         return
     exports = words[0].text == "export"
     rest = words[1:] if exports else words
-    while rest and (match := _ASSIGNMENT.match(rest[0].text)):
+    while rest and (match := ASSIGNMENT.match(rest[0].text)):
         shell.env[match[1]] = Placed(match[2], rest[0].where)
+        shell.unknown.pop(match[1], None)
+        if unset:
+            shell.unknown[match[1]] = tuple(unset)
         # In front of a command an assignment is for it alone; the member is the only command that counts here.
         if exports or len(rest) > 1 or _EXPORT_ALL in shell.exported:
             shell.exported.add(match[1])
@@ -135,6 +163,8 @@ async def _command(words: list[Placed], path: str, shell: _Shell, read: Read) ->
     elif name not in _HARMLESS:
         argv = await _unwrapped(rest, path, shell, read)
         is_member = member_words([word.text for word in argv]) is not None
+        if makes_container(argv):
+            shell.containers.append(shell.start(argv, 1, unset))
         if is_member or (argv and not shell.argv and name == "exec"):
             shell.argv = argv
 
@@ -179,7 +209,7 @@ async def _unwrapped(words: list[Placed], path: str, shell: _Shell, read: Read) 
             rest = rest[2:]
         elif name in _TAKES_OPTIONS:
             rest = await _without_options(name, rest[1:], shell, read)
-        elif match := _ASSIGNMENT.match(rest[0].text):
+        elif match := ASSIGNMENT.match(rest[0].text):
             shell.env[match[1]] = Placed(match[2], rest[0].where)
             shell.exported.add(match[1])
             rest.pop(0)
@@ -230,152 +260,18 @@ async def _environment_folder(path: str, shell: _Shell, read: Read) -> None:
             shell.env.pop(name, None)
 
 
-def _commands(text: str, path: str, env: dict[str, Placed]) -> Iterator[list[Placed]]:
-    """Simple commands, one after the other. Expanded when they are taken: earlier ones have had their effect."""
+def _commands(text: str, path: str, shell: _Shell) -> Iterator[tuple[list[Placed], list[str]]]:
+    """(a simple command, what it is made of that nothing sets), one after the other.
+
+    Expanded when they are taken: earlier ones have had their effect.
+    """
+    reader = ShellWords(text, path, shell.env, shell.unknown)
     words: list[Placed] = []
-    for word in _Words(text, path, env):
+    for word in reader:
         if word.where:
             words.append(word)
         elif words:
-            yield words
-            words = []
+            yield words, reader.unset
+            words, reader.unset = [], []
     if words:
-        yield words
-
-
-class _Words:
-    """Words of a script, expanded; a `Placed` without a place is the end of a command."""
-
-    def __init__(self, text: str, path: str, env: dict[str, Placed]) -> None:
-        self._text = text
-        self._path = path
-        self._env = env
-        self._at = 0
-
-    def __iter__(self) -> Iterator[Placed]:
-        text = self._text
-        while self._at < len(text):
-            character = text[self._at]
-            if text.startswith("\\\n", self._at):
-                self._at += 2
-            elif character == "#":
-                end = text.find("\n", self._at)
-                self._at = len(text) if end < 0 else end
-            elif character in "\n;&|(){}" and not text.startswith("${", self._at - 1 if self._at else 0):
-                self._at += 1
-                yield Placed(character, "")
-            elif character.isspace():
-                self._at += 1
-            else:
-                yield from self._word()
-
-    def _word(self) -> Iterator[Placed]:
-        """One word, or those that an expansion without quotes falls apart into. Redirections are left out."""
-        where = f"{self._path}:{self._text.count(chr(10), 0, self._at) + 1}" if "/" in self._path else self._path
-        parts: list[str] = []
-        plain: list[bool] = []
-        text = self._text
-        while self._at < len(text) and (text[self._at] not in " \t\n;&|()" or self._redirects()):
-            character = text[self._at]
-            if character == "'":
-                end = text.find("'", self._at + 1)
-                end = len(text) if end < 0 else end
-                self._add(parts, plain, text[self._at + 1 : end], quoted=True)
-                self._at = end + 1
-            elif character == '"':
-                self._at += 1
-                self._add(parts, plain, self._double_quoted(), quoted=True)
-            elif character == "\\":
-                self._add(parts, plain, text[self._at + 1 : self._at + 2].replace("\n", ""), quoted=True)
-                self._at += 2
-            elif character == "$":
-                self._add(parts, plain, self._expansion(), quoted=bool(parts and _ASSIGNMENT.match("".join(parts))))
-            else:
-                self._add(parts, plain, character, quoted=True)
-                self._at += 1
-        yield from _fields(parts, plain, where)
-
-    def _redirects(self) -> bool:
-        """`2>&1` is one word."""
-        return self._text[self._at] == "&" and self._text[self._at - 1 : self._at] in (">", "<")
-
-    @staticmethod
-    def _add(parts: list[str], plain: list[bool], text: str, *, quoted: bool) -> None:
-        parts.append(text)
-        plain.append(not quoted)
-
-    def _double_quoted(self) -> str:
-        value: list[str] = []
-        text = self._text
-        while self._at < len(text) and text[self._at] != '"':
-            if text[self._at] == "\\":
-                escaped = text[self._at + 1 : self._at + 2]
-                value.append(escaped if escaped in '"\\$`' else "" if escaped == "\n" else f"\\{escaped}")
-                self._at += 2
-            elif text[self._at] == "$":
-                value.append(self._expansion())
-            else:
-                value.append(text[self._at])
-                self._at += 1
-        self._at += 1
-        return "".join(value)
-
-    def _expansion(self) -> str:
-        """What `$NAME`, `${NAME}` and `${NAME:-other}` are now; other forms stay as they are written."""
-        text = self._text
-        self._at += 1
-        if text.startswith("{", self._at):
-            end = text.find("}", self._at)
-            end = len(text) if end < 0 else end
-            inside = text[self._at + 1 : end]
-            self._at = end + 1
-            return self._parameter(inside)
-        if text.startswith("(", self._at):
-            begin, depth = self._at, 0
-            while self._at < len(text):
-                depth += {"(": 1, ")": -1}.get(text[self._at], 0)
-                self._at += 1
-                if depth == 0:
-                    break
-            return f"${text[begin : self._at]}"
-        match = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]").match(text, self._at)
-        if match is None:
-            return "$"
-        self._at = match.end()
-        found = self._env.get(match[0])
-        return found.text if found is not None else ""
-
-    def _parameter(self, inside: str) -> str:
-        match = _PARAMETER.match(inside)
-        if match is None:
-            return f"${{{inside}}}"
-        found = self._env.get(match[1])
-        if match[2] == "+":
-            return match[3] if found is not None and found.text else ""
-        if match[2] == "-" and (found is None or not found.text):
-            return match[3]
-        return found.text if found is not None else ""
-
-
-def _fields(parts: Sequence[str], plain: Sequence[bool], where: str) -> Iterator[Placed]:
-    """Join the parts of a word; where an expansion stood without quotes, its spaces separate words."""
-    words: list[str] = [""]
-    seen = False
-    for part, splits in zip(parts, plain, strict=True):
-        if not splits:
-            words[-1] += part
-            seen = True
-            continue
-        pieces = part.split()
-        if part[:1].isspace() and words[-1]:
-            words.append("")
-        for index, piece in enumerate(pieces):
-            if index:
-                words.append("")
-            words[-1] += piece
-        if part[-1:].isspace() and words[-1]:
-            words.append("")
-    for index, word in enumerate(words):
-        empty = seen and index == 0 and len(words) == 1
-        if (word or empty) and not re.match(r"\d*[<>]", word):
-            yield Placed(word, where)
+        yield words, reader.unset

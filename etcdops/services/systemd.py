@@ -178,6 +178,10 @@ class SystemdService:
         member = await member_below(self._session, pid) if pid is not None else None
         return await effective_config(self._session, member, await self._next_start(shown))
 
+    async def start_command(self) -> Start | None:
+        """The command line of the next start, whatever it is, as its files say; None: it runs nothing."""
+        return await self._next_start(await self._show())
+
     async def _next_start(self, shown: Mapping[str, str]) -> Start | None:
         paths = [path for path in (shown["FragmentPath"], *shown["DropInPaths"].split()) if path]
         start = await unit_start(self._session, self._unit, paths)

@@ -196,6 +196,15 @@ def expand_variables(words: Sequence[Placed], env: Mapping[str, Placed]) -> list
     return expanded
 
 
+def unset_variables(words: Sequence[Placed], env: Mapping[str, Placed]) -> tuple[str, ...]:
+    """Those that `expand_variables` finds nothing for."""
+    found: list[str] = []
+    for word in words:
+        alone = _WHOLE_WORD.match(word.text)
+        found += [alone[1]] if alone is not None else [match[1] for match in _VARIABLE.finditer(word.text) if match[1]]
+    return tuple(name for name in dict.fromkeys(found) if name not in env)
+
+
 def _expansion(match: re.Match[str], env: Mapping[str, Placed]) -> str:
     if match[0] == "$$":
         return "$"

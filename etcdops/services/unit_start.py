@@ -23,6 +23,7 @@ from etcdops.services.unit_file import (
     specifiers,
     split_words,
     strip_prefixes,
+    unset_variables,
 )
 
 _SHELLS = ("sh", "bash", "dash")
@@ -75,7 +76,8 @@ async def start_of(
     folder = expand_specifiers(last(assignments, "Service", "WorkingDirectory"), values).lstrip("-")
     count = member_words([word.text for word in argv]) or 1
     program = " ".join(word.text for word in argv[:count])
-    start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/")
+    unset = unset_variables(words, env)
+    start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/", (), unset)
     if runs_another(program):
         return await read_wrapped(argv, start, read, list_folder)
     if posixpath.basename(program) not in _SHELLS:

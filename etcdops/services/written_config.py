@@ -11,15 +11,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 
 from etcdops.errors import UsageError
+from etcdops.services.container_command import is_engine
 from etcdops.services.etcd_settings import CONFIG_FILE, Placed, Start, config_file, settle
 from etcdops.services.port import ProcessConfig
 from etcdops.services.unit_file import last, parse_environment_file, parse_unit
 from etcdops.services.unit_start import start_of
 
 _SHOWN_MAX = 3
-_CONTAINER_ENGINES = ("docker", "podman", "nerdctl")
 _SECTION = re.compile(r"^\s*\[(Unit|Service|Install)\]\s*$", re.MULTILINE)
-_VARIABLE = re.compile(r"^\s*(export\s+)?ETCD_[A-Z0-9_]+=", re.MULTILINE)
+_VARIABLE = re.compile(r"^\s*(export\s+)?[A-Za-z_][A-Za-z0-9_]*=", re.MULTILINE)
 _HOST_SPECIFIER = re.compile(r"(?<!%)(?:%%)*%[Hlq]")
 
 
@@ -35,6 +35,8 @@ class Written:
     folder: str = ""
     """Where it is started; empty: not known."""
     notes: tuple[str, ...] = ()
+    container: Start | None = None
+    """The command of a container engine that the unit runs: `config` is not the member's then, and says nothing."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ async def _without_unit(given: _Sorted) -> Written:
 
 async def _with_unit(given: _Sorted) -> Written:
     first = next(iter(given.units))
+    reads: list[str] = []
     unit = PurePath(first).name if first.endswith(".service") else "etcd.service"
     assignments = [one for path, text in given.units.items() for one in parse_unit(text, path)]
     notes: list[str] = []
@@ -92,27 +95,24 @@ async def _with_unit(given: _Sorted) -> Written:
         return given.environments.get(path)
 
     async def matching(patterns: Sequence[str]) -> list[str]:
+        reads.extend(patterns)
         known = {PurePath(path).name for path in given.environments}
         notes.extend(
             f"the unit reads {pattern}, which was not given: what it sets is missing here"
             for pattern in patterns
             if PurePath(pattern).name not in known and len(patterns) > len(given.environments)
         )
-        if given.environments and not patterns:
-            notes.append(f"the unit reads no environment file: {', '.join(given.environments)} was passed over")
         return list(given.environments) if patterns else []
 
     start = await start_of(assignments, unit, "localhost", read, matching)
     if start is None:
         raise UsageError(f"{first} starts nothing", hint="give the unit itself too, before its drop-ins")
-    if PurePath(start.program).name in _CONTAINER_ENGINES:
-        raise UsageError(
-            f"{first} starts a container, and what the member runs with is not read from that command",
-            cause=f"ExecStart={start.program} ...",
-            hint=f"{start.program} inspect CONTAINER > FILE, and import FILE; or import the host itself: --host",
-        )
     if any(_HOST_SPECIFIER.search(text) for text in given.units.values()):
         notes.append("the unit uses the host's name (%H, %l or %q), which is not known here: localhost stands for it")
+    if is_engine(start.program):
+        return Written(ProcessConfig(start.program, {}, start.user), unit, notes=tuple(notes), container=start)
+    if given.environments and not reads:
+        notes.append(f"the unit reads no environment file: {', '.join(given.environments)} was passed over")
     folder = last(assignments, "Service", "WorkingDirectory")
     return Written(
         _settled(start, given),

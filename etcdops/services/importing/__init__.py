@@ -2,6 +2,7 @@
 
 evidence    what was found out about one member, wherever it was read
 container   a member in a container, as its host sees it: published ports, volumes
+commands    docker run, podman run and nerdctl run, in scripts and units
 pods        docker inspect, compose files and static pods, read from their text
 files       texts -> evidence, whatever they are
 hosts       a host -> evidence of every member on it

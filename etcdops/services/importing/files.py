@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import yaml
 
 from etcdops.errors import UsageError
+from etcdops.services.importing.commands import Given, commanded, is_command, of_start
 from etcdops.services.importing.evidence import Evidence, of_written
 from etcdops.services.importing.pods import composed, inspected, static_pod
 from etcdops.services.written_config import read_written
+
+_SECTION = re.compile(r"^\s*\[Service\]\s*$", re.MULTILINE)
 
 
 async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
     """The members that files describe, by path -> text.
 
-    Units, environment files and config files together describe one member; every compose file, static pod and output of
-    `docker inspect` describes members of its own.
+    Units, environment files and config files together describe one member; every compose file, static pod, output of
+    `docker inspect` and script that makes containers describes members of its own.
 
     Raises: UsageError - they describe none, or contradict each other.
     """
     found: list[Evidence] = []
-    rest = dict(texts)
+    rest, given = dict(texts), Given(texts)
     for path, text in texts.items():
         kind = _kind(text)
         if kind == "inventory":
@@ -36,16 +41,33 @@ async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
             found += await composed(text, path, others)
             for other in _env_files(others):
                 rest.pop(other, None)
+        elif kind == "command":
+            found += await commanded(text, path, given)
         elif kind == "pod":
             found += [pod] if (pod := static_pod(text, path)) is not None else []
+    rest = {path: text for path, text in rest.items() if path not in given.used}
     if rest or not found:
-        written = await read_written(rest or texts)
-        found.append(of_written(written, ", ".join(rest or texts)))
+        found.append(await _written(rest or texts))
     return found
 
 
+async def _written(texts: Mapping[str, str]) -> Evidence:
+    """Raises: UsageError - as `read_written`, or its unit starts a container that is no member."""
+    written, source = await read_written(texts), ", ".join(texts)
+    if written.container is None:
+        return of_written(written, source)
+    found = await of_start(written.container, Given(texts), unit=written.unit)
+    if found is None:
+        raise UsageError(
+            f"{source}: the container that it starts is not seen to be etcd",
+            cause="it is neither called so nor told to run it",
+            hint="a container that is there says more: docker inspect NAME > FILE; or import the host itself: --host",
+        )
+    return replace(found, notes=(*written.notes, *found.notes))
+
+
 def _kind(text: str) -> str:
-    """`inspect`, `compose`, `pod`, `inventory`; empty: a unit, variables or etcd's config file."""
+    """`inspect`, `compose`, `pod`, `inventory`, `command`; empty: a unit, variables or etcd's config file."""
     if text.lstrip()[:1] in ("[", "{"):
         try:
             data = json.loads(text)
@@ -54,9 +76,10 @@ def _kind(text: str) -> str:
         first = data[0] if isinstance(data, list) and data else data
         return "inspect" if isinstance(first, dict) and "Config" in first else _of_mapping(first)
     try:
-        return _of_mapping(yaml.safe_load(text))
+        kind = _of_mapping(yaml.safe_load(text))
     except yaml.YAMLError:
-        return ""
+        kind = ""
+    return kind or ("command" if not _SECTION.search(text) and is_command(text) else "")
 
 
 def _of_mapping(data: object) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from etcdops.inventory.model import EngineKind, Manager
@@ -13,19 +14,23 @@ from etcdops.remote.command import ROOT, command, script
 from etcdops.remote.session import Session
 from etcdops.rendering.member import CERTIFICATES
 from etcdops.services.container_facts import Container
+from etcdops.services.container_start import volumes
 from etcdops.services.discover import KUBELET, Found, discover, manifest_start
 from etcdops.services.host_certificates import certificate_problems
-from etcdops.services.importing.container import as_host_sees, bindings
+from etcdops.services.importing.commands import kept_by, ports, told
+from etcdops.services.importing.container import as_host_sees, bindings, places, user_name, version_of
 from etcdops.services.importing.evidence import Evidence, HostFound, engine_of
-from etcdops.services.importing.pods import SERVICE_OF_POD, static_pod, version_of
+from etcdops.services.importing.pods import SERVICE_OF_POD, static_pod
 from etcdops.services.port import ProcessConfig, State
+from etcdops.services.unit_container import UnitContainer, named_volumes
 
 _VERSION = re.compile(r"etcd Version: (\d+\.\d+\.\d+)")
 _ENGINES = (Manager.DOCKER, Manager.PODMAN)
 _ETCDCTL = """
 exe=$(readlink "/proc/$1/exe") || exit 0
 tool=$(dirname "$exe")/etcdctl
-[ -x "$tool" ] || tool=$(command -v etcdctl) || exit 0
+[ -x "$tool" ] || tool=$(command -v etcdctl) || tool=/proc/$1/root$(dirname "$exe")/etcdctl
+[ -x "$tool" ] || exit 0
 shift
 ETCDCTL_API=3 exec "$tool" --command-timeout=5s -w json "$@" endpoint status
 """
@@ -45,7 +50,9 @@ async def on_host(session: Session, host: HostFound) -> HostEvidence:
     found = await discover(session)
     made = await asyncio.gather(*(_evidence(session, host, one) for one in found))
     silent = [
-        f"{host.name}: {one.name} could not be read: nothing says how it is started" for one in found if not one.config
+        f"{host.name}: {one.name} could not be read: {one.problem or 'nothing says how it is started'}"
+        for one in found
+        if not one.config
     ]
     none = () if found else (f"{host.name}: no etcd was found",)
     return HostEvidence(tuple(one for one in made if one is not None), (*none, *silent))
@@ -57,7 +64,9 @@ async def _evidence(session: Session, host: HostFound, found: Found) -> Evidence
         return None
     source = f"{host.name}: {found.name}"
     root = f"/proc/{found.pid}/root" if found.pid is not None else ""
-    paths = {flag: path for flag in CERTIFICATES if (path := config.value(flag))}
+    # of a container that does not run, they are the paths of a world that is not there
+    told = () if found.keeper in _ENGINES and found.pid is None else CERTIFICATES
+    paths = {flag: path for flag in told if (path := config.value(flag))}
     notes = [f"{source}: {problem}" for problem in await certificate_problems(session, paths, root=root)]
     if config.outdated:
         notes.append(f"{source}: its config file was written after it started: it runs with what was there before")
@@ -96,9 +105,14 @@ async def _kept(session: Session, made: Evidence, found: Found, notes: list[str]
 
 
 async def _in_container(session: Session, made: Evidence, found: Found, notes: list[str]) -> Evidence:
-    asked = await session.run(command(found.keeper, "container", "inspect", found.name, user=ROOT))
+    """As the engine tells of one that is there; else as the unit that makes it does."""
+    asked = await session.run(command(found.keeper, "container", "inspect", found.name, user=ROOT), check=False)
+    unit = found.of_unit
+    said = [kept_by(unit.unit, unit.keeper)] if unit is not None else []
+    if unit is not None and unit.command is not None and (found.pid is None or not asked.ok):
+        return await _of_unit(session, made, unit, (*notes, *said))
     container = Container.parse(asked.stdout)
-    config, more = as_host_sees(made.config, container.outside, bindings(container.raw))
+    config, more = as_host_sees(made.config, container.outside, bindings(container.raw), container.config.folder)
     return replace(
         made,
         config=config,
@@ -107,7 +121,28 @@ async def _in_container(session: Session, made: Evidence, found: Found, notes: l
         image=container.image,
         folder="/",
         version=made.version or version_of(container.image),
-        notes=(*notes, *(f"{made.source}: {note}" for note in more)),
+        notes=(*notes, *said, *(f"{made.source}: {note}" for note in more)),
+    )
+
+
+async def _of_unit(session: Session, made: Evidence, unit: UnitContainer, notes: Sequence[str]) -> Evidence:
+    assert unit.command is not None
+    named = await named_volumes(session, unit.command)
+    said = told(unit.command)
+    outside = places(volumes(unit.command.arguments), named, "where the unit runs it", said)
+    config, more = as_host_sees(made.config, outside, ports(unit.command), unit.folder)
+    user = user_name(made.user)
+    return replace(
+        made,
+        config=config,
+        manager=unit.keeper,
+        service=unit.service,
+        image=unit.command.arguments.image,
+        user=user,
+        group=made.group or user,
+        folder=unit.folder,
+        version=made.version or version_of(unit.command.arguments.image),
+        notes=(*notes, *(f"{made.source}: {note}" for note in (*said, *more))),
     )
 
 
@@ -136,7 +171,7 @@ async def _version(session: Session, pid: int | None, program: str) -> str:
 
 
 async def _cluster_id(session: Session, pid: int | None, config: ProcessConfig, root: str) -> str:
-    """As the member says it, asked by the host's own etcdctl with the member's own certificate; empty: not known."""
+    """As the member says it, asked with its own certificate by the host's etcdctl or its container's; or empty."""
     urls = [url.strip() for url in (config.value("listen-client-urls") or "http://localhost:2379").split(",")]
     url = next((url for url in urls if url.startswith("http")), "")
     if pid is None or not url:

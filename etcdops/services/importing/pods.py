@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -15,28 +13,24 @@ import yaml
 from etcdops.errors import UsageError
 from etcdops.inventory.model import Manager
 from etcdops.services.container_facts import Container
+from etcdops.services.container_start import Contained, member_start, of_container
 from etcdops.services.discover import manifest_start
-from etcdops.services.etcd_settings import Placed, Start, settle
-from etcdops.services.importing.container import Published, as_host_sees, bindings
-from etcdops.services.importing.evidence import Evidence, HostFound, address_of
+from etcdops.services.etcd_settings import Placed, settle
+from etcdops.services.importing.container import (
+    Published,
+    bindings,
+    container_evidence,
+    places,
+    published_ports,
+    version_of,
+)
+from etcdops.services.importing.evidence import Evidence
 from etcdops.services.member_process import member_words
-from etcdops.services.port import ProcessConfig
-from etcdops.services.start_script import read_shell_start
 
 _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)(?::?([-?+])([^}]*))?\}|([A-Za-z_][A-Za-z0-9_]*)|\$)")
-_TAG = re.compile(r":v?(\d+\.\d+(?:\.\d+)?)(?:[-.+].*)?\Z")
-_BITNAMI_DATA = "/bitnami/etcd/data"
-_SHELLS = ("sh", "bash", "dash")
-_ONE_HOST = "docker-host"
 SERVICE_OF_POD = "etcd"
 
 Texts = Mapping[str, str]
-
-
-def version_of(image: str) -> str:
-    """The version in an image's tag: `quay.io/coreos/etcd:v3.5.16`, `registry.k8s.io/etcd:3.5.16-0`; else empty."""
-    match = _TAG.search(image.partition("@")[0])
-    return match[1] if match else ""
 
 
 async def inspected(text: str, path: str) -> list[Evidence]:
@@ -59,40 +53,23 @@ async def inspected(text: str, path: str) -> list[Evidence]:
 async def _container(container: Container, path: str) -> Evidence | None:
     name = str(container.raw.get("Name", "")).removeprefix("/") or "etcd"
     where = f"{path}: {name}"
-    config = container.config
-    words = [Placed(word, where) for word in (*config.entrypoint, *config.command)]
-    env = {key: Placed(value, where) for key, value in config.env.items()}
-    start = await _started(words, env, config.user, config.folder, container.image)
+    start = await member_start(of_container(container.image, container.config, where), _nothing)
     if start is None:
         return None
-    seen, notes = as_host_sees(settle(start, None), container.outside, bindings(container.raw))
-    engine = Manager.PODMAN if "ImageName" in container.raw else Manager.DOCKER
-    host, guess = _place(seen)
-    return Evidence(
-        seen,
+    return container_evidence(
+        start,
+        None,
         where,
-        host=host,
-        manager=engine,
+        manager=Manager.PODMAN if "ImageName" in container.raw else Manager.DOCKER,
         service=name,
         image=container.image,
-        user=_user(config.user),
-        group=_user(config.user),
-        folder=config.folder,
-        version=version_of(container.image),
-        notes=(*guess, *notes),
+        outside=container.outside,
+        published=bindings(container.raw),
     )
 
 
-def _place(config: ProcessConfig) -> tuple[HostFound | None, tuple[str, ...]]:
-    """The host a container is on: None where its peer URL has the host's own address; else a guess, and its note."""
-    try:
-        address = ipaddress.ip_address(address_of(config.value("initial-advertise-peer-urls") or ""))
-    except (ValueError, UsageError):
-        return HostFound(_ONE_HOST, "127.0.0.1"), (_NO_HOST,)
-    return (HostFound(_ONE_HOST, "127.0.0.1"), (_NO_HOST,)) if address.is_loopback else (None, ())
-
-
-_NO_HOST = f"{_ONE_HOST} is a guess: which machine the container runs on is not in the file; correct its address"
+async def _nothing(_: str) -> str | None:
+    return None
 
 
 async def composed(text: str, path: str, given: Texts) -> list[Evidence]:
@@ -136,39 +113,23 @@ async def _service(
             env |= {key: Placed(value, known) for key, value in _dotenv({known: given[known]}).items()}
     env |= {key: Placed(text(value), where) for key, value in _pairs(service.get("environment")).items()}
     words = [Placed(text(word), where) for key in ("entrypoint", "command") for word in _words(service.get(key))]
-    start = await _started(
-        words, env, text(service.get("user") or "root"), str(service.get("working_dir") or "/"), image
-    )
+    user, folder = text(service.get("user") or "root"), str(service.get("working_dir") or "/")
+    start = await member_start(Contained(words, env, user, folder, image), _nothing)
     if start is None:
         return None
     volumes = [_volume(one, text) for one in _list(service.get("volumes"))]
-
-    def outside(inside: str) -> str | None:
-        for source, target in volumes:
-            if source and (inside == target or inside.startswith(f"{target.rstrip('/')}/")):
-                if not source.startswith("/"):
-                    kind = "is relative to the compose file" if source.startswith(".") else "is a named volume"
-                    notes.append(f"{name}: {target} is {source}, which {kind}: its place on the host is not known")
-                    return inside
-                return posixpath.normpath(f"{source}/{inside[len(target) :]}")
-        return None
-
-    network_of_host = service.get("network_mode") == "host"
-    published = None if network_of_host else _ports(_list(service.get("ports")), text)
-    seen, more = as_host_sees(settle(start, None), outside, published)
-    host, guess = _place(seen)
-    return Evidence(
-        seen,
+    if not image:
+        notes.append(f"{name} is built, not pulled: its image is a guess")
+    return container_evidence(
+        start,
+        None,
         where,
-        host=host,
         manager=Manager.DOCKER,
         service=text(service.get("container_name") or name),
         image=image or "etcd",
-        user=_user(start.user),
-        group=_user(start.user),
-        folder=start.folder,
-        version=version_of(image),
-        notes=(*guess, *notes, *more, *(() if image else (f"{name} is built, not pulled: its image is a guess",))),
+        outside=places(volumes, {}, "the compose file", notes),
+        published=None if service.get("network_mode") == "host" else _ports(_list(service.get("ports")), text),
+        notes=notes,
     )
 
 
@@ -200,30 +161,6 @@ def _image(pod: object) -> str:
         if member_words(words) is not None:
             return str(one.get("image") or "")
     return ""
-
-
-async def _started(
-    words: Sequence[Placed], env: Mapping[str, Placed], user: str, folder: str, image: str
-) -> Start | None:
-    """What a container starts; None: nothing that is seen to be etcd."""
-    texts = [word.text for word in words]
-    if texts and posixpath.basename(texts[0]) in _SHELLS:
-
-        async def nothing(_: str) -> str | None:
-            return None
-
-        start = await read_shell_start(words, Start(texts[0], words[1:], env, user, folder), nothing)
-        return start if member_words(start.program.split(" ")) is not None else None
-    count = member_words(texts)
-    if count is not None:
-        return Start(" ".join([image, *texts[:count]]), words[count:], env, user, folder)
-    if "etcd" not in image.rpartition("/")[2].partition(":")[0]:
-        return None
-    if "bitnami" in image or any("/opt/bitnami/" in text for text in texts):
-        env = {"ETCD_DATA_DIR": Placed(_BITNAMI_DATA, "the image's start scripts"), **env}
-        return Start(f"{image} etcd", (), env, user, folder)
-    # etcd's own image begins with the program; flags alone are its arguments
-    return Start(f"{image} etcd", [word for word in words if word.text.startswith("-")], env, user, folder)
 
 
 def _expanded(text: str, variables: Mapping[str, str], notes: list[str]) -> str:
@@ -281,22 +218,9 @@ def _volume(value: object, text: object) -> tuple[str, str]:
 
 
 def _ports(values: Sequence[object], text: object) -> Published:
-    """`2379:2379`, `127.0.0.1:12379:2379/tcp`, or with names for its parts."""
+    """As `published_ports`, or with names for the parts."""
     assert callable(text)
-    found: dict[int, tuple[str, int]] = {}
-    for value in values:
-        if isinstance(value, dict):
-            target, outside, address = value.get("target"), value.get("published"), value.get("host_ip")
-        else:
-            whole = str(text(value)).partition("/")[0]
-            rest, _, target = whole.rpartition(":")
-            address, _, outside = rest.rpartition(":")
-        if str(target).isdigit() and str(outside).isdigit():
-            found[int(str(target))] = (str(address or "").strip("[]") or "0.0.0.0", int(str(outside)))  # noqa: S104
-    return found
-
-
-def _user(text: str) -> str:
-    """A name that the inventory takes; a number is no name of a user."""
-    name = text.partition(":")[0]
-    return name if name and not name.isdigit() else "root"
+    return published_ports(
+        f"{one.get('host_ip') or ''}:{one.get('published')}:{one.get('target')}" if isinstance(one, dict) else text(one)
+        for one in values
+    )

@@ -93,7 +93,6 @@ async def test_what_docker_inspect_prints() -> None:
         ("hosts: {}\nclusters: {}\n", "f is an inventory already"),
         ('[{"Config": 5}]', "is not what docker inspect prints"),
         ("kind: Pod\nspec: {containers: [{command: [nginx]}]}\n", "no setting of etcd is in it"),
-        ("[Service]\nExecStart=/usr/bin/docker run --net=host quay.io/etcd etcd --name m1\n", "f starts a container"),
     ],
 )
 async def test_a_file_without_etcd_is_refused(text: str, message: str) -> None:
