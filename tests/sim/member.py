@@ -178,6 +178,9 @@ class SimMember:
             # It joins with a list of members that some do not have yet: an operator tries again.
             self.state = "down"
             return
+        if self.disk.full and isinstance(error, StartRefused) and "the disk is full" in error.message:
+            self.state = "down"  # until there is room again
+            return
         if not self.corrupted:
             if self.server_removed:
                 self.state = "removed"

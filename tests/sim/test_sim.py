@@ -29,6 +29,13 @@ def test_every_promise_is_kept_in_every_simulated_world(first: int) -> None:
 
 
 @pytest.mark.slow
+def test_who_cannot_start_on_a_full_disk_starts_when_there_is_room() -> None:
+    """Goal: as with etcd, a full disk is a reason not to start, and no reason not to start later."""
+    seed = 10612131  # a member loses its power, and its disk is full when it comes back
+    assert run_seed(seed, short=True).failure == ""
+
+
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bytes_in_every_process() -> None:
     """Goal: a failure can be looked at again. Hashes of bytes and texts differ between these processes, and so do the
     seeds that they ran before."""
