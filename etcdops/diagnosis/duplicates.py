@@ -33,14 +33,17 @@ class Run:
 
 
 def duplicates(logs: Mapping[str, SourceLog], clock: Mapping[str, float]) -> Iterator[Tally]:
-    """Logs of different hosts whose writers had the same member ID at the same time. `clock`: offset of each log."""
-    runs = [run for log in logs.values() if log.host for run in _runs(log, clock[log.name])]
+    """Logs of different hosts whose writers had the same member ID at the same time. `clock`: offset of each log.
+
+    Of logs that name no host, files count as hosts: those of one member that were rotated follow one another.
+    """
+    runs = [run for log in logs.values() for run in _runs(log, clock[log.name])]
     pairs = [
         (one, other, together)
         for one, other in permutations(runs, 2)
         if one.member == other.member
-        and one.log.host != other.log.host
         and (together := min(one.last, other.last) - max(one.first, other.first)) > 0
+        and _are_two(one.log, other.log)
     ]
     lasted: dict[tuple[str, str], list[float]] = {}
     for one, _, together in pairs:
@@ -79,7 +82,24 @@ def _runs(log: SourceLog, offset: float) -> Iterator[Run]:
                 yield run  # nobody saw its end: what is known ends where it was seen last
             run = Run(log, member, time, time, entry) if member else None
     if run is not None and log.last is not None:
-        yield replace(run, last=log.last - offset + SILENCE_S)
+        # Without a host it may be the same member, in the file that follows.
+        yield replace(run, last=log.last - offset + (SILENCE_S if log.host else 0.0))
+
+
+def _are_two(one: SourceLog, other: SourceLog) -> bool:
+    """Whether two logs are of two processes: on two hosts, or else in two files that are no copies of each other."""
+    if one.host or other.host:
+        return bool(one.host and other.host) and one.host != other.host
+    if one is other:
+        return False
+    lines = {entry.raw for entry, _ in _sightings(one) if entry.time is not None}
+    return not any(entry.raw in lines for entry, _ in _sightings(other))
+
+
+def identities(log: SourceLog) -> frozenset[str]:
+    """All member IDs that the writer of a log had, as far as lines at hand tell."""
+    told = {member_of(entry) for entry, _ in _sightings(log)}
+    return frozenset(member for member in (log.member, *told) if member)
 
 
 def _sightings(log: SourceLog) -> list[tuple[Entry, bool]]:

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from etcdops.diagnosis.collect import SourceLog
+from etcdops.diagnosis.duplicates import identities
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.finding import Evidence, Explained, Finding, Severity
+from etcdops.diagnosis.identify import is_id
 from etcdops.diagnosis.roots import ELSEWHERE, EXPLAINS
 from etcdops.diagnosis.tally import Tally
 
@@ -79,7 +81,7 @@ def rank(
         candidate = candidates.setdefault(slug, Candidate(slug, severity_of[slug]))
         candidate.add(tally, offsets.get(tally.source, 0.0))
     present = {slug: found for slug, found in candidates.items() if found.confidence >= _LEAST_CONFIDENCE}
-    under = {slug: _explainer(found, present) for slug, found in present.items()}
+    under = {slug: _explainer(found, present, logs) for slug, found in present.items()}
     roots = [found for slug, found in present.items() if under[slug] is None]
     explained: dict[str, list[Candidate]] = {}
     for slug, found in present.items():
@@ -89,23 +91,39 @@ def rank(
     return tuple(_finding(found, explained.get(found.slug, ()), logs) for found in roots)
 
 
-def _explainer(symptom: Candidate, present: Mapping[str, Candidate]) -> str | None:
+def _explainer(symptom: Candidate, present: Mapping[str, Candidate], logs: Mapping[str, SourceLog]) -> str | None:
     """The best cause present that accounts for `symptom`."""
-    fitting = [
-        cause
-        for slug, cause in present.items()
-        if slug != symptom.slug and cause.confidence >= _EXPLAINER_CONFIDENCE and _explains(cause, symptom)
-    ]
+    sure = [found for found in present.values() if found is not symptom and found.confidence >= _EXPLAINER_CONFIDENCE]
+    fitting = [cause for cause in sure if _explains(cause, symptom)]
+    down = [cause for cause in sure if cause not in fitting and _keeps_down(cause, symptom)]
+    if _are_of(down, symptom, logs):
+        fitting += down
     best = max(fitting, key=lambda cause: (cause.score(), cause.slug), default=None)
     return best.slug if best else None
 
 
+def _too_late(cause: Candidate, symptom: Candidate) -> bool:
+    """Whether the symptom was over before the cause began."""
+    return cause.first is not None and symptom.last is not None and cause.first > symptom.last + NEWS_S
+
+
 def _explains(cause: Candidate, symptom: Candidate) -> bool:
-    if cause.first is not None and symptom.last is not None and cause.first > symptom.last + NEWS_S:
-        return False  # over before it began
-    if symptom.slug in EXPLAINS.get(cause.slug, ()):
-        return cause.severity > Severity.INFO
-    return symptom.slug in ELSEWHERE.get(cause.slug, ()) and bool(symptom.sources - cause.sources)
+    if _too_late(cause, symptom):
+        return False
+    return symptom.slug in EXPLAINS.get(cause.slug, ()) and cause.severity > Severity.INFO
+
+
+def _keeps_down(cause: Candidate, symptom: Candidate) -> bool:
+    """Whether others may say this of a member because of the cause."""
+    elsewhere = symptom.slug in ELSEWHERE.get(cause.slug, ()) and bool(symptom.sources - cause.sources)
+    return elsewhere and not _too_late(cause, symptom)
+
+
+def _are_of(causes: Sequence[Candidate], symptom: Candidate, logs: Mapping[str, SourceLog]) -> bool:
+    """Whether these causes are those of all the members that the symptom is about, as far as IDs tell."""
+    own = [identities(logs[name]) for cause in causes for name in cause.sources]
+    peers = {tally.peer for tally in symptom.tallies if is_id(tally.peer)}
+    return not all(own) or peers <= frozenset[str]().union(*own)
 
 
 def _root_of(slug: str, under: Mapping[str, str | None]) -> str:

@@ -122,6 +122,33 @@ def test_a_copy_that_dies_before_it_knows_a_leader_is_known_by_its_complaints() 
     assert found == ["duplicate-cloned-member"]
 
 
+def test_files_that_name_no_host_are_told_apart_by_their_names() -> None:
+    """As etcd writes them itself. What was rotated follows, what was copied has the same lines: no second member."""
+    zap = '{"level":"info","ts":"2024-05-02T10:00:%02d.000Z","msg":"%s %s is starting a new election at term 5"}'
+    one = [zap % (second, "", M1) for second in range(0, 30, 5)]
+    other = [zap % (second, "here", M1) for second in range(3, 30, 5)]
+    assert slugs(diagnosed(**{"m1.log": one, "m2.log": other}))[0] == "duplicate-cloned-member"
+    assert "duplicate-cloned-member" not in slugs(diagnosed(**{"etcd.log": one, "etcd.log.bak": one[2:]}))
+    later = [zap % (second, "", M1) for second in range(31, 59, 5)]
+    assert "duplicate-cloned-member" not in slugs(diagnosed(**{"etcd.log.1": one, "etcd.log": later}))
+
+
+def test_a_member_that_is_down_accounts_for_what_is_said_of_it_and_of_nobody_else() -> None:
+    """m2 does not start, and m3 was killed: two findings. Source: real members, two faults at once."""
+    refused = '{"level":"warn","ts":"2024-05-02T10:01:%02d.000Z","msg":"prober detected unhealthy status",'
+    refused += '"remote-peer-id":"%s","error":"dial tcp 10.0.0.9:2380: connect: connection refused"}'
+    says = '{"level":"%s","ts":"2024-05-02T10:00:%02d.000Z","msg":"%s","local-member-id":"%s"}'
+    m2 = [says % ("info", 1, "starting local member", M2), says % ("fatal", 9, "walpb: crc mismatch", M2)]
+    own = [refused % (second, M2) for second in range(3)]
+    others = [refused % (second, M3) for second in range(3, 6)]
+    assert slugs(diagnosed(m1=own, m2=m2)) == ["wal-corrupt"]
+    both = diagnosed(m1=own + others, m2=m2)
+    assert slugs(both) == ["wal-corrupt", "peer-connection-refused"]
+    m3 = [says % ("info", 1, "starting local member", M3)]
+    m3.append(says % ("fatal", 9, "listen tcp 10.0.0.9:2380: bind: address already in use", M3))
+    assert slugs(diagnosed(m1=own + others, m2=m2, m3=m3)) == ["wal-corrupt", "port-in-use"]
+
+
 def test_a_disk_that_moved_to_another_host_is_no_copy() -> None:
     """The old host stopped first, and has another member by now."""
     moved = [
