@@ -18,7 +18,8 @@ from etcdops.cli.host_options import (
     confirm_option,
     dry_run_option,
     inventory_option,
-    yes_needs_confirm_option,
+    yes_if_unprotected_option,
+    yes_option,
 )
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Look, render_json, render_table, write
@@ -49,7 +50,6 @@ _days = click.option(
 _new_keys = click.option(
     "--new-keys", is_flag=True, help="Make new keys too; else the keys that are on the hosts stay there."
 )
-_yes = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.group(
@@ -155,7 +155,8 @@ def _cells(row: Row, found: Listed) -> tuple[Cell, ...]:
 @_days
 @_new_keys
 @accept_new_option
-@_yes
+@confirm_option
+@yes_option
 @dry_run_option
 @events_option
 @connection_options
@@ -167,6 +168,7 @@ def renew(
     days: int,
     new_keys: bool,
     accept_new: bool,
+    confirm: str | None,
     yes: bool,
     dry_run: bool,
     events: str,
@@ -182,7 +184,7 @@ def renew(
     async def make(run: RunHosts) -> Plan:
         return await plan_renew(run, CertificateChoices(days, new_keys), members)
 
-    request = HostRunRequest(given, name, accept_new, dry_run, events, yes=yes)
+    request = HostRunRequest(given, name, accept_new, dry_run, events, yes=yes, confirm=confirm)
     return carry_out_on_hosts(current(), request, make, RUN_SCHEMA)
 
 
@@ -208,7 +210,7 @@ def renew(
 @click.option("--accept-downtime", is_flag=True, help="With one or two members: some seconds without service.")
 @accept_new_option
 @confirm_option
-@yes_needs_confirm_option
+@yes_if_unprotected_option
 @dry_run_option
 @events_option
 @connection_options
@@ -238,7 +240,7 @@ def rotate_ca(
     async def make(run: RunHosts) -> Plan:
         return await plan_rotate(run, CertificateChoices(days, new_keys, accept_downtime, Until(until)))
 
-    request = HostRunRequest(given, name, accept_new, dry_run, events, yes=yes, confirm=confirm, by_name=True)
+    request = HostRunRequest(given, name, accept_new, dry_run, events, yes=yes, confirm=confirm, severe=True)
     return carry_out_on_hosts(current(), request, make, RUN_SCHEMA)
 
 

@@ -23,5 +23,8 @@ accept_new_option = click.option(
     "--accept-new", is_flag=True, help="Trust host keys not seen before without asking; never changed ones."
 )
 confirm_option = click.option("--confirm", metavar="NAME", help="Confirm by the cluster's name, without being asked.")
-yes_needs_confirm_option = click.option("--yes", is_flag=True, help="Not enough here: this needs --confirm NAME.")
+yes_option = click.option("--yes", is_flag=True, help="Do not ask, unless the cluster is protected.")
+yes_if_unprotected_option = click.option(
+    "--yes", is_flag=True, help="Do not ask, if its protection is none; else this needs --confirm NAME."
+)
 dry_run_option = click.option("-n", "--dry-run", is_flag=True, help="Print the plan and change nothing.")

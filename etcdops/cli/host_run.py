@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import datetime
 import os
-import shlex
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import click
-
-from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.confirm import require_confirmation
 from etcdops.cli.options import Invocation
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.run_control import TypedAccess, printer_for, work_on
 from etcdops.cli.run_view import render_plan
-from etcdops.errors import ExitCode, NotConfirmed
+from etcdops.errors import ExitCode
 
 if TYPE_CHECKING:
     from etcdops.inventory.model import Cluster, Inventory
@@ -70,8 +66,8 @@ class HostRunRequest:
     events: str
     yes: bool = False
     confirm: str | None = None
-    by_name: bool = False
-    """The cluster's name has to be typed; else `y` will do."""
+    severe: bool = False
+    """Data or the service may be lost."""
 
 
 def carry_out_on_hosts(invocation: Invocation, request: HostRunRequest, make: MakePlan, schema: str) -> int:
@@ -99,7 +95,13 @@ def carry_out_on_hosts(invocation: Invocation, request: HostRunRequest, make: Ma
         _show(invocation, plan, request, schema)
         if request.dry_run:
             return int(ExitCode.OK)
-        _require_confirmation(plan, request)
+        require_confirmation(
+            plan.cluster,
+            protection=hosts.cluster.protection,
+            severe=request.severe,
+            confirm=request.confirm,
+            yes=request.yes,
+        )
         journal = begin_run(folder, plan, clock)
         known = KnownRun(journal, RunState(plan, clock.wall(), journal.run))
         stop = StopRequest()
@@ -135,15 +137,3 @@ def _show(invocation: Invocation, plan: Plan, request: HostRunRequest, schema: s
             write(render_json(schema, {"plan": plan.to_json(), "plan_digest": plan.digest}))
     elif request.dry_run or request.events != "json":
         write(invocation.look.text(render_plan(plan, None, invocation.look)))
-
-
-def _require_confirmation(plan: Plan, request: HostRunRequest) -> None:
-    """Raises: NotConfirmed."""
-    line = shlex.join(["etcdops", *sys.argv[1:], *(["--confirm", plan.cluster] if request.by_name else ["--yes"])])
-    if request.by_name:
-        confirm_by_name(plan.cluster, given=request.confirm, yes=request.yes, line=line)
-    elif not request.yes:
-        if not sys.stdin.isatty():
-            raise NotConfirmed("this must be confirmed", hint=line)
-        if not click.confirm(f"change {plan.cluster}?", err=True):
-            raise NotConfirmed("not confirmed; nothing was changed")

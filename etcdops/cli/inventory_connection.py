@@ -71,7 +71,7 @@ def _of(paths: tuple[Path, ...], name: str) -> Chosen:
 def _only_one(paths: tuple[Path, ...]) -> Chosen | None:
     from etcdops.cli.diagnostics import note
     from etcdops.inventory.load import read_inventory
-    from etcdops.inventory.model import Protection
+    from etcdops.inventory.protection import Protection
 
     clusters = read_inventory(paths).inventory.clusters
     if len(clusters) == 1 and next(iter(clusters.values())).protection is not Protection.PROTECTED:

@@ -22,6 +22,7 @@ from etcdops.cli.output import Look, choose_look, fit
 from etcdops.client.settings import ConnectionFlags, ConnectionSettings, Resolved, parse_seconds, resolve
 from etcdops.clock import SystemClock
 from etcdops.errors import DeadlinePassed, NotConfirmed, UsageError
+from etcdops.inventory.protection import Protection
 from etcdops.secret import Secret
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Invocation:
     general: dict[str, Any] = field(default_factory=dict)
     cluster: str = ""
     """The cluster of an inventory that `connection_settings` chose; empty: none."""
+    protection: Protection = Protection.NORMAL
+    """Of that cluster."""
 
     @property
     def format(self) -> str:
@@ -106,7 +109,7 @@ class Invocation:
         chosen = chosen_cluster(self.connection, os.environ)
         if chosen is None:
             return None
-        self.cluster = chosen.cluster.name
+        self.cluster, self.protection = chosen.cluster.name, chosen.cluster.protection
         typed = {key: value for key, value in self.connection.items() if key not in ("inventory", "cluster", "local")}
         return reached(chosen, ConnectionFlags(**typed), os.environ, self)
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 import dataclasses
 import ipaddress
 import os
-import shlex
 import socket
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.confirm import require_confirmation
 from etcdops.cli.help import OpsCommand
-from etcdops.cli.host_options import confirm_option, dry_run_option, yes_needs_confirm_option
+from etcdops.cli.host_options import confirm_option, dry_run_option, yes_if_unprotected_option
 from etcdops.cli.local import next_steps
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, render_json, write
 from etcdops.cli.run_control import events_option, go_on_alone, printer_for, work_on
 from etcdops.cli.run_view import render_plan
 from etcdops.errors import ExitCode, UsageError
+from etcdops.inventory.protection import Protection
 from etcdops.wording import counted
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--update-inventory", is_flag=True, help="With -i: write the cluster's new token into it, as last step.")
 @click.option("--force-unsafe", multiple=True, metavar="CODE", help="Override the check with this code.")
 @confirm_option
-@yes_needs_confirm_option
+@yes_if_unprotected_option
 @dry_run_option
 @click.option("--detach", is_flag=True, help="Once confirmed, go on in a process that outlives this terminal.")
 @events_option
@@ -176,10 +175,9 @@ class Asked:
     detach: bool
     events: str
 
-    def require_confirmation(self, cluster: str) -> None:
+    def require_confirmation(self, cluster: str, protection: Protection) -> None:
         """Raises: NotConfirmed."""
-        line = shlex.join(["etcdops", *sys.argv[1:], "--confirm", cluster])
-        confirm_by_name(cluster, given=self.confirm, yes=self.yes, line=line)
+        require_confirmation(cluster, protection=protection, severe=True, confirm=self.confirm, yes=self.yes)
 
 
 def _recover(invocation: Invocation, request: RecoverRequest, asked: Asked) -> KnownRun | None:
@@ -200,7 +198,7 @@ def _recover(invocation: Invocation, request: RecoverRequest, asked: Asked) -> K
             write(render_json(SCHEMA, _plan_json(prepared)))
         return None
     invocation.run(require_own_members(request))
-    asked.require_confirmation(request.cluster.name)
+    asked.require_confirmation(request.cluster.name, Protection.NORMAL)
     if asked.detach:
         known = begin(request, prepared)
         known.journal.stopped()  # this process works on it no more

@@ -64,6 +64,7 @@ def recover_on_hosts(
 
 def _recover(invocation: Invocation, request: HostRequest, asked: Asked) -> KnownRun | None:
     from etcdops.playbooks.engine import StopRequest
+    from etcdops.playbooks.on_hosts import planned_protection
     from etcdops.playbooks.recover.hosts.procedure import begin, prepare, work
 
     with invocation.waiting("looking at the hosts ..."):
@@ -77,7 +78,7 @@ def _recover(invocation: Invocation, request: HostRequest, asked: Asked) -> Know
         if as_json:
             write(render_json(SCHEMA, _plan_json(prepared)))
         return None
-    asked.require_confirmation(prepared.plan.cluster)
+    asked.require_confirmation(prepared.plan.cluster, planned_protection(prepared.plan))
     known = begin(prepared)
     if asked.detach:
         known.journal.stopped()  # this process works on it no more

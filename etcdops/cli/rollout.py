@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.confirm import require_confirmation
 from etcdops.cli.help import OpsCommand, OpsGroup
-from etcdops.cli.host_options import accept_new_option, cluster_option, confirm_option, inventory_option
+from etcdops.cli.host_options import accept_new_option, cluster_option, confirm_option, inventory_option, yes_option
 from etcdops.cli.options import Invocation, connection_options, current, general_options
 from etcdops.cli.output import Json, Look, printable, render_json, write
 from etcdops.cli.rollout_facts import fact_lines, facts_json
@@ -96,7 +94,7 @@ def plan_command(given: tuple[Path, ...], name: str, accept_new: bool, force_uns
 @_options
 @click.option("--new-run", is_flag=True, help="Give up an unfinished rollout and begin anew from what is there.")
 @confirm_option
-@click.option("--yes", is_flag=True, help="Do not ask, unless the cluster is protected.")
+@yes_option
 @events_option
 @connection_options
 @general_options
@@ -130,7 +128,8 @@ def apply_command(
             _show(invocation, prepared, request)
         prepared.require_allowed()
         if prepared.plan is not None:
-            _confirm(request, confirm, yes=yes)
+            protection = request.cluster.protection
+            require_confirmation(request.cluster.name, protection=protection, severe=False, confirm=confirm, yes=yes)
             stop = StopRequest()
             listener = printer_for(invocation, events)
             known, outcome = work_on(invocation, stop, lambda: apply(prepared, request, access, listener, stop=stop))
@@ -178,10 +177,7 @@ def _roll(
     """The rolling change of the members that run with something else than they should."""
     from etcdops.cli.host_run import HostRunRequest, carry_out_on_hosts
 
-    protected = request.cluster.protection == "protected"
-    rolling = HostRunRequest(
-        given, request.cluster.name, accept_new, False, events, yes=yes, confirm=confirm, by_name=protected
-    )
+    rolling = HostRunRequest(given, request.cluster.name, accept_new, False, events, yes=yes, confirm=confirm)
     return carry_out_on_hosts(invocation, rolling, _rolling_plan(request), SCHEMA)
 
 
@@ -203,14 +199,6 @@ def _prepare(invocation: Invocation, request: RolloutRequest, access: TypedAcces
 
     with invocation.waiting(f"looking at the hosts of {request.cluster.name} ..."):
         return invocation.run(prepare(request, access))
-
-
-def _confirm(request: RolloutRequest, confirm: str | None, *, yes: bool) -> None:
-    """A protected cluster wants its name typed; for others --yes is enough."""
-    name = request.cluster.name
-    if yes and request.cluster.protection != "protected":
-        return
-    confirm_by_name(name, given=confirm, yes=yes, line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", name]))
 
 
 def _show(invocation: Invocation, prepared: Prepared, request: RolloutRequest) -> None:

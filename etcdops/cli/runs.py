@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import sys
 import time
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.confirm import require_confirmation
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand, OpsGroup
-from etcdops.cli.host_options import confirm_option, yes_needs_confirm_option
+from etcdops.cli.host_options import confirm_option, yes_if_unprotected_option
 from etcdops.cli.inventory_token import told_of_token
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.cli.output import Cell, Column, Json, Look, printable, render_json, render_table, write
@@ -213,7 +212,7 @@ def attach(run_id: str, events: str) -> int:
 @click.option("--detach", is_flag=True, help="Go on in a process of its own that outlives this terminal.")
 @events_option
 @confirm_option
-@yes_needs_confirm_option
+@yes_if_unprotected_option
 @cluster_options
 @connection_options
 @general_options
@@ -249,7 +248,7 @@ def resume(run_id: str, detach: bool, events: str, confirm: str | None, yes: boo
 @_RUN
 @events_option
 @confirm_option
-@yes_needs_confirm_option
+@yes_if_unprotected_option
 @cluster_options
 @connection_options
 @general_options
@@ -303,7 +302,8 @@ command.add_command(unlock)
 
 
 def _confirmed(run_id: str, confirm: str | None, *, yes: bool, quiet_plan: bool) -> KnownRun:
-    """The run, once its plan was shown and confirmed by the cluster's name."""
+    """The run, once its plan was shown and confirmed."""
+    from etcdops.playbooks.on_hosts import planned_protection
     from etcdops.playbooks.runs import find_run
 
     invocation = current()
@@ -314,8 +314,8 @@ def _confirmed(run_id: str, confirm: str | None, *, yes: bool, quiet_plan: bool)
         raise UsageError(f"{known.run} came to its end: {known.state.ended}", hint="etcdops runs list shows the others")
     if invocation.format != "json" and not quiet_plan:
         write(invocation.look.text(render_plan(known.state.plan, known.state, invocation.look)))
-    name = known.state.plan.cluster
-    confirm_by_name(name, given=confirm, yes=yes, line=shlex.join(["etcdops", *sys.argv[1:], "--confirm", name]))
+    plan = known.state.plan
+    require_confirmation(plan.cluster, protection=planned_protection(plan), severe=True, confirm=confirm, yes=yes)
     return known
 
 

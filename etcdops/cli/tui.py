@@ -13,6 +13,7 @@ from etcdops.cli.language import LANGUAGE_OPTION, terminal_language
 from etcdops.cli.options import cluster_options, connection_options, current, general_options
 from etcdops.client.settings import LOCAL_DEFAULT, ConnectionSettings, parse_bool
 from etcdops.errors import UsageError
+from etcdops.inventory.protection import Protection
 
 SCREENS = ("dashboard", "members", "keys", "logs", "runs")
 """A copy of `tui.app.SCREENS`, pinned by a test: --help must not import Textual."""
@@ -59,7 +60,7 @@ def command(
 ) -> int:
     """The dashboard, the members, the keys and the logs of a cluster, as they change.
 
-    With --log alone no cluster is asked.
+    With --log alone no cluster is asked. Of a cluster that its inventory calls protected it begins read-only.
     """
     if not every >= INTERVAL_MIN_S:
         raise UsageError(f"--every {every:g} is too often", hint=f"at least {INTERVAL_MIN_S:g} seconds")
@@ -75,17 +76,18 @@ def command(
     from etcdops.cli.tui_logs import chosen_logs  # late, as everything --help does not need
     from etcdops.tui.app import run_tui  # late: --help must not pay for Textual
 
+    locked_by = "--read-only" if read_only else READ_ONLY_VARIABLE if from_environment else ""
     logs_only = bool(logs) and settings.source == LOCAL_DEFAULT  # an address nobody named is likely nobody's
     name = title or invocation.cluster
     return run_tui(
         None if logs_only else settings,
         title=name or ("logs" if logs_only else cluster_title(settings, invocation.connection.get("local"))),
-        read_only=read_only or from_environment,
+        read_only=bool(locked_by) or invocation.protection is Protection.PROTECTED,
         ascii=bool(invocation.general.get("ascii")),
         interval_s=every,
         screen=screen or ("logs" if logs else SCREENS[0]),
         logs=chosen_logs(invocation, logs, wanted=not no_logs),
-        locked_by="--read-only" if read_only else READ_ONLY_VARIABLE,
+        locked_by=locked_by,
         color=str(invocation.general.get("color") or "auto"),
         language=lang or terminal_language(),
     )

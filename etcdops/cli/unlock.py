@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from etcdops.cli.confirm import confirm_by_name
+from etcdops.cli.confirm import require_confirmation
 from etcdops.cli.diagnostics import warn
 from etcdops.cli.help import OpsCommand
-from etcdops.cli.host_options import confirm_option
+from etcdops.cli.host_options import confirm_option, yes_if_unprotected_option
 from etcdops.cli.options import Invocation, current, general_options
 from etcdops.cli.output import render_json, write
 from etcdops.cli.run_control import TypedAccess
@@ -48,9 +46,10 @@ SCHEMA = "etcdops.unlock/1"
     help="Where the cluster is written down; not needed for a run that was begun here.",
 )
 @confirm_option
+@yes_if_unprotected_option
 @click.option("-n", "--dry-run", is_flag=True, help="Only say who holds it.")
 @general_options
-def unlock(name: str, given: tuple[Path, ...], confirm: str | None, dry_run: bool) -> int:
+def unlock(name: str, given: tuple[Path, ...], confirm: str | None, yes: bool, dry_run: bool) -> int:
     """Let other runs work on a cluster whose run is unfinished and will stay so. To go on with it is better.
 
     Its locks are moved aside on every host, and its journal stays. Refused while its process gives signs of life.
@@ -87,8 +86,7 @@ def unlock(name: str, given: tuple[Path, ...], confirm: str | None, dry_run: boo
     require_breakable(locks, clock)
     if invocation.format != "json":
         write(invocation.look.text("\n".join(said)))
-    line = shlex.join(["etcdops", *sys.argv[1:], "--confirm", cluster.name])
-    confirm_by_name(cluster.name, given=confirm, yes=False, line=line)
+    require_confirmation(cluster.name, protection=cluster.protection, severe=True, confirm=confirm, yes=yes)
     missed = invocation.run(take(locks))
     broken = [lock.host for lock in locks if lock.host not in missed]
     lines = [f"{host}: the lock of {cluster.name} was moved aside" for host in broken]

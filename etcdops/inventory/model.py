@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from etcdops.inventory.local_path import LocalPath
+from etcdops.inventory.protection import Protection
 from etcdops.inventory.secrets import SecretSource
 
 CLIENT_PORT = 2379
@@ -248,15 +249,6 @@ class Firewall(_Model):
     tool: Literal["nft", "iptables"] = "nft"
     clients: tuple[str, ...] = ()
     """Addresses and networks that may reach the client ports, beside the members."""
-
-
-class Protection(enum.StrEnum):
-    """How much it takes to change a cluster."""
-
-    NONE = "none"
-    NORMAL = "normal"
-    PROTECTED = "protected"
-    """Never chosen by default for a write; severe changes want its name typed."""
 
 
 class Member(_Model):

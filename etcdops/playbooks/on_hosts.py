@@ -22,6 +22,7 @@ from etcdops.inventory.filled import filled
 from etcdops.inventory.find import find_cluster as find_cluster  # those who work with runs take it from here
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Cluster, Inventory, Member
+from etcdops.inventory.protection import Protection
 from etcdops.inventory.targets import Secrets
 from etcdops.playbooks.host_locks import HostLocks
 from etcdops.playbooks.plan import Json, Plan
@@ -88,6 +89,15 @@ def planned_inventory(plan: Plan) -> tuple[Inventory, Cluster, InventorySource]:
 def planned_paths(plan: Plan) -> tuple[Path, ...]:
     """The files of the inventory the plan was made from. Raises: EtcdopsError - it is no plan of hosts."""
     return _source(plan).paths
+
+
+def planned_protection(plan: Plan) -> Protection:
+    """What the inventory says by now; normal for members of this machine, and where it cannot be read any more."""
+    try:
+        found = load_inventory(planned_paths(plan)).clusters.get(plan.cluster) if names_hosts(plan) else None
+    except UsageError:
+        return Protection.NORMAL
+    return found.protection if found is not None else Protection.NORMAL
 
 
 def names_hosts(plan: Plan) -> bool:

@@ -332,22 +332,22 @@ def run_tui(
     interval_s: float,
     screen: str = "dashboard",
     logs: LogFeed | None = None,
-    locked_by: str = "--read-only",
+    locked_by: str = "",
     color: str = "auto",
     language: str = "en",
 ) -> int:
     """Show the console until the user leaves it.
 
     Args: settings - of the cluster to look at, None for logs alone; title - the cluster's name in the header and what
-        a confirmation asks for; locked_by - what made it read-only, named when a change is refused; screen - a name of
-        SCREENS; logs - the members' logs, if known; language - of the findings.
+        a confirmation asks for; locked_by - what made it read-only, for as long as it runs, named when a change is
+        refused; screen - a name of SCREENS; logs - the members' logs, if known; language - of the findings.
     Returns: the exit code: 0, or 128 + the signal that ended it.
     """
     set_no_color(color)
     from etcdops.tui.live import LiveFeed
 
     feed = LiveFeed(settings) if settings is not None else NoCluster()
-    gate = WriteGate(feed, read_only=read_only, locked_by=locked_by if read_only else "")
+    gate = WriteGate(feed, read_only=read_only, locked_by=locked_by)
     app = ConsoleApp(
         feed,
         title=title,

@@ -101,7 +101,7 @@ def test_without_a_terminal_nothing_is_done_unconfirmed(told: Told, capsys: pyte
     """The error has the line that would do it."""
     told(Prepared(planned({"h1": Survey(stopped="failed")}, cluster=TLS)))
     assert run(["rollout", "apply"]) == 8
-    assert "--confirm prod" in capsys.readouterr().err
+    assert "--yes" in capsys.readouterr().err
 
 
 def test_a_protected_cluster_wants_its_name_and_no_yes(
@@ -111,7 +111,9 @@ def test_a_protected_cluster_wants_its_name_and_no_yes(
     told(Prepared(planned({"h1": Survey(stopped="failed")}, cluster=TLS)))
     (tmp_path / "etcdops.yaml").write_text(YAML.replace("tls: {}}", "tls: {}, protection: protected}"))
     assert run(["rollout", "apply", "--yes"]) == 8
-    assert "--confirm prod" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "prod is protected in the inventory" in said
+    assert "--confirm prod" in said
 
 
 @pytest.mark.parametrize("command", [["rollout", "plan"], ["cert", "list"]])

@@ -15,6 +15,7 @@ from etcdops.errors import Unreachable, UsageError
 from etcdops.inventory.edit import token_edit
 from etcdops.inventory.load import load_inventory
 from etcdops.inventory.model import Inventory
+from etcdops.inventory.protection import Protection
 from etcdops.playbooks.journal import RunState
 from etcdops.playbooks.member_access import member_settings
 from etcdops.playbooks.on_hosts import (
@@ -23,6 +24,7 @@ from etcdops.playbooks.on_hosts import (
     find_cluster,
     open_passages,
     planned_inventory,
+    planned_protection,
     reaching,
     source_of,
 )
@@ -146,6 +148,19 @@ def test_an_inventory_that_has_the_outcome_of_the_run_already_is_the_planned_one
     token_edit([inventory_file], "prod", "prod-other").write("before")
     with pytest.raises(UsageError, match="says something else of prod"):
         planned_inventory(saved)
+
+
+def test_how_much_it_takes_to_go_on_is_what_the_inventory_says_now(inventory_file: Path) -> None:
+    """Not what it said when the run was begun; what cannot be read is no reason to ask less."""
+    plan = make_plan(inventory_file)
+    for level in Protection:
+        inventory_file.write_text(f"{YAML}    protection: {level}\n")
+        assert planned_protection(plan) is level
+    inventory_file.write_text(YAML.replace("prod:", "other:"))
+    assert planned_protection(plan) is Protection.NORMAL
+    inventory_file.unlink()
+    assert planned_protection(plan) is Protection.NORMAL
+    assert planned_protection(Plan("recover-from-snapshot", "lab", {}, (), ())) is Protection.NORMAL
 
 
 async def test_a_run_holds_every_host_and_lets_go_of_them_at_its_end(begun: KnownRun) -> None:

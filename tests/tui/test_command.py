@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from etcdops.cli import tui as tui_command
+from etcdops.cli.main import run
 from etcdops.cli.options import Invocation
 from etcdops.cli.tui_logs import chosen_logs
 from etcdops.client.settings import ConnectionSettings
@@ -26,6 +27,8 @@ class Terminal:
 
     def isatty(self) -> bool:
         return True
+
+    def flush(self) -> None: ...
 
 
 def invoke(*arguments: str) -> BaseException | None:
@@ -81,6 +84,31 @@ def test_read_only_comes_from_flag_or_variable(
     assert seen["language"] == "zh"
     if locked_by:
         assert seen["locked_by"] == locked_by
+
+
+@pytest.mark.parametrize("protection", ["none", "normal", "protected"])
+def test_of_a_protected_cluster_it_begins_read_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, protection: str
+) -> None:
+    """A key leaves that, once the cluster's name was typed: no flag locks it."""
+    seen: dict[str, object] = {}
+
+    def run_tui(settings: ConnectionSettings, **options: object) -> int:
+        seen.update(options, settings=settings)
+        return 0
+
+    monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
+    monkeypatch.delenv("ETCDOPS_READ_ONLY", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    inventory = tmp_path / "prod.yaml"
+    inventory.write_text(
+        "hosts: {h1: {address: 127.0.0.1}}\n"
+        f"clusters: {{prod: {{protection: {protection}, members: [{{host: h1}}]}}}}\n"
+    )
+    assert run(["tui", "--inventory", str(inventory), "--cluster", "prod", "--no-logs"]) == 0
+    assert (seen["title"], seen["read_only"], seen["locked_by"]) == ("prod", protection == "protected", "")
 
 
 @pytest.mark.parametrize(("variable", "asked"), [("", None), ("http://10.0.0.1:2379", "10.0.0.1:2379")])
