@@ -11,7 +11,9 @@ from etcdops.diagnosis.finding import Finding as LogFinding
 from etcdops.doctor.examine import Examination, examine
 from etcdops.doctor.observation import Observation, OOMKill, Outcome
 from etcdops.ids import format_id
+from etcdops.inventory.model import Manager
 from etcdops.services.port import State
+from etcdops.services.unit_container import UnitContainer
 from tests.doctor.cases import changed, down, path, silent, ways
 from tests.doctor.observations import MONTH, certificate, clock, host, observed, on_host
 from tests.fakes.cluster_feed import MEMBER_IDS, START, cluster
@@ -149,6 +151,15 @@ def test_a_unit_that_a_migration_left_over_is_not_the_member() -> None:
     ours, other = on_host(2), on_host(2, unit="etcd-old", state=State.STOPPED)
     assert codes(examine(observed(host(2, other, ours)))) == []
     assert codes(examine(down(2, host(2, other)))) == ["E504 etcd-2"]
+
+
+def test_a_container_that_a_unit_makes_is_started_by_the_unit() -> None:
+    """Its engine would start what is left of the last one, if anything is."""
+    seen = on_host(2, state=State.STOPPED)
+    unit = UnitContainer("kv.service", State.STOPPED, Manager.PODMAN, "etcd")
+    boxed = dataclasses.replace(seen, found=dataclasses.replace(seen.found, keeper=Manager.PODMAN, of_unit=unit))
+    (found,) = examine(down(2, host(2, boxed))).findings
+    assert (found.code, found.told().next_step) == ("E504", "ssh h2 sudo systemctl start kv.service")
 
 
 def test_a_copy_accounts_for_the_original_that_dies_of_it() -> None:

@@ -27,13 +27,13 @@ class KeyPair:
 class Authority:
     """A certificate authority whose files live in one folder; `ca` is its certificate."""
 
-    def __init__(self, folder: Path, name: str = "test-ca") -> None:
+    def __init__(self, folder: Path, name: str = "test-ca", *, valid_until: datetime.timedelta = 10 * DAY) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.name = name
         self.key = ec.generate_private_key(ec.SECP256R1())
         self._subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(self._subject, self._subject, self.key.public_key(), -DAY, 10 * DAY)
+        builder = _builder(self._subject, self._subject, self.key.public_key(), -DAY, valid_until)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         certificate = builder.sign(self.key, hashes.SHA256())
         self.ca = folder / f"{name}.pem"

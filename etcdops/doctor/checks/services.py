@@ -62,8 +62,9 @@ def _state(host: HostObservation, on_host: MemberOnHost, name: str) -> Iterator[
         if (status.restarts or 0) >= RESTARTS_MANY:
             yield finding("W506", name, restarts=status.restarts or 0, log=_log(host, on_host), evidence=evidence)
         if status.enabled is False:
-            case = "systemd" if on_host.found.keeper is Manager.SYSTEMD else ""
-            yield finding("W507", name, case, host=host.host, service=on_host.found.name, evidence=evidence)
+            unit = _unit(on_host)
+            service = unit or on_host.found.name
+            yield finding("W507", name, "systemd" if unit else "", host=host.host, service=service, evidence=evidence)
 
 
 def _failure(host: HostObservation, on_host: MemberOnHost, words: str) -> tuple[str, Said]:
@@ -79,17 +80,25 @@ def _failure(host: HostObservation, on_host: MemberOnHost, words: str) -> tuple[
 
 
 def _log(host: HostObservation, on_host: MemberOnHost) -> str:
-    name, keeper = on_host.found.name, on_host.found.keeper
-    if keeper in (Manager.DOCKER, Manager.PODMAN):
+    name, keeper, unit = on_host.found.name, on_host.found.keeper, _unit(on_host)
+    if keeper in (Manager.DOCKER, Manager.PODMAN) and (not unit or on_host.found.pid is not None):
         return f"ssh {host.host} sudo {keeper} logs --tail 500 {name} 2>&1"
-    return f"ssh {host.host} journalctl -u {name} -n 500"
+    return f"ssh {host.host} journalctl -u {unit or name} -n 500"
+
+
+def _unit(on_host: MemberOnHost) -> str:
+    """The unit that starts it, which may be a container's; empty: none does."""
+    found = on_host.found
+    if found.of_unit is not None:
+        return found.of_unit.unit
+    return found.name if found.keeper is Manager.SYSTEMD else ""
 
 
 def _start(host: HostObservation, on_host: MemberOnHost) -> Value:
+    if unit := _unit(on_host):
+        return f"ssh {host.host} sudo systemctl start {unit}"
     if on_host.found.keeper in (Manager.DOCKER, Manager.PODMAN):
         return f"ssh {host.host} sudo {on_host.found.keeper} start {on_host.found.name}"
-    if on_host.found.keeper is Manager.SYSTEMD:
-        return f"ssh {host.host} sudo systemctl start {on_host.found.name}"
     return say("mend.start", host=host.host)
 
 

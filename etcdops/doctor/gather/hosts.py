@@ -10,7 +10,7 @@ import ipaddress
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from etcdops.doctor.gather.host_script import CONDITION
@@ -27,6 +27,7 @@ from etcdops.services.discover import Found, discover
 from etcdops.services.managers import service_for
 from etcdops.services.member_process import TICKS_PER_S, member_below
 from etcdops.services.port import EffectiveConfig, Service, ServiceStatus
+from etcdops.services.systemd import SystemdService
 
 _TIMEOUT_S = 60.0
 KERNEL_S = 7 * 86_400.0
@@ -167,9 +168,12 @@ async def _service(session: Session, found: Found) -> _Seen:
     contained = _keeps_apart(found)
     if spec.manager is Manager.KUBELET:
         return _Seen(found, pid, is_contained=contained)
-    service = service_for(session, spec)
+    service, made = service_for(session, spec), found.of_unit
+    starter = SystemdService(session, made.unit) if made is not None else service
     try:
-        status, config = await asyncio.gather(service.status(), service.effective_config())
+        status, config = await asyncio.gather(starter.status(), service.effective_config())
+        if made is not None and made.config is not None:
+            config = replace(config, next_start=made.config)
         volumes = await _volumes(service, config)
     except EtcdopsError:
         return _Seen(found, pid, is_contained=contained)  # what discovery saw of it stands

@@ -8,6 +8,7 @@ files       texts -> evidence, whatever they are
 hosts       a host -> evidence of every member on it
 live        a running cluster -> its members, as they say themselves
 clusters    which evidence is of the same cluster, and who its members are
+access      how clients of a cluster with TLS get in
 draft       a cluster -> its part of the inventory, with a note for everything that is a guess
 made        all of it -> YAML that passes its own check
 """

@@ -12,6 +12,7 @@ from etcdops.errors import UsageError
 from etcdops.inventory.model import EngineKind, Manager
 from etcdops.rendering.flags import FLAGS, MINORS, Version
 from etcdops.rendering.member import CERTIFICATES, RESERVED, Pki
+from etcdops.services.importing.access import access_of
 from etcdops.services.importing.clusters import MemberFound
 from etcdops.services.importing.evidence import DEFAULT_TOKEN, DEFAULT_URLS, Evidence, Plain, address_of
 
@@ -80,8 +81,8 @@ def draft_cluster(draft: Draft) -> dict[str, Plain]:
     tls, of_members = _tls(draft)
     if tls:
         made["tls"] = tls
-    if draft.access:
-        made["access"] = dict(draft.access)
+    if access := draft.access or access_of(draft.evidence, tls, draft.note):
+        made["access"] = dict(access)
     user = draft.common("user", lambda one: one.user)
     made |= {"user": user or "etcd", "group": draft.common("group", lambda one: one.group) or user or "etcd"}
     if not user:

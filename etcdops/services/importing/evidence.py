@@ -52,6 +52,8 @@ class Evidence:
     version: str = ""
     cluster_id: str = ""
     kind: EngineKind = EngineKind.ETCD
+    client_files: Mapping[str, str] = field(default_factory=dict)
+    """`cacert`, `cert`, `key` on its host that clients may show; empty: none were seen."""
     notes: tuple[str, ...] = ()
 
     @property

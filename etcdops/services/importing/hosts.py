@@ -17,6 +17,7 @@ from etcdops.services.container_facts import Container
 from etcdops.services.container_start import volumes
 from etcdops.services.discover import KUBELET, Found, discover, manifest_start
 from etcdops.services.host_certificates import certificate_problems
+from etcdops.services.importing.access import client_files
 from etcdops.services.importing.commands import kept_by, ports, told
 from etcdops.services.importing.container import as_host_sees, bindings, places, user_name, version_of
 from etcdops.services.importing.evidence import Evidence, HostFound, engine_of
@@ -82,6 +83,7 @@ async def _evidence(session: Session, host: HostFound, found: Found) -> Evidence
         version=await _version(session, found.pid, config.program),
         cluster_id=await _cluster_id(session, found.pid, config, root),
         kind=engine_of(config.program),
+        client_files=await client_files(session, config),
     )
     return await _kept(session, made, found, notes)
 

@@ -42,6 +42,21 @@ async def test_kubeadms_static_pod() -> None:
     assert flags == dict(line.split("=", 1) for line in given)
 
 
+async def test_static_pods_of_three_control_planes_are_one_cluster() -> None:
+    """Each that joined lists those that were there before it, as kubeadm writes it; together they are all."""
+    first = (FILES / "kubeadm-etcd.yaml").read_text()
+    pods, listed = {"1.yaml": first}, "cp-1=https://192.168.10.21:2380"
+    for number in (2, 3):
+        listed += f",cp-{number}=https://192.168.10.2{number}:2380"
+        own = first.replace("initial-cluster=cp-1=https://192.168.10.21:2380", "initial-cluster=LISTED")
+        own = own.replace("192.168.10.21", f"192.168.10.2{number}").replace("cp-1", f"cp-{number}")
+        pods[f"{number}.yaml"] = own.replace("LISTED", listed)
+    inventory, cluster, text = await imported(**pods)
+    assert [one.host.address for one in placed(inventory, cluster)] == [f"192.168.10.2{n}" for n in (1, 2, 3)]
+    assert cluster.service.manager is Manager.KUBELET
+    assert "clients of this machine have no certificates yet" in text
+
+
 async def test_a_compose_file_of_three_members() -> None:
     """Variables, an env file, ports and volumes in all their spellings; the web server is no member."""
     inventory, cluster, text = await imported("compose.yml", "etcd3.env")
