@@ -204,6 +204,8 @@ class Collector:
         tally.add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
         if rule.sign in EVENTS and len(log.events) < EVENTS_KEPT:
             log.events.append(_event(rule.sign, entry))
+            if len(log.events) > 1 and entry.number < log.events[-2].number:
+                log.events.sort(key=lambda event: event.number)
 
     def _identify(self, log: SourceLog, entry: Entry) -> None:
         if entry.host and not log.host:

@@ -30,6 +30,25 @@ class Cut(NamedTuple):
         at = line.find(self.lead) + len(self.lead)
         return line[at : line.find(self.end, at)]
 
+    def split(self, lines: Sequence[bytes], hits: Sequence[int]) -> dict[bytes, list[int]]:
+        """Where in `lines` each is, of the lines at `hits`, which are of one shape."""
+        first = lines[hits[0]]
+        at = first.find(self.lead)
+        end = first.find(self.end, at + len(self.lead)) + len(self.end)
+        # Mostly it stands at the same place in all of them, and is as long.
+        found: dict[bytes, list[int]] = {}
+        for index, text in zip(hits, map(itemgetter(slice(at, end)), [lines[index] for index in hits]), strict=True):
+            if text in found:
+                found[text].append(index)
+            else:
+                found[text] = [index]
+        if all(self.lead + self.of(text) + self.end == text for text in found):
+            return {self.of(text): some for text, some in found.items()}
+        found = {}
+        for index in hits:
+            found.setdefault(self.of(lines[index]), []).append(index)
+        return found
+
 
 def cut_of(line: bytes, text: bytes) -> Cut | None:
     """How to find in lines like this one what is `text` here; None when that is not sure."""

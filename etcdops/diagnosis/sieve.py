@@ -1,37 +1,32 @@
 """Which lines of a log are worth understanding. Most are not, and a gigabyte of them must pass in seconds.
 
-Understanding a line costs tens of microseconds, so it is done for few lines of one *shape*: the bytes of a line without
-its numbers and without what clients wrote into it. Lines of one shape match the same rules (match.py: a shape of bytes
-is never wider than one of text), so all but the first few and the last two of them are only counted, with the seconds
-they tell and the peer they are about. What is found is what understanding each line would have found.
+Understanding a line costs tens of microseconds, so it is done for few lines of one *shape* (shapes.py). Lines of one
+shape match the same rules (match.py: a shape of bytes is never wider than one of text), so all but the first few and
+the last two of them are only counted, with the seconds they tell and the peer they are about (runs.py). What is found
+is what understanding each line would have found.
 
-Lines that zap wrote at info level from one place of etcd's code, and that never meant anything, are not even looked at:
-they are known by the bytes round `"caller"`, for which Python needs no step of its own for each line.
+A line goes the shortest of three ways. Those that zap wrote at info level from one place of etcd's code, and that
+never meant anything, are known by the bytes round `"caller"`, without a step of Python. Whose *outline*, the line
+without its numbers, was seen before is given to who counts such lines. Of the rest the shape is made, and looked up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import blake2b
-from io import BytesIO
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from itertools import compress, repeat
 from operator import itemgetter
 
 from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, PEERS_KEPT, Collector, is_about_peer, is_last_word
-from etcdops.diagnosis.cuts import Cut, Longest, cut_of, duration_cut
+from etcdops.diagnosis.cuts import Longest, cut_of, duration_cut
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.identify import is_etcds, measured, peer_of
 from etcdops.diagnosis.rules.rule import Rule
+from etcdops.diagnosis.runs import Run, Shape
+from etcdops.diagnosis.shapes import LINE_MAX, Outlines, Taker, caller_at, shapes_of
 
-_DIGITS = b"0123456789"
-_LETTERS = bytes(ord("a") if byte in b"bcdef" else byte for byte in range(256))
-"""With `_DIGITS` left out, the bytes' form of `match.SHAPE`."""
-_REQUEST, _ERROR = b'"request":"', b'","error":"'
 _SHAPES_MAX = 20_000
-_SHAPE_LENGTH_MAX = 500
-_LINE_MAX = 16_384
-"""What of a line is understood. Longer ones carry stack traces or requests."""
 _FIRST_LINES = 3
 """Lines of each shape understood at once, so that a tally has its first lines in order."""
 _CALLER = 52
@@ -45,48 +40,9 @@ ever new shapes may write one that matters."""
 _PLACES_MAX = 20_000
 _CLOCK_STEPS_MAX = 200
 """How far back the time of a line without one is looked for."""
+_KEPT_FREE = 8 << 20
 _SEEN_AT = 8
 """Lines of a block that are looked at to know what it is: of which time, and where call sites stand."""
-
-
-@dataclass(slots=True)
-class _Run:
-    """Lines of one shape about one peer: how many wait to be counted, and the last two of them."""
-
-    longest: Longest | None
-    understood: int = 0
-    hits: list[int] = field(default_factory=list)
-    """Where in this block they are."""
-    waiting: int = 0
-    last: tuple[int, bytes] = (0, b"")
-    before: tuple[int, bytes] = (0, b"")
-
-    def settle(self, first: int, lines: Sequence[bytes]) -> None:
-        """At the end of a block, whose first line has the number `first`."""
-        hits = self.hits
-        self.waiting += len(hits)
-        self.before = (first + hits[-2], lines[hits[-2]]) if len(hits) > 1 else self.last
-        self.last = (first + hits[-1], lines[hits[-1]])
-        if self.longest is not None:
-            self.longest.see([lines[at] for at in hits])
-        hits.clear()
-
-
-@dataclass(slots=True)
-class _Shape:
-    """What is known of lines of one shape."""
-
-    rules: tuple[Rule, ...] = ()
-    noise: bool = False
-    alone: bool = False
-    """Its lines are understood one by one: too much depends on each."""
-    event: bool = False
-    doubts: tuple[bytes, ...] = ()
-    sure: dict[bytes, _Shape] = field(default_factory=dict)
-    """With doubts: the shapes of lines with and without those words."""
-    peer: Cut | None = None
-    took: Cut | None = None
-    runs: dict[bytes, _Run] = field(default_factory=dict)
 
 
 class _Place:
@@ -107,25 +63,32 @@ class Sieve:
 
     def __init__(self, source: str, collector: Collector, holds: Holds | None = None) -> None:
         """`holds`: whether a time counts; None when all do."""
+        _keep_freed_memory()
         self._source = source
         self._collector = collector
         self._log = collector.source(source)
         self._holds = holds
-        self._shapes: dict[bytes, _Shape] = {}
+        self._shapes: dict[bytes, Shape] = {}
         self._places: dict[bytes, _Place] = {}
         self._quiet: set[bytes] = set()
-        self._fast: dict[bytes, Callable[[int], None]] = {}
-        """Of shapes that have one run only, once their lines need no understanding: what takes in a line."""
-        self._fast_runs: list[_Run] = []
-        self._touched: list[_Run] = []
+        self._outlines = Outlines()
+        self._fast: dict[bytes, Taker] = {}
+        """Of shapes whose lines need no understanding any more: what takes in a line."""
+        self._fast_runs: list[Run] = []
+        self._touched: list[Run] = []
         """Runs with lines in this block."""
+        self._spreads: dict[bytes, Shape] = {}
+        """Shapes whose lines are told apart at the end of a block."""
         self._block: list[bytes] = []
         self._clock: tuple[int, float | None] = (0, None)
+        """How many lines have passed, and the time of the last one of them that has one."""
+        self._begin: tuple[int, float | None] = self._clock
+        """The same when this block began."""
         self.lines = 0
 
     def block(self, lines: list[bytes]) -> None:
         """Take in lines, each with its newline, but for the last one of a log, perhaps."""
-        self._block = lines
+        self._block, self._begin = lines, self._clock
         if self._holds is None:
             self._bounds(lines)
             self._sift(lines)
@@ -147,8 +110,8 @@ class Sieve:
                     if run.waiting:
                         ends.append((*run.last, 1, run.longest.seconds if run.longest else 0.0))
                     run.waiting = 0
-        for number, line, count, worst in sorted(ends):
-            self._collector.add(self._parsed(number, line), count, worst)
+        for number, line, many, worst in sorted(ends):
+            self._collector.add(self._parsed(number, line), many, worst)
 
     def forget(self) -> None:
         """Begin a new part: what lines mean is still known, none is counted. The collector has a new log."""
@@ -156,31 +119,83 @@ class Sieve:
         for shape in self._shapes.values():
             for each in (shape, *shape.sure.values()):
                 each.runs.clear()
-        self._fast.clear()
-        self._fast_runs.clear()
+        self._release()
         self._clock = (0, None)
         self.lines = 0
 
+    def _release(self) -> None:
+        """Nobody takes lines in without a look any more."""
+        self._outlines.release()
+        self._fast.clear()
+        self._fast_runs.clear()
+        self._spreads.clear()
+
     def _sift(self, lines: list[bytes]) -> None:
-        at = max(map(_caller_at, lines[:_SEEN_AT]))
-        if at < 0:
-            for index, name in enumerate(_shapes_of(lines)):
-                if name != b"\n":
-                    self._line(index, lines[index], name)
+        # One step for all lines at a time is quicker than all steps for each line, here and below.
+        at = max(map(caller_at, lines[:_SEEN_AT]))
+        chosen: Sequence[int] = range(len(lines))
+        if at >= 0 and self._quiet:
+            quiet = self._quiet
+            places = map(itemgetter(slice(at, at + _CALLER)), lines)
+            chosen = [index for index, place in enumerate(places) if place not in quiet]
+        some = lines if len(chosen) == len(lines) else [lines[index] for index in chosen]
+        outlines = self._outlines.of(some)
+        if outlines is None:
+            self._look(chosen, some, at)
             return
-        quiet, fast = self._quiet, self._fast
-        place_of = itemgetter(slice(at, at + _CALLER))
-        chosen = [index for index, place in enumerate(map(place_of, lines)) if place not in quiet]
-        for index, name in zip(chosen, _shapes_of([lines[index] for index in chosen], zaps=True), strict=True):
+        strange, new = self._familiar(chosen, outlines)
+        if strange:
+            self._look(strange, [lines[index] for index in strange], at)
+            self._become_familiar(self._outlines.worth_learning(new, strange, len(some)), lines, at)
+
+    def _familiar(self, chosen: Sequence[int], outlines: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+        """Hand lines to those who take in such. Returns: where those are that nobody knows, and their outlines."""
+        strange: list[int] = []
+        mark = strange.append
+        takers = list(map(self._outlines.takers.get, outlines, repeat(mark)))
+        for take, index in zip(filter(None, takers), compress(chosen, takers), strict=True):
+            take(index)
+        new = [outline for outline, take in zip(outlines, takers, strict=True) if take is mark] if strange else []
+        return strange, new
+
+    def _look(self, chosen: Sequence[int], some: Sequence[bytes], at: int) -> None:
+        """Take in the lines `some`, those at `chosen`, by their shapes. `at`: where call sites stand, -1 in text."""
+        fast = self._fast
+        for index, line, name in zip(chosen, some, shapes_of(some, zaps=at >= 0), strict=True):
             hit = fast.get(name)
             if hit is not None:
                 hit(index)
-            elif name != b"\n" and self._line(index, lines[index], name):
-                self._still(place_of(lines[index]), name)
+            elif name != b"\n" and self._line(index, line, name) and at >= 0:
+                self._still(line[at : at + _CALLER], name)
+
+    def _become_familiar(self, firsts: dict[bytes, int], lines: list[bytes], at: int) -> None:
+        """Note who takes in lines such as these from now on."""
+        some = [lines[index] for index in firsts.values()]
+        for outline, name in zip(firsts, shapes_of(some, zaps=at >= 0), strict=True):
+            shape = self._shapes.get(name)
+            if outline == b"\n" or (shape is not None and shape.noise):
+                self._outlines.learn(outline, None)
+            elif shape is not None:
+                taker = self._taker(shape, name)
+                if taker is not None:
+                    self._outlines.learn(outline, taker)
+
+    def _taker(self, shape: Shape, name: bytes) -> Taker | None:
+        """What takes in a line of a shape without a look at it; None: each must be looked at."""
+        each = shape.sure.values() if shape.doubts else (shape,)
+        if any(one.alone or self._is_event(one) for one in each):
+            return None
+        if shape.doubts or shape.peer:
+            self._spreads[name] = shape
+            return shape.hits.append
+        return self._fast.get(name)
+
+    def _is_event(self, shape: Shape) -> bool:
+        return shape.event and len(self._log.events) < EVENTS_KEPT
 
     def _line(self, index: int, line: bytes, name: bytes) -> bool:
         """Take in the line at `index` of this block. Returns: whether it is of info level and means nothing."""
-        shape: _Shape | None = self._shapes.get(name)
+        shape: Shape | None = self._shapes.get(name)
         if shape is None:
             shape = self._learn(name, index, line)
         elif not shape.noise:
@@ -191,9 +206,9 @@ class Sieve:
             return False
         return shape.noise and b'"level":"info"' in line[:400]
 
-    def _count(self, shape: _Shape, index: int, line: bytes, name: bytes) -> None:
+    def _count(self, shape: Shape, index: int, line: bytes, name: bytes) -> None:
         """Take in one more line of a shape that means something."""
-        if shape.alone or (shape.event and len(self._log.events) < EVENTS_KEPT):
+        if shape.alone or self._is_event(shape):
             self._understand(index, line)
             return
         about = shape.peer.of(line) if shape.peer else b""
@@ -204,14 +219,17 @@ class Sieve:
             run.understood += 1
             self._understand(index, line)
         else:
-            if not run.hits:
-                self._touched.append(run)
-            run.hits.append(index)
+            self._hit(run, (index,))
             if self._shapes[name] is shape and not shape.peer:
                 self._fast[name] = run.hits.append
                 self._fast_runs.append(run)
 
-    def _run(self, shape: _Shape, about: bytes) -> _Run | None:
+    def _hit(self, run: Run, hits: Iterable[int]) -> None:
+        if not run.hits:
+            self._touched.append(run)
+        run.hits += hits
+
+    def _run(self, shape: Shape, about: bytes) -> Run | None:
         """That of a peer. Those of a crowd have one together; None: it cannot be known."""
         if about == b"0":
             return None
@@ -221,26 +239,26 @@ class Sieve:
             return None
         run = shape.runs.get(about)
         if run is None:
-            run = shape.runs[about] = _Run(Longest(shape.took) if shape.took else None)
+            run = shape.runs[about] = Run(Longest(shape.took) if shape.took else None)
         return run
 
-    def _learn(self, name: bytes, index: int, line: bytes) -> _Shape:
+    def _learn(self, name: bytes, index: int, line: bytes) -> Shape:
         """The first line of a shape."""
         if len(self._shapes) >= _SHAPES_MAX:
             self._settle_all()
         entry, rules = self._understand(index, line)
         doubts = self._collector.matcher.doubts(entry) if entry.level != "debug" else ()
         if doubts:
-            shape = _Shape(doubts=tuple(form for word in doubts for form in _forms(word)))
-            shape.sure[_answers(shape.doubts, line)] = self._shape(entry, rules, line)
+            shape = Shape(doubts=tuple(form for word in doubts for form in _forms(word)))
+            shape.sure[shape.answers(line)] = self._shape(entry, rules, line)
         else:
             shape = self._shape(entry, rules, line)
         self._shapes[name] = shape
         return shape
 
-    def _sure(self, shape: _Shape, index: int, line: bytes) -> _Shape | None:
+    def _sure(self, shape: Shape, index: int, line: bytes) -> Shape | None:
         """The shape a line has when its doubts are answered; None when it was understood for that."""
-        answers = _answers(shape.doubts, line)
+        answers = shape.answers(line)
         found = shape.sure.get(answers)
         if found is None:
             entry, rules = self._understand(index, line)
@@ -249,27 +267,43 @@ class Sieve:
 
     def _settle(self, lines: Sequence[bytes]) -> None:
         """At the end of a block: count its lines, and keep of each run what its end may need."""
+        for name, shape in self._spreads.items():
+            if shape.hits:
+                self._spread(name, shape, lines)
         for run in self._touched + self._fast_runs:
             if run.hits:
                 run.settle(self.lines + 1, lines)
         self._touched.clear()
+
+    def _spread(self, name: bytes, shape: Shape, lines: Sequence[bytes]) -> None:
+        """Give lines of one shape to the runs they belong to; those of a new one are taken in one by one."""
+        for each, about, hits in shape.spread(lines):
+            if each is not None and each.noise:
+                continue
+            counted = each is not None and not each.alone and not self._is_event(each)
+            run = each.runs.get(about) if each is not None and counted else None
+            if run is not None and run.understood >= _FIRST_LINES:
+                self._hit(run, hits)
+            else:
+                for index in hits:
+                    self._line(index, lines[index], name)
+        shape.hits.clear()
 
     def _settle_all(self) -> None:
         """Too many shapes: count what waits, and begin anew."""
         self._settle(self._block)
         self.finish()
         self._shapes.clear()
-        self._fast.clear()
-        self._fast_runs.clear()
+        self._release()
 
-    def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> _Shape:
+    def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
         timeless = bool(rules) and parse_line(entry.raw).time is None
-        if rules and (timeless or len(line) > _LINE_MAX):
-            return _Shape(rules, alone=True)
+        if rules and (timeless or len(line) > LINE_MAX):
+            return Shape(rules, alone=True)
         if not rules and not is_last_word(entry):
-            return _Shape(noise=True)
-        shape = _Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
+            return Shape(noise=True)
+        shape = Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
         peer = peer_of(entry) if any(map(is_about_peer, rules)) else ""
         seconds = max((measured(rule, entry) for rule in rules), default=0.0)
         shape.peer = cut_of(line, peer.encode()) if peer else None
@@ -299,7 +333,7 @@ class Sieve:
                 self._quiet.add(place)
 
     def _parsed(self, number: int, line: bytes) -> Entry:
-        return parse_line(line[:_LINE_MAX].decode("utf-8", "replace"), self._source, number)
+        return parse_line(line[:LINE_MAX].decode("utf-8", "replace"), self._source, number)
 
     def _understand(self, index: int, line: bytes) -> tuple[Entry, tuple[Rule, ...]]:
         entry = self._parsed(self.lines + 1 + index, line)
@@ -309,13 +343,14 @@ class Sieve:
 
     def _time_before(self, index: int) -> float | None:
         """The time of the last line that has one, before the line at `index` of this block."""
-        known, time = self._clock
+        here = self.lines + index
+        known, time = self._clock if self._clock[0] <= here else self._begin
         for back in range(index - 1, max(-1, index - _CLOCK_STEPS_MAX, known - self.lines - 1), -1):
             found = self._parsed(0, self._block[back]).time
             if found is not None:
                 time = found
                 break
-        self._clock = (self.lines + index, time)
+        self._clock = max(self._clock, (here, time), key=itemgetter(0))
         return time
 
     def _bounds(self, lines: Sequence[bytes]) -> None:
@@ -350,63 +385,9 @@ class Sieve:
                 self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
                 self._log.left_out = self._log.left_out.and_more(1, (time,))
             elif line != b"\n":
-                self._line(index, line, _shapes_of([line])[0])
+                self._line(index, line, shapes_of([line])[0])
             if inside:
                 self._log.see(time)
-
-
-def _caller_at(line: bytes) -> int:
-    """Where zap's call site begins; -1 in a line without."""
-    at = line.find(b'","caller":"', 0, 400)
-    logger = line.find(b'","logger":"', 0, 400)
-    return at if logger < 0 or at < 0 else min(at, logger)
-
-
-def _shapes_of(lines: Sequence[bytes], *, zaps: bool = False) -> list[bytes]:
-    """Lines without numbers and requests: lines of equal shape match equal rules. `zaps`: they are JSON."""
-    # One step for all lines at a time is quicker than all steps for each line.
-    text = b"".join(lines)
-    if zaps:
-        text = _without_requests(text)
-    elif b"request" in text:
-        text = b"".join([_without_request(line) if b"request" in line else line for line in lines])
-    names = BytesIO(text.translate(_LETTERS, _DIGITS)).readlines()
-    if max(map(len, names), default=0) > _SHAPE_LENGTH_MAX:
-        names = [name if len(name) <= _SHAPE_LENGTH_MAX else _digest(name[:_LINE_MAX]) for name in names]
-    return names
-
-
-def _without_requests(text: bytes) -> bytes:
-    """What `_without_request` leaves of lines of JSON, in which a quote inside a request is never bare."""
-    rest, *pieces = text.split(b'"request')
-    kept = [rest]
-    for piece in pieces:
-        if piece.startswith((b'":"', b' content":"')):
-            end = piece.find(b"\n")
-            error = piece.find(_ERROR, 0, end if end >= 0 else len(piece))
-            if error >= 0:
-                kept.append(piece[error:])
-            elif end >= 0:
-                kept.append(piece[end:])
-        else:
-            kept += (b'"request', piece)
-    return b"".join(kept)
-
-
-def _digest(name: bytes) -> bytes:
-    return blake2b(name, digest_size=16).digest()
-
-
-def _without_request(line: bytes) -> bytes:
-    """A line without the request and what was answered, in which clients may write any words."""
-    begin = line.find(_REQUEST)
-    if begin < 0:
-        begin = line.find(b'"request content":"')
-    if begin >= 0:
-        error = line.find(_ERROR, begin)
-        return line[:begin] + (line[error:] if error >= 0 else b"\n")
-    begin, end = line.find(b' request "'), line.rfind(b'" with re')
-    return line[: begin + 10] + line[end:] if 0 <= begin < end else line
 
 
 def _forms(word: str) -> tuple[bytes, ...]:
@@ -415,5 +396,10 @@ def _forms(word: str) -> tuple[bytes, ...]:
     return (plain,) if plain == quoted else (plain, quoted)
 
 
-def _answers(doubts: Sequence[bytes], line: bytes) -> bytes:
-    return bytes([word in line for word in doubts])
+def _keep_freed_memory() -> None:
+    """For as long as memory of a few blocks is taken and freed in turn, the process keeps it.
+
+    glibc gives it back to the kernel each time, and taking it anew costs a third of the reading; until something as
+    large as this was freed (mallopt(3), M_MMAP_THRESHOLD: both thresholds are raised by it).
+    """
+    bytearray(_KEPT_FREE)

@@ -43,13 +43,10 @@ class Tally:
         self._span(entry.time, entry.time)
         self.first_number = min(self.first_number or entry.number, entry.number)
         self.last_number = max(self.last_number, entry.number)
-        if len(self.first_lines) < FIRST_KEPT:
-            self.first_lines.append(entry)
-            return
-        self.last_lines.append(entry)
-        if len(self.last_lines) > 1 and entry.number < self.last_lines[-2].number:
-            self.last_lines.sort(key=lambda line: line.number)
-        del self.last_lines[:-LAST_KEPT]
+        _insert(self.first_lines, entry)
+        if len(self.first_lines) > FIRST_KEPT:
+            _insert(self.last_lines, self.first_lines.pop())
+            del self.last_lines[:-LAST_KEPT]
 
     def absorb(self, other: Tally) -> None:
         """Take in what was counted elsewhere of the same log."""
@@ -82,3 +79,10 @@ class Tally:
     def lines(self) -> Iterator[Entry]:
         yield from self.first_lines
         yield from self.last_lines
+
+
+def _insert(lines: list[Entry], entry: Entry) -> None:
+    """Where it belongs by its number: most often at the end."""
+    lines.append(entry)
+    if len(lines) > 1 and entry.number < lines[-2].number:
+        lines.sort(key=lambda line: line.number)

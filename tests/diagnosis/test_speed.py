@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from etcdops.diagnosis import parts
+from etcdops.diagnosis import parts, reading
 from etcdops.diagnosis.collect import PEERS_KEPT, Collector
 from etcdops.diagnosis.diagnose import conclude, diagnose, diagnose_lines
 from etcdops.diagnosis.finding import Diagnosis, Finding
@@ -27,8 +27,19 @@ def written(lines: list[str], folder: Path) -> Path:
     return path
 
 
+BLOCKS = (reading.BLOCK_SIZE, 300_000, 4_000)
+"""Lines that were seen in one block are known in the next ones."""
+
+
 def by_sieve(path: Path, window: Window | None = None) -> Diagnosis:
-    return diagnose(find_sources([str(path)]), window)
+    """However much is read at a time."""
+    found: list[Diagnosis] = []
+    for size in BLOCKS:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(reading, "BLOCK_SIZE", size)
+            found.append(diagnose(find_sources([str(path)]), window))
+    assert all(one == found[0] for one in found)
+    return found[0]
 
 
 def line_by_line(path: Path) -> Diagnosis:
@@ -92,6 +103,44 @@ def test_the_longest_of_many_durations_is_kept(tmp_path: Path) -> None:
         lines[50:50] = [zap("slow fdatasync", took=took)]
         path = written(lines, tmp_path)
         assert by_sieve(path) == line_by_line(path)
+
+
+def test_why_processes_ended_is_counted_too(tmp_path: Path) -> None:
+    """Of those last words that nobody knows the last ones are shown."""
+    known = zap("discovery failed", "fatal", error="member count is unequal")
+    unknown = [zap("something never seen", "fatal", code=f"{number:x}") for number in range(300)]
+    path = written([*[known] * 300, *unknown], tmp_path)
+    found = by_sieve(path)
+    assert found == line_by_line(path)
+    assert [(finding.slug, finding.count) for finding in found.findings] == [("member-count-unequal", 300)]
+    path = written(unknown, tmp_path)
+    assert by_sieve(path) == line_by_line(path)
+    assert [line.text for line in by_sieve(path).unexplained] == unknown[-1:]
+
+
+def test_peers_are_told_apart_wherever_they_stand(tmp_path: Path) -> None:
+    """Their IDs and what stands before them are of any length; some come late."""
+    error = "dial tcp 10.0.0.3:2380: i/o timeout"
+    peers = ("9b2f9d2c3b4e5f61", "2c3b4e5f62", "7")
+    lines = [
+        zap(f"prober detected unhealthy status {'x' * (number % 5 == 0)}", error=error, **{"remote-peer-id": peer})
+        for number in range(400)
+        for peer in peers[: 1 + number // 150]
+    ]
+    path = written(lines, tmp_path)
+    assert by_sieve(path) == line_by_line(path)
+
+
+def test_where_no_line_repeats_all_are_looked_at(tmp_path: Path) -> None:
+    """And where lines repeat again, after a stretch of others, they are known again."""
+    dice = random.Random(1)
+    strange = [zap("".join(dice.choices("ghijklmn ", k=12)), "warn") for _ in range(1_500)]
+    known = [zap("slow fdatasync", took=f"{1 + number / 7}s") for number in range(700)]
+    path = written([*known[:300], *strange[:900], *known[300:], *strange[900:], "12"], tmp_path)
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    found = by_sieve(path)
+    assert replace(found, sources=()) == replace(line_by_line(path), sources=())
+    assert [finding.count for finding in found.findings] == [700]
 
 
 def test_words_with_numbers_tell_lines_of_one_shape_apart(tmp_path: Path) -> None:
