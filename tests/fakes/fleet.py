@@ -10,6 +10,7 @@ from etcdops.client.view import Alarm, ClusterView, HashKV, MemberStatus, Member
 from etcdops.errors import EtcdopsError
 from etcdops.ids import NO_MEMBER, ClusterID, LogIndex, MemberID, Revision, Term
 from etcdops.playbooks.plan import Result
+from etcdops.snapshot.facts import SnapshotFacts, SnapshotMember
 
 INDEX = 1000
 
@@ -40,6 +41,10 @@ class FakeFleet:
     on_restart: Callable[[FakeMember], None] = lambda member: None
     """What happens beside, when one is restarted."""
     v2_data: str = ""
+    stored_learners: tuple[MemberID, ...] = ()
+    """Voters that are learners still in the list that 3.6 goes by."""
+    zombies: list[FakeMember] = field(default_factory=list)
+    """Members of that list only."""
     brought: dict[str, list[str]] = field(default_factory=dict)
     looks: int = 0
     heals_after: int = -1
@@ -135,6 +140,14 @@ class FakeFleet:
         path.write_bytes(b"snapshot")
         self.done.append("snapshot")
         return {}
+
+    async def stored(self, path: Path) -> SnapshotFacts:
+        assert path.read_bytes() == b"snapshot"
+        members = tuple(
+            SnapshotMember(member.id, member.name, (), (), member.id in self.stored_learners or member.learner)
+            for member in [*self.members, *self.zombies]
+        )
+        return SnapshotFacts(LogIndex(INDEX), Term(2), members=members)
 
     async def check_v2store(self, member: str) -> str:
         return self.v2_data

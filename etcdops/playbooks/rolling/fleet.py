@@ -8,6 +8,7 @@ from typing import Protocol
 from etcdops.client.view import ClusterView, MemberView
 from etcdops.ids import MemberID
 from etcdops.playbooks.plan import Result
+from etcdops.snapshot.facts import SnapshotFacts
 
 
 class Fleet(Protocol):
@@ -44,6 +45,9 @@ class Fleet(Protocol):
 
     async def save(self, path: Path) -> Result:
         """A verified snapshot into a file that is not there yet."""
+
+    async def stored(self, path: Path) -> SnapshotFacts:
+        """What a snapshot, saved before, says beside its keys."""
 
     async def check_v2store(self, member: str) -> str:
         """Whether 3.6 can read the member's store: empty when it can, else why not."""

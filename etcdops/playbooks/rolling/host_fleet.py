@@ -28,6 +28,9 @@ from etcdops.rendering.flags import Version
 from etcdops.rendering.member import AT_FIRST
 from etcdops.services.managers import service_for
 from etcdops.services.port import Changes, EffectiveConfig, Service
+from etcdops.snapshot.buckets import read_facts
+from etcdops.snapshot.facts import SnapshotFacts
+from etcdops.snapshot.file import open_snapshot
 
 LOOK_TIMEOUT_S = 5.0
 _CHECK_TIMEOUT_S = 600.0
@@ -186,6 +189,13 @@ class HostFleet:
         async with reach_members(self.run) as access:
             saved = await save_snapshot(access.client, path, clock=self.run.clock)
         return {"snapshot": str(path), "member": saved.member}
+
+    async def stored(self, path: Path) -> SnapshotFacts:
+        def read() -> SnapshotFacts:
+            with open_snapshot(path) as file:
+                return read_facts(file)
+
+        return await asyncio.to_thread(read)
 
     async def check_v2store(self, member: str) -> str:
         wanted = self.desired(member)

@@ -131,6 +131,10 @@ def make_plan(facts: RollingFacts, choices: Choices) -> Plan | None:
                      inputs={"path": str(choices.snapshot)}, danger=Danger.MILD, timeout_s=_SAVE_TIMEOUT_S)
         )  # fmt: skip
         if facts.target is not None and facts.target.line == (3, 6):
+            steps.append(
+                StepSpec("member-lists", "see that 3.6 will read the members that the cluster has",
+                         "compare-member-lists", inputs={"path": str(choices.snapshot)})
+            )  # fmt: skip
             steps += [
                 StepSpec(f"v2store:{name}", f"see that {name} holds no data of v2", "check-v2store", facts.hosts[name],
                          {"member": name}, timeout_s=_WRITE_TIMEOUT_S)

@@ -14,8 +14,9 @@ from etcdops.playbooks.plan import Json, Plan, Result, StepSpec
 from etcdops.playbooks.rolling import health
 from etcdops.playbooks.rolling.fleet import Fleet
 from etcdops.playbooks.rolling.health import Expected
+from etcdops.playbooks.rolling.member_lists import differences
 from etcdops.playbooks.safety import Verdict
-from etcdops.playbooks.step import Step, StepKinds
+from etcdops.playbooks.step import Step, StepKinds, UndoableStep
 from etcdops.rendering.flags import Version
 
 POLL_S = 0.5
@@ -112,7 +113,7 @@ class LookAtCluster(_RollingStep):
         return "the cluster is as it was; nothing more is restarted until it is well"
 
 
-class SaveSnapshot(_RollingStep):
+class SaveSnapshot(_RollingStep, UndoableStep):
     """Before a minor version: the way back."""
 
     async def check(self) -> bool:
@@ -126,9 +127,29 @@ class SaveSnapshot(_RollingStep):
             raise VerificationFailed(f"the snapshot {self._path} is not there")
         return {"snapshot": str(self._path), "size_bytes": self._path.stat().st_size}
 
+    async def undo(self, result: Result) -> None:
+        """A snapshot harms nobody: it stays, and a run that went no further can be ended."""
+
     @property
     def _path(self) -> Path:
         return Path(str(self.spec.inputs["path"]))
+
+
+class CompareMemberLists(_RollingStep):
+    """3.6 goes by another list of its members than 3.5 did; a snapshot has it."""
+
+    async def verify(self) -> Result:
+        path = Path(str(self.spec.inputs["path"]))
+        view, stored = await self.run.fleet.look(), await self.run.fleet.stored(path)
+        found = differences(view, stored)
+        if found:
+            raise Unhealthy(
+                f"3.6 would read another list of members than the cluster has now: {found[0]}",
+                cause="\n".join(found[1:]),
+                hint="end this run (etcdops runs rollback), bring all members to the newest 3.5, which puts its lists"
+                " right when it starts, then go on to 3.6",
+            )
+        return {"members": len(view.members)}
 
 
 class CheckV2Store(_RollingStep):
@@ -139,7 +160,8 @@ class CheckV2Store(_RollingStep):
         if why:
             raise Unhealthy(
                 f"{self.member} cannot become 3.6: {why}",
-                hint="remove the data of v2 with etcdctl of 3.4 or 3.5 (ETCDCTL_API=2), then go on",
+                hint="remove the data of v2 with etcdctl of 3.4 or 3.5 (ETCDCTL_API=2), then go on with this run; or"
+                " end it (etcdops runs rollback): no member was restarted",
             )
         return {"v2store": "empty"}
 
@@ -319,6 +341,7 @@ class AwaitClusterVersion(_RollingStep):
 KINDS: Mapping[str, type[_RollingStep]] = {
     "look-at-cluster": LookAtCluster,
     "save-snapshot": SaveSnapshot,
+    "compare-member-lists": CompareMemberLists,
     "check-v2store": CheckV2Store,
     "hand-over": HandOver,
     "bring-program": BringProgram,

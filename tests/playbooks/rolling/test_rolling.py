@@ -11,12 +11,12 @@ from etcdops.client.view import Alarm
 from etcdops.clock import SystemClock
 from etcdops.errors import ClusterUnsafe, EtcdopsError, PartlyApplied, Unhealthy, UsageError, VerificationFailed
 from etcdops.ids import MemberID
-from etcdops.playbooks.engine import execute
+from etcdops.playbooks.engine import execute, roll_back
 from etcdops.playbooks.journal import Journal, RunState
 from etcdops.playbooks.plan import Plan
 from etcdops.playbooks.rolling.planning import PROCEDURE, Choices, RollingFacts, make_plan
 from etcdops.playbooks.rolling.steps import RollingRun, add_kinds, read_plan
-from etcdops.playbooks.step import StepKinds
+from etcdops.playbooks.step import Step, StepKinds
 from etcdops.rendering.flags import Version
 from tests.fakes.fleet import FakeFleet, FakeMember
 
@@ -46,14 +46,26 @@ class Run:
         self.journal = Journal.create(folder / "runs", plan, SystemClock())
 
     async def go(self) -> RunState:
+        state = self.state
+        await execute(self._steps, self.journal, state, lambda event: None)
+        return state
+
+    async def take_back(self) -> None:
+        await roll_back(self._steps, self.journal, self.state, lambda event: None)
+
+    @property
+    def state(self) -> RunState:
         state = self.journal.load()
         assert state is not None
+        return state
+
+    @property
+    def _steps(self) -> list[Step]:
         run = dataclasses.replace(
             read_plan(self.plan, self.fleet), poll_s=0.0, calm_timeout_s=0.0, back_timeout_s=self.patience_s
         )
         kinds: StepKinds[RollingRun] = add_kinds(StepKinds(PROCEDURE))
-        await execute(kinds.build(self.plan, run), self.journal, state, lambda event: None)
-        return state
+        return kinds.build(self.plan, run)
 
 
 async def begin(fleet: FakeFleet, folder: Path, *, accept_downtime: bool = False) -> Run:
@@ -212,6 +224,21 @@ async def test_data_of_v2_is_found_before_anything_is_changed(tmp_path: Path) ->
     with pytest.raises(EtcdopsError, match=r"m2 cannot become 3\.6"):
         await (await begin(fleet, tmp_path)).go()
     assert fleet.done == ["snapshot"]
+
+
+async def test_members_that_3_6_would_see_otherwise_stop_it_before_anything_is_changed(tmp_path: Path) -> None:
+    """Removed ones come back, promoted ones lose their vote; the run can be ended, and the snapshot stays."""
+    fleet = FakeFleet.of(3, running="3.5.32", wanted="3.6.14")
+    fleet.stored_learners = (MemberID(2),)
+    fleet.zombies = [FakeMember("m9", MemberID(9))]
+    run = await begin(fleet, tmp_path)
+    with pytest.raises(EtcdopsError, match="m2 would be a learner again, without a vote") as told:
+        await run.go()
+    assert "m9, which is no member now, would come back" in told.value.cause
+    assert "bring all members to the newest 3.5" in told.value.hint
+    assert fleet.done == ["snapshot"]
+    await run.take_back()
+    assert (tmp_path / "before.db").exists()
 
 
 async def test_clusters_of_one_and_two_need_the_word_that_service_stops(tmp_path: Path) -> None:
