@@ -82,7 +82,7 @@ def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iter
 def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:
     log = collector.source(source.name)
     if source.path is not None and pays(source.size) and is_plain(source):
-        _read_by_two(source, source.path, collector, window, progress)
+        _read_by_several(source, source.path, collector, window, progress)
         return
     sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
@@ -97,8 +97,10 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
     log.lines = sieve.lines
 
 
-def _read_by_two(source: Source, path: Path, collector: Collector, window: Window, progress: Progress | None) -> None:
-    """A file so big that another process helps."""
+def _read_by_several(
+    source: Source, path: Path, collector: Collector, window: Window, progress: Progress | None
+) -> None:
+    """A file so big that other processes help."""
     size = source.size or 0
 
     def told(done: int) -> None:

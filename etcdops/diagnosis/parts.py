@@ -1,12 +1,13 @@
-"""A big file read by two processes: part by part, and the parts' logs put together in their order.
+"""A big file read by several processes: part by part, and the parts' logs put together in their order.
 
 A part begins with a line that has a time, so that it needs nothing of what stands before it, and the log of a part is
-the log of a file of its own. Which process read which part changes nothing. The second process is Python's own
-interpreter with this module; it is asked for one part after the other, and when it fails, its part is read here.
+the log of a file of its own. Which process read which part changes nothing. The other processes are Python's own
+interpreter with this module; each is asked for one part after the other, and when one fails, its part is read here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import select
@@ -26,6 +27,8 @@ from etcdops.diagnosis.window import Window
 PART_SIZE = 24 << 20
 LEAST_SIZE = 3 * PART_SIZE
 """Of a smaller file most is read before another process is up."""
+_HELPERS_MAX = 2
+"""Each holds some 40 MB."""
 _LINES_ASKED = 500
 """Lines after a cut that are asked for a time."""
 _QUIT_S = 5.0
@@ -39,55 +42,76 @@ class Part(NamedTuple):
 
 
 def pays(size: int | None) -> bool:
-    """Whether a file of that size is read sooner by two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return size is not None and size >= LEAST_SIZE and cores > 1 and sys.platform != "win32" and bool(sys.executable)
+    """Whether a file of that size is read sooner by several."""
+    return size is not None and size >= LEAST_SIZE and _cores() > 1 and sys.platform != "win32" and bool(sys.executable)
+
+
+def helpers_at_most() -> int:
+    """How many other processes there are at most, on this machine."""
+    return min(_HELPERS_MAX, max(1, _cores() - 1))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_parts(
-    name: str, path: Path, window: Window, parts: list[Part], told: Callable[[int], None], *, helped: bool = True
+    name: str,
+    path: Path,
+    window: Window,
+    parts: list[Part],
+    told: Callable[[int], None],
+    *,
+    helpers_max: int = _HELPERS_MAX,
 ) -> SourceLog:
     """The log of a file. `told` is called with the bytes read so far. Raises: OSError."""
     todo, done = deque(enumerate(parts)), dict[int, SourceLog]()
     whole, merged, read = SourceLog(name), 0, 0
     reader = PartReader(name, path, window)
-    helper = _Helper(name, path, window) if helped else None
-    try:
-        while todo or (helper and helper.busy):
+    with contextlib.ExitStack() as stack:
+        helpers = [
+            stack.enter_context(contextlib.closing(_Helper(name, path, window)))
+            for _ in range(min(helpers_max, helpers_at_most()))
+        ]
+        while todo or any(helper.busy for helper in helpers):
             if todo:
                 number, part = todo.popleft()
                 for step in reader.read(part):
-                    read += step
-                    read += _serve(helper, todo, done)
+                    read += step + _serve(helpers, todo, done)
                     told(read)
                 done[number] = reader.log
-            elif helper:
-                helper.wait()
-                read += _serve(helper, todo, done)
+            else:
+                _wait(helpers)
+                read += _serve(helpers, todo, done)
             while merged in done:
                 whole.absorb(done.pop(merged))
                 merged += 1
-    finally:
-        if helper:
-            helper.close()
     told(parts[-1].end)
     return whole
 
 
-def _serve(helper: _Helper | None, todo: deque[tuple[int, Part]], done: dict[int, SourceLog]) -> int:
-    """Take what the other process has, and give it more. Returns: the bytes it has read."""
+def _serve(helpers: list[_Helper], todo: deque[tuple[int, Part]], done: dict[int, SourceLog]) -> int:
+    """Take what the other processes have, and give them more. Returns: the bytes they have read."""
     read = 0
-    if helper and helper.busy and helper.ready():
-        number, part = helper.busy
-        log = helper.take()
-        if log is None:
-            todo.appendleft((number, part))
-        else:
-            done[number] = log
-            read = part.end - part.start
-    if helper and helper.up and not helper.busy and todo:
-        helper.ask(*todo.popleft())
+    for helper in helpers:
+        if helper.busy and helper.ready():
+            number, part = helper.busy
+            log = helper.take()
+            if log is None:
+                todo.appendleft((number, part))
+            else:
+                done[number] = log
+                read += part.end - part.start
+        if helper.up and not helper.busy and todo:
+            helper.ask(*todo.popleft())
     return read
+
+
+def _wait(helpers: list[_Helper]) -> None:
+    """Until one of those at work answers, or ended."""
+    at_work = [helper for helper in helpers if helper.busy]
+    if all(helper.up for helper in at_work):
+        select.select([helper.answers for helper in at_work], [], [])
 
 
 def cut(path: Path, size: int, part_size: int = PART_SIZE) -> list[Part]:
@@ -156,7 +180,7 @@ class _Upto:
 
 
 class _Helper:
-    """The other process."""
+    """Another process."""
 
     def __init__(self, name: str, path: Path, window: Window) -> None:
         self.busy: tuple[int, Part] | None = None
@@ -171,7 +195,7 @@ class _Helper:
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        self._process, self._asks, self._answers = process, process.stdin, process.stdout
+        self._process, self._asks, self.answers = process, process.stdin, process.stdout
         self.up = self._send((name, path, window))
 
     def _send(self, message: object) -> bool:
@@ -189,17 +213,13 @@ class _Helper:
 
     def ready(self) -> bool:
         """Whether it answers, or ended."""
-        return not self.up or bool(select.select([self._answers], [], [], 0)[0])
-
-    def wait(self) -> None:
-        if self.up:
-            select.select([self._answers], [], [])
+        return not self.up or bool(select.select([self.answers], [], [], 0)[0])
 
     def take(self) -> SourceLog | None:
         """The log of the part it was asked for; None when it failed."""
         self.busy = None
         try:
-            return cast(SourceLog, pickle.load(self._answers))  # noqa: S301 - our own process, just started
+            return cast(SourceLog, pickle.load(self.answers))  # noqa: S301 - our own process, just started
         except (EOFError, OSError, pickle.UnpicklingError):
             self.up = False
             return None
@@ -211,7 +231,7 @@ class _Helper:
 
 
 def main() -> None:
-    """Be the other process: parts are asked for on standard input, and told on standard output."""
+    """Be another process: parts are asked for on standard input, and told on standard output."""
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     try:
         reader = PartReader(*pickle.load(asked))  # noqa: S301 - from the process that started this one

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from etcdops.diagnosis.parts import helpers_at_most
 from etcdops.errors import ExitCode
 from tests.diagnosis.busy_log import write_busy_log
 
@@ -41,7 +42,7 @@ def grep(path: Path) -> Taken:
 def diagnose(path: Path) -> Taken:
     """The whole command, its start included; it finds trouble in such a log."""
     command = [sys.executable, "-m", "etcdops", "diagnose", "--json", str(path)]
-    return _taken(command, processes=2, expected=ExitCode.UNHEALTHY)
+    return _taken(command, processes=1 + helpers_at_most(), expected=ExitCode.UNHEALTHY)
 
 
 def _taken(command: list[str], *, processes: int, expected: int) -> Taken:

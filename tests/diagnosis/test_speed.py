@@ -1,4 +1,4 @@
-"""What makes a gigabyte pass in seconds changes no finding: shapes, places that are still, parts, two processes."""
+"""What makes a gigabyte pass in seconds changes no finding: shapes, places that are still, parts, several processes."""
 
 from __future__ import annotations
 
@@ -47,27 +47,30 @@ def line_by_line(path: Path) -> Diagnosis:
     return diagnose_lines(path.read_text(encoding="utf-8").split("\n")[:-1], str(path))
 
 
-def by_parts(path: Path, part_size: int, *, helped: bool) -> Diagnosis:
+def by_parts(path: Path, part_size: int, *, helpers: int) -> Diagnosis:
     collector = Collector()
     cuts = parts.cut(path, path.stat().st_size, part_size)
     assert len(cuts) > 3
     told: list[int] = []
     name = str(path)
-    collector.sources[name] = parts.read_parts(name, path, Window(), cuts, told.append, helped=helped)
+    collector.sources[name] = parts.read_parts(name, path, Window(), cuts, told.append, helpers_max=helpers)
     assert told[-1] == path.stat().st_size
     return conclude(collector)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "journald", "text"])
-def test_a_busy_log_says_the_same_however_it_is_read(form: str, tmp_path: Path) -> None:
-    """Sifted, in parts, in parts by two processes, and line by line: equal to the last digit and evidence line."""
+def test_a_busy_log_says_the_same_however_it_is_read(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sifted, in parts, in parts by three processes, and line by line: equal to the last digit and evidence line."""
     path = written(list(itertools.islice(busy_lines(form), 4_000)), tmp_path)
     whole = line_by_line(path)
     assert whole.findings
     assert by_sieve(path) == whole
-    assert by_parts(path, 60_000, helped=False) == whole
-    assert by_parts(path, 60_000, helped=True) == whole
+    assert by_parts(path, 60_000, helpers=0) == whole
+    monkeypatch.setattr(parts, "_cores", lambda: 3)
+    assert by_parts(path, 60_000, helpers=2) == whole
 
 
 @pytest.mark.slow
@@ -164,7 +167,7 @@ def test_a_crowd_of_peers_is_one(many: int, tmp_path: Path) -> None:
     whole = line_by_line(path)
     assert len(whole.findings[0].peers) == (many if many <= PEERS_KEPT else 0)
     assert by_sieve(path) == whole
-    assert by_parts(path, path.stat().st_size // 5, helped=False) == whole
+    assert by_parts(path, path.stat().st_size // 5, helpers=0) == whole
 
 
 @pytest.mark.slow
@@ -190,11 +193,11 @@ def test_a_part_begins_with_a_line_that_has_a_time(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert b"".join(data[part.start : part.end] for part in cuts) == data
     assert all(data[part.start :].startswith(b'{"level"') for part in cuts)
-    assert by_parts(path, 2_000, helped=False) == line_by_line(path)
+    assert by_parts(path, 2_000, helpers=0) == line_by_line(path)
 
 
 def test_a_helper_that_dies_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its part is read by the one that asked for it."""
     path = written(list(itertools.islice(busy_lines(), 2_000)), tmp_path)
     monkeypatch.setattr("sys.executable", "/bin/false")
-    assert by_parts(path, 100_000, helped=True) == line_by_line(path)
+    assert by_parts(path, 100_000, helpers=2) == line_by_line(path)
