@@ -125,8 +125,9 @@ async def member_start(contained: Contained, read: Read) -> Start | None:
         return replace(start, program=f"{image} etcd", arguments=(), env=env)
     if first and not first.startswith("-") and not first.endswith(".sh"):
         return None
+    guess = f"that {image} starts etcd is a guess by its name"
     flags = itertools.dropwhile(lambda word: not word.text.startswith("-"), words)
-    return replace(start, program=f"{image} etcd", arguments=tuple(flags))
+    return replace(start, program=f"{image} etcd", arguments=tuple(flags), notes=(*start.notes, guess))
 
 
 async def behind_scripts(start: Start, read: Read) -> Start:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from etcdops.errors import EtcdopsError, UsageError
 from etcdops.inventory.model import Manager
@@ -39,6 +39,8 @@ class UnitContainer:
     """Where the container starts it."""
     problem: str = ""
     """Why the command cannot be told."""
+    notes: tuple[str, ...] = ()
+    """What is not known of the container."""
 
     @property
     def service(self) -> str:
@@ -73,9 +75,8 @@ async def unit_container(session: Session, unit: str) -> UnitContainer | None:
     member = await _member(session, start, made, read)
     if member is None:
         return None
-    return UnitContainer(
-        unit, status.state, keeper, made.name, made, await _settled(session, made, member), member.folder
-    )
+    config = await _settled(session, made, replace(member, notes=()))
+    return UnitContainer(unit, status.state, keeper, made.name, made, config, member.folder, notes=member.notes)
 
 
 async def named_volumes(session: Session, made: ContainerCommand) -> Mapping[str, str]:

@@ -85,7 +85,7 @@ async def of_start(start: Start, given: Given, *, unit: str = "") -> Evidence | 
         return None
     if unset:
         raise _unset(words[0].where, unset, unit)
-    notes = [*([kept_by(unit, command.engine)] if unit else ()), *start.notes, *member.notes, *told(command)]
+    notes = [*([kept_by(unit, command.engine)] if unit else ()), *start.notes, *told(command)]
     if len(unset) < len(start.unset):
         notes.append(f"{words[0].where}: what the script itself is called with is not known, and is missing here")
     return container_evidence(
@@ -121,7 +121,7 @@ def kept_by(unit: str, engine: str) -> str:
 
 def told(command: ContainerCommand) -> list[str]:
     """What a reader of the inventory must know of a container that a command makes."""
-    notes: list[str] = []
+    notes = [f"{command.where}: read as what {command.engine} makes of {command.arguments.image}"]
     if not command.name:
         notes.append(f"{command.where}: the container is given no name: the service's is a guess")
     if command.engine == "nerdctl":

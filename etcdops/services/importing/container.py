@@ -52,7 +52,8 @@ def container_evidence(
 
     `notes` may be a list that `outside` adds to.
     """
-    seen, more = as_host_sees(settle(start, content), outside, published, start.folder)
+    config = settle(replace(start, notes=()), content)
+    seen, more = as_host_sees(config, outside, published, start.folder)
     host, guess = _place(seen)
     user = user_name(start.user)
     return Evidence(
@@ -66,7 +67,7 @@ def container_evidence(
         group=user,
         folder=start.folder,
         version=version_of(image),
-        notes=(*guess, *notes, *more),
+        notes=(*guess, *start.notes, *notes, *more),
     )
 
 

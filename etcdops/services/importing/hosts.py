@@ -15,13 +15,13 @@ from etcdops.remote.session import Session
 from etcdops.rendering.member import CERTIFICATES
 from etcdops.services.container_facts import Container
 from etcdops.services.container_start import volumes
-from etcdops.services.discover import KUBELET, Found, discover, manifest_start
+from etcdops.services.discover import KUBELET, Found, discover
 from etcdops.services.host_certificates import certificate_problems
 from etcdops.services.importing.access import client_files
 from etcdops.services.importing.commands import kept_by, ports, told
 from etcdops.services.importing.container import as_host_sees, bindings, places, user_name, version_of
 from etcdops.services.importing.evidence import Evidence, HostFound, engine_of
-from etcdops.services.importing.pods import SERVICE_OF_POD, static_pod
+from etcdops.services.importing.pods import SERVICE_OF_POD, pod_places, static_pod
 from etcdops.services.port import ProcessConfig, State
 from etcdops.services.unit_container import UnitContainer, named_volumes
 
@@ -94,11 +94,13 @@ async def _kept(session: Session, made: Evidence, found: Found, notes: list[str]
         return await _in_container(session, made, found, notes)
     if found.keeper == KUBELET:
         text = (await session.read_file(found.name, user=ROOT) or b"").decode(errors="replace")
-        pod = static_pod(text, found.name) if manifest_start(text.encode(), found.name) else None
-        image = pod.image if pod is not None else ""
+        pod = static_pod(text, found.name)
+        if pod is None:
+            return replace(made, manager=Manager.KUBELET, service=SERVICE_OF_POD, notes=tuple(notes))
+        config, _ = as_host_sees(made.config, pod_places(text, []), None)
         return replace(
-            made, manager=Manager.KUBELET, service=SERVICE_OF_POD, image=image, user="root", group="root",
-            version=made.version or version_of(image), notes=(*notes, *(pod.notes if pod is not None else ())),
+            pod, config=config, source=made.source, host=made.host, version=made.version or pod.version,
+            cluster_id=made.cluster_id, client_files=made.client_files, notes=(*notes, *pod.notes),
         )  # fmt: skip
     if not found.keeper:
         notes.append(f"{made.source}: nobody keeps process {found.pid} running: it does not come back by itself")
@@ -130,7 +132,7 @@ async def _in_container(session: Session, made: Evidence, found: Found, notes: l
 async def _of_unit(session: Session, made: Evidence, unit: UnitContainer, notes: Sequence[str]) -> Evidence:
     assert unit.command is not None
     named = await named_volumes(session, unit.command)
-    said = told(unit.command)
+    said = [*told(unit.command), *unit.notes]
     outside = places(volumes(unit.command.arguments), named, "where the unit runs it", said)
     config, more = as_host_sees(made.config, outside, ports(unit.command), unit.folder)
     user = user_name(made.user)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 import yaml
 
@@ -17,7 +19,9 @@ from etcdops.services.container_start import Contained, member_start, of_contain
 from etcdops.services.discover import manifest_start
 from etcdops.services.etcd_settings import Placed, settle
 from etcdops.services.importing.container import (
+    Outside,
     Published,
+    as_host_sees,
     bindings,
     container_evidence,
     places,
@@ -138,9 +142,11 @@ def static_pod(text: str, path: str) -> Evidence | None:
     start = manifest_start(text.encode(), path)
     if start is None:
         return None
-    image = _image(yaml.safe_load(text))
+    image = str(_member_container(yaml.safe_load(text)).get("image") or "")
+    notes = ["it is a static pod: etcdops looks at it and does not change it"]
+    config, more = as_host_sees(settle(start, None), pod_places(text, notes), None)
     return Evidence(
-        settle(start, None),
+        config,
         path,
         manager=Manager.KUBELET,
         service=SERVICE_OF_POD,
@@ -149,18 +155,42 @@ def static_pod(text: str, path: str) -> Evidence | None:
         group="root",
         folder="/",
         version=version_of(image),
-        notes=("it is a static pod: etcdops looks at it and does not change it",),
+        notes=(*notes, *more),
     )
 
 
-def _image(pod: object) -> str:
-    spec = pod.get("spec") if isinstance(pod, dict) else None
-    containers = spec.get("containers") if isinstance(spec, dict) else None
-    for one in containers if isinstance(containers, list) else ():
-        words = [str(word) for key in ("command", "args") for word in one.get(key) or ()]
+def pod_places(text: str, notes: list[str]) -> Outside:
+    """Where paths of a pod's member lie on its host: by its volumes of kind hostPath; all others go with the pod."""
+    pod = yaml.safe_load(text)
+    on_host = {
+        str(volume.get("name")): str(volume["hostPath"].get("path") or "")
+        for volume in _mappings(_part(pod, "spec", "volumes"))
+        if isinstance(volume.get("hostPath"), dict)
+    }
+    volumes: list[tuple[str, str]] = []
+    for one in _mappings(_member_container(pod).get("volumeMounts")):
+        source, part = on_host.get(str(one.get("name")), ""), str(one.get("subPath") or "")
+        volumes.append((posixpath.join(source, part) if source else "", str(one.get("mountPath"))))
+    return places(volumes, {}, "the pod", notes)
+
+
+def _member_container(pod: object) -> Mapping[str, Any]:
+    """Empty when none is a member."""
+    for one in _mappings(_part(pod, "spec", "containers")):
+        words = [str(word) for key in ("command", "args") for word in _list(one.get(key))]
         if member_words(words) is not None:
-            return str(one.get("image") or "")
-    return ""
+            return one
+    return {}
+
+
+def _part(data: object, *keys: str) -> object:
+    for key in keys:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
+
+
+def _mappings(value: object) -> list[dict[str, Any]]:
+    return [one for one in _list(value) if isinstance(one, dict)]
 
 
 def _expanded(text: str, variables: Mapping[str, str], notes: list[str]) -> str:

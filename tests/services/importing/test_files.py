@@ -42,6 +42,17 @@ async def test_kubeadms_static_pod() -> None:
     assert flags == dict(line.split("=", 1) for line in given)
 
 
+async def test_a_static_pod_whose_volumes_lie_elsewhere_is_seen_from_its_host() -> None:
+    """As other tools than kubeadm write them; what is on no volume of the host goes with the pod."""
+    pod = (FILES / "kubeadm-etcd.yaml").read_text()
+    pod = pod.replace("      path: /var/lib/etcd\n", "      path: /mnt/disk/etcd\n")
+    inventory, cluster, text = await imported(pod=pod)
+    assert placed(inventory, cluster)[0].data_dir == "/mnt/disk/etcd"
+    assert "data-dir is /var/lib/etcd inside the container" in text
+    _, _, text = await imported(pod=pod.replace("    - mountPath: /var/lib/etcd\n      name: etcd-data\n", ""))
+    assert "data-dir /var/lib/etcd is on no volume" in text
+
+
 async def test_static_pods_of_three_control_planes_are_one_cluster() -> None:
     """Each that joined lists those that were there before it, as kubeadm writes it; together they are all."""
     first = (FILES / "kubeadm-etcd.yaml").read_text()
