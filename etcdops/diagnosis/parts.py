@@ -24,9 +24,11 @@ from etcdops.diagnosis.reading import Damaged, blocks
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.window import Window
 
-PART_SIZE = 24 << 20
-LEAST_SIZE = 3 * PART_SIZE
+PART_SIZE = 64 << 20
+LEAST_SIZE = 72 << 20
 """Of a smaller file most is read before another process is up."""
+_LAST_PARTS = 8
+"""Parts get shorter towards the end, down to this share, so that all processes end at about the same time."""
 _HELPERS_MAX = 2
 """Each holds some 40 MB."""
 _LINES_ASKED = 500
@@ -116,10 +118,11 @@ def _wait(helpers: list[_Helper]) -> None:
 
 def cut(path: Path, size: int, part_size: int = PART_SIZE) -> list[Part]:
     """The parts of a file, each at most a line's length past `part_size`."""
-    starts = [0]
+    starts, least = [0], max(1, part_size // _LAST_PARTS)
     with path.open("rb") as file:
-        while starts[-1] + part_size < size:
-            start = _line_with_time(file, starts[-1] + part_size)
+        while starts[-1] + least < size:
+            left = size - starts[-1]
+            start = _line_with_time(file, starts[-1] + min(part_size, max(least, left // _LAST_PARTS)))
             if start >= size:
                 break
             starts.append(start)
