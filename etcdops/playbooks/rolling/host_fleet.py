@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 from etcdops.client.view import ClusterView, MemberView, observe
@@ -39,6 +40,8 @@ tool=$(command -v etcdutl) || exit 127
 exec "$tool" check v2store --data-dir="$1" ${2:+--wal-dir="$2"} 2>&1
 """
 _NO_TOOL = 127
+_CANNOT_LOOK = re.compile(r"unknown (?:command|flag).*")
+"""Of an etcdutl before 3.5.18, of one of 3.6 and later, or, with a WAL directory of its own, before 3.5.25."""
 
 
 class HostFleet:
@@ -202,11 +205,14 @@ class HostFleet:
         session = await self.run.session(wanted.host)
         asked = script(_CHECK_V2STORE, wanted.config.data_dir, wanted.config.wal_dir, user=ROOT)
         result = await session.run(asked, check=False, timeout_s=_CHECK_TIMEOUT_S)
-        if result.exit_status == _NO_TOOL:
+        old = _CANNOT_LOOK.search(result.text) if not result.ok else None
+        if old or result.exit_status == _NO_TOOL:
             raise EtcdopsError(
-                f"{member}: there is no etcdutl on {wanted.host} to see whether it holds data of v2, with which no 3.6"
-                " starts",
-                hint="put etcdutl of 3.5.26 or later into its PATH (/usr/local/bin), then go on",
+                f"{member}: there is no etcdutl on {wanted.host} that can see whether it holds data of v2, with which"
+                " no 3.6 starts",
+                cause=f"etcdutl: {old[0]}" if old else "",
+                hint="put etcdutl of 3.5.32 or a later 3.5, which reads the log too, first into root's PATH there"
+                " (/usr/local/bin), then go on; 3.6 and later have no such check",
             )
         return "" if result.ok else (result.text.splitlines() or ["etcdutl check v2store failed"])[-1]
 

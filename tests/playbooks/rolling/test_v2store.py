@@ -18,6 +18,7 @@ from etcdops.remote.pool import Open
 from etcdops.remote.session import Session
 from tests.playbooks.rollout.told import inventory
 from tests.playbooks.test_on_hosts import FakeAccess
+from tests.support.real_etcd import find_etcd
 
 WAL = "/wal of 'h1'"
 
@@ -36,6 +37,7 @@ class HereAccess(FakeAccess):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_etcd("3.5") is None, reason="no etcd 3.5 in .cache/etcd: `make etcd` fetches it")
 async def test_what_etcdutl_says_is_told_and_that_there_is_none_is_another_matter(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,7 +60,17 @@ async def test_what_etcdutl_says_is_told_and_that_there_is_none_is_another_matte
         expected = f'[ "$*" = "check v2store --data-dir=/var/lib/etcd --wal-dir={WAL}" ]'
         assert await ask(run, expected) == ""
         assert await ask(run, "echo 'Error: custom content' >&2; exit 1") == "Error: custom content"
+        with pytest.raises(EtcdopsError, match="h1: there is no etcdutl on h1 that can see") as old:
+            await ask(run, "echo 'Error: unknown flag: --wal-dir' >&2; exit 1")
+        assert old.value.cause == "etcdutl: unknown flag: --wal-dir"
         tool.unlink()
         with pytest.raises(EtcdopsError, match="h1: there is no etcdutl on h1") as missing:
             await HostFleet(run).check_v2store("h1")
-    assert "3.5.26" in missing.value.hint
+        assert "3.5.32" in missing.value.hint
+        found = find_etcd("3.5")
+        assert found is not None
+        assert found.etcdutl is not None
+        tool.symlink_to(found.etcdutl)
+        with pytest.raises(EtcdopsError, match="h1: there is no etcdutl on h1 that can see") as real:
+            await HostFleet(run).check_v2store("h1")
+        assert real.value.cause == 'etcdutl: unknown command "check" for "etcdutl"'
