@@ -18,7 +18,7 @@ from etcdops.rendering.files import RenderedFile
 from etcdops.rendering.member import MemberConfig, member_config
 from etcdops.rendering.network_files import firewall, load_balancer
 from etcdops.rendering.outputs import SettingsIn, member_directories, member_files
-from etcdops.rendering.upkeep_files import Backups, backup_by_timer
+from etcdops.rendering.upkeep_files import Backups, backup_by_cron, backup_by_timer
 from etcdops.services.container_arguments import Arguments
 from tests.hosts import host as test_host
 from tests.hosts.hosts import Hosts
@@ -360,6 +360,40 @@ def test_other_managers_run_what_is_rendered_for_them(clean_host: test_host.Host
         host.run(["systemctl", "stop", unit], timeout_s=100)
         host.run(["rm", "-rf", config.data_dir, "/var/log/etcdops", f"{places.DEFINITIONS}/{CONTAINER}"])
         host.run(["rm", "-f", places.supervisord_program(CONTAINER), places.run_script(CONTAINER)])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(420)
+def test_cron_takes_the_backup_at_its_time_as_its_user(clean_host: test_host.Host) -> None:
+    """cron itself reads the file. It says nothing of one that it does not like, so the backup has to be there."""
+    host = clean_host
+    inventory, cluster = one_member(host, Manager.SYSTEMD)
+    config = member_config(inventory, cluster, cluster.members[0])
+    folder = "/var/backups/50% of 'etcd'"
+    host.run(["install", "-d", "-m", "0700", "-o", "etcd", "-g", "etcd", config.data_dir, folder])
+    # far enough that cron has read the file before: it looks once a minute
+    minute, hour = host.run(["date", "-d", "+2 minutes", "+%M %H"]).stdout.split()
+    backup = backup_by_cron(config, Backups(directory=folder, cron_time=f"{minute} {hour} * * *"))
+    files = [*member_files(config, Manager.SYSTEMD), *backup]
+    for file in files:
+        put(host, file.path, file.content, file.ownership.mode)
+    host.run(["sh", "-c", "systemctl daemon-reload && systemctl start cron"])
+    host.run(["systemctl", "start", CONTAINER], timeout_s=90)
+
+    def said() -> str:
+        return host.run(["journalctl", "-t", "CRON", "--no-pager", "-o", "cat"]).stdout
+
+    try:
+        poll_until(lambda: serves(host), 60, lambda: host.run(["journalctl", "-u", CONTAINER, "-n", "20"]).stdout)
+        poll_until(lambda: list(host.path(folder).glob("*.db")) != [], 240, said)
+        (taken,) = host.path(folder).glob("*.db")
+        inside = f"{folder}/{taken.name}"
+        assert host.run(["stat", "-c", "%U:%G %a", inside]).stdout == "etcd:etcd 600\n"
+        assert "hash" in host.run(["etcdutl", "snapshot", "status", inside, "-w", "json"]).stdout
+        assert f"(etcd) CMD ({backup[0].path})" in said()
+    finally:
+        host.run(["systemctl", "stop", CONTAINER], timeout_s=100)
+        host.run(["rm", "-rf", config.data_dir, folder, *(file.path for file in files)])
 
 
 def serves(host: test_host.Host) -> bool:
