@@ -27,6 +27,8 @@ from etcdops.services.unit_file import (
 )
 
 _SHELLS = ("sh", "bash", "dash")
+SCRIPT = ".sh"
+"""So ends the name of a program that is read as a script."""
 _LIST_FILES = 'IFS=; for pattern; do for file in $pattern; do [ -f "$file" ] && printf "%s\\n" "$file"; done; done; :'
 
 Read = Callable[[str], Awaitable[str | None]]
@@ -80,9 +82,11 @@ async def start_of(
     start = Start(program, argv[count:], env, user or ROOT, values["h"] if folder == "~" else folder or "/", (), unset)
     if runs_another(program):
         return await read_wrapped(argv, start, read, list_folder)
-    if posixpath.basename(program) not in _SHELLS:
-        return start
-    return await read_shell_start(argv, start, read, list_folder)
+    if posixpath.basename(program) in _SHELLS:
+        return await read_shell_start(argv, start, read, list_folder)
+    if program.endswith(SCRIPT):
+        return await read_shell_start([Placed("sh", argv[0].where), *argv], start, read, list_folder)
+    return start
 
 
 async def _environment(

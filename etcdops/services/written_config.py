@@ -15,7 +15,7 @@ from etcdops.services.container_command import is_engine
 from etcdops.services.etcd_settings import CONFIG_FILE, Placed, Start, config_file, settle
 from etcdops.services.port import ProcessConfig
 from etcdops.services.unit_file import last, parse_environment_file, parse_unit
-from etcdops.services.unit_start import start_of
+from etcdops.services.unit_start import SCRIPT, start_of
 
 _SHOWN_MAX = 3
 _SECTION = re.compile(r"^\s*\[(Unit|Service|Install)\]\s*$", re.MULTILINE)
@@ -42,6 +42,8 @@ class Written:
 @dataclass(slots=True)
 class _Sorted:
     units: dict[str, str] = field(default_factory=dict)
+    scripts: dict[str, str] = field(default_factory=dict)
+    """That a unit runs, by the last part of their paths."""
     environments: dict[str, str] = field(default_factory=dict)
     configs: dict[str, str] = field(default_factory=dict)
 
@@ -70,6 +72,8 @@ def _sorted(texts: Mapping[str, str]) -> _Sorted:
     for path, text in texts.items():
         if _SECTION.search(text):
             given.units[path] = text
+        elif text.startswith("#!"):
+            given.scripts[PurePath(path).name] = text
         elif _VARIABLE.search(text):
             given.environments[path] = text
         else:
@@ -92,7 +96,7 @@ async def _with_unit(given: _Sorted) -> Written:
     notes: list[str] = []
 
     async def read(path: str) -> str | None:
-        return given.environments.get(path)
+        return given.environments.get(path, given.scripts.get(PurePath(path).name))
 
     async def matching(patterns: Sequence[str]) -> list[str]:
         reads.extend(patterns)
@@ -111,6 +115,12 @@ async def _with_unit(given: _Sorted) -> Written:
         notes.append("the unit uses the host's name (%H, %l or %q), which is not known here: localhost stands for it")
     if is_engine(start.program):
         return Written(ProcessConfig(start.program, {}, start.user), unit, notes=tuple(notes), container=start)
+    if start.program.endswith(SCRIPT):
+        raise UsageError(
+            f"{first} runs {start.program}, which was not given, or starts no etcd that is seen",
+            cause="; ".join(start.notes),
+            hint="give that script too, and what it reads",
+        )
     if given.environments and not reads:
         notes.append(f"the unit reads no environment file: {', '.join(given.environments)} was passed over")
     folder = last(assignments, "Service", "WorkingDirectory")

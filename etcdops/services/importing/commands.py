@@ -160,7 +160,7 @@ def _unset(where: str, names: Sequence[str], unit: str) -> UsageError:
     if unit:
         hint = "give the environment file that the unit reads too, or import the host itself: --host"
     elif first:
-        hint = f"write {first}=VALUE above the command, in a copy of the file; or give the file that sets it too"
+        hint = f"write {first}=VALUE above the command, in a copy of the file"
     else:
         hint = "write what it comes to in its place, in a copy of the file"
     return UsageError(

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import PurePath
 
 import yaml
 
@@ -28,8 +29,11 @@ async def read_files(texts: Mapping[str, str]) -> list[Evidence]:
     """
     found: list[Evidence] = []
     rest, given = dict(texts), Given(texts)
+    units = "".join(text for text in texts.values() if _SECTION.search(text))
     for path, text in texts.items():
         kind = _kind(text)
+        if kind == "command" and PurePath(path).name in units:
+            continue  # a unit runs it
         if kind == "inventory":
             raise UsageError(f"{path} is an inventory already", hint=f"etcdops inventory check -i {path}")
         if kind:

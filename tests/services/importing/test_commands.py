@@ -103,6 +103,23 @@ async def test_a_unit_with_its_environment_file() -> None:
     assert "was passed over" not in text
 
 
+async def test_a_script_that_a_unit_runs_has_what_the_unit_sets() -> None:
+    """It is one member with it, by whatever path the unit calls it."""
+    unit = "[Service]\nEnvironmentFile=/etc/etcd.env\nExecStart=/opt/etcd/wrapper.sh\n"
+    script = (
+        "#!/bin/bash\nset -e\nexec docker run --rm --name kv --net=host --env-file /etc/etcd.env -v /srv/e:/data"
+        ' ${IMAGE}:${TAG:-v3.5.1} etcd --data-dir=/data "$@"\n'
+    )
+    env = "IMAGE=quay.io/coreos/etcd\nETCD_NAME=m1\nETCD_INITIAL_ADVERTISE_PEER_URLS=http://10.0.0.4:2380\n"
+    inventory, text = await imported(db__service=unit, wrapper__sh=script, etcd__env=env)
+    cluster, member = only(inventory)
+    assert (cluster.service.name, cluster.engine.version) == ("kv", "3.5.1")
+    assert (member.name, member.data_dir, member.host.address) == ("m1", "/srv/e", "10.0.0.4")
+    assert "systemd's db.service runs the container" in text
+    with pytest.raises(UsageError, match="the command uses IMAGE"):
+        await imported(wrapper__sh=script, etcd__env=env)
+
+
 @pytest.mark.parametrize(
     ("line", "place", "manager", "notes"),
     [
@@ -187,6 +204,7 @@ async def test_a_config_file_inside_the_container_is_asked_for_and_read() -> Non
         ("docker run etcd etcdctl get x\n", "no command of f starts etcd in a container"),
         ("docker run some/etcd-backup:3.5\n", "no command of f starts etcd in a container"),
         ("[Service]\nExecStart=/usr/bin/podman start etcd\n", r"etcd\.service: the container etcd was made before"),
+        ("[Service]\nExecStart=/opt/run.sh\n", r"f runs /opt/run\.sh, which was not given"),
         ("[Service]\nExecStart=/usr/bin/docker run nginx\n", "f: the container that it starts is not seen to be etcd"),
         ("[Service]\nExecStart=/usr/bin/docker run etcd --name ${NODE}\n", "the command uses NODE"),
     ],
