@@ -53,7 +53,8 @@ _PACKAGE = re.compile(r"(?P<package>[a-z][\w/-]{2,30}): ")
 _PAIR = re.compile(r'"([\w-]+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^,}\s]+)')
 _BEGUN = re.compile(r'"(?:msg|message)":\s?"')
 """JSON of another order of keys, or begun in its middle, as the first line of an excerpt is."""
-_ANSI = re.compile(r"\x1b\[[\d;]*m")
+_ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
+"""Colours, and what a terminal does at the end of a line, as `grep --color` writes it."""
 
 _LETTER_LEVELS = {
     "D": "debug", "T": "debug", "I": "info", "N": "info", "W": "warn", "E": "error", "C": "fatal", "F": "fatal",
@@ -94,8 +95,8 @@ def parse_line(raw: str, source: str = "", number: int = 0) -> Entry:
     raw = raw.rstrip("\r\n")
     line = _ANSI.sub("", raw) if "\x1b" in raw else raw
     outer: dict[str, str] = {}
-    if line.startswith('{"log":'):
-        line = _unwrap_docker(line, outer)
+    if line.startswith("{") and not line.startswith(('{"level"', '{ "level"')):
+        line = _unwrap_shipped(line, outer)
     if line.startswith("{") and '"MESSAGE"' in line:
         line = _unwrap_journal(line, outer)
     part = _etcd_part(line)
@@ -212,14 +213,30 @@ def _split_console(rest: str) -> tuple[str, dict[str, str]]:
     return rest[:at].strip(), fields
 
 
-def _unwrap_docker(line: str, outer: dict[str, str]) -> str:
-    """`{"log":"...\\n","stream":"stderr","time":"..."}` of docker's json-file driver."""
+def _unwrap_shipped(line: str, outer: dict[str, str]) -> str:
+    """The line inside a record of what ships logs; any other line as it is.
+
+    `{"log":"...\\n","stream":"stderr","time":"..."}` is docker's json-file driver; fluentd and fluent-bit write `log`
+    or `message` beside fields of their own, and what is fetched from Elasticsearch has it all in `_source`.
+    """
     try:
         read = json.loads(line)
     except ValueError:
-        return _pairs(line).get("log", line)
-    outer["time"] = str(read.get("time", ""))
-    return str(read.get("log", "")).rstrip("\n")
+        return _pairs(line).get("log", line) if line.startswith('{"log":') else line
+    record = read.get("_source", read) if isinstance(read, dict) else {}
+    if not isinstance(record, dict):
+        return line
+    inner = record.get("log")
+    if not isinstance(inner, str):
+        inner = record.get("message")
+        # zap's own message may be called so; one with a frame of etcd's in it is a whole line
+        if not isinstance(inner, str) or _etcd_part(inner) is None:
+            return line
+    outer["time"] = next((str(record[name]) for name in ("time", "@timestamp", "timestamp") if record.get(name)), "")
+    pod = record.get("kubernetes")
+    if isinstance(pod, dict) and pod.get("pod_name"):
+        outer["host"] = str(pod["pod_name"])
+    return inner.rstrip("\n")
 
 
 def _unwrap_journal(line: str, outer: dict[str, str]) -> str:

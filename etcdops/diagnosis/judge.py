@@ -105,13 +105,25 @@ def _reach(log: SourceLog, tally: Tally) -> Tally | None:
     One that was removed is not to be reached any more, nor one of a cluster that this member has left.
     """
     last = max((line.number for line in tally.lines() if not _stopping_at(log, line)), default=0)
-    if not last or last < _born_at(log):
+    if not last or last < _born_at(log) or _answered_next(log, tally):
         return None
     back = _back_at(log, tally.peer)
     if back <= last and not _old_news(log, tally, back):
         return tally
     lasted = (tally.last - tally.first) if tally.first is not None and tally.last is not None else 0.0
     return None if lasted < START_UP_S else _trusted(tally, POSSIBLE)
+
+
+def _answered_next(log: SourceLog, tally: Tally) -> bool:
+    """Whether all that failed were questions for a version, and those that followed, seconds later, did not.
+
+    As on a machine that was too busy for a moment. Source: etcdserver/server.go, monitorVersions; rafthttp's prober
+    asks as often.
+    """
+    lines = list(tally.lines())
+    if tally.last is None or log.last is None or len(lines) < tally.count:
+        return False
+    return log.last - tally.last > 3 * PROBED_S and all(_VERSION_ASKED.search(line.text) for line in lines)
 
 
 def _back_at(log: SourceLog, peer: str) -> int:
@@ -308,6 +320,8 @@ _TELLS_LATE = re.compile(
     r"prober detected unhealthy status|health check for peer \S+ could not connect|"
     r"failed to reach the peer ?URL|failed to get version|cannot get the version of member"
 )
+
+_VERSION_ASKED = re.compile(r"failed to reach the peer ?URL|failed to get version|cannot get the version of member")
 
 _ADVERTISED = re.compile(
     r"(?:initial[-_ ]advertise[-_ ](?P<peer>peer)[-_ ]urls?|advertise[-_ ]client[-_ ]urls?)\"?\s*[=:]\s*\"?\[?\"?"

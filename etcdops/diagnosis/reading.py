@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from etcdops.diagnosis.wide import LOOKED_AT_BYTES, Narrowed, wide_encoding
 from etcdops.errors import UsageError
 
 BLOCK_SIZE = 1 << 20
@@ -90,7 +91,7 @@ def _files_of(folder: Path) -> Iterator[Path]:
 def _is_log(path: Path) -> bool:
     """Text, or something compressed. A data directory beside the logs is full of files that are neither."""
     start = _start(path)
-    return start.startswith(_PACKED) or (bool(start) and b"\x00" not in start)
+    return start.startswith(_PACKED) or (bool(start) and (b"\x00" not in start or bool(wide_encoding(start))))
 
 
 def _is_data(path: Path) -> bool:
@@ -122,7 +123,11 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     Raises: UsageError - it cannot be opened, or its compression is unknown here.
     """
     if source.path is None:
-        yield sys.stdin.buffer, sys.stdin.buffer
+        pipe = sys.stdin.buffer
+        yield (
+            _decoded(source.name, pipe.peek(LOOKED_AT_BYTES) if isinstance(pipe, io.BufferedReader) else b"", pipe),
+            pipe,
+        )
         return
     try:
         file = source.path.open("rb", buffering=0 if source.size else -1)
@@ -133,13 +138,13 @@ def opened(source: Source) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     with file:
         raw: BinaryIO = file
         # A pipe cannot be looked into and then read from its start.
-        start = raw.read(6) if source.size else b""
+        start = raw.read(LOOKED_AT_BYTES) if source.size else b""
         if source.size:
             raw.seek(0)
-        yield _decompressed(source.name, start, raw), raw
+        yield _decoded(source.name, start, raw), raw
 
 
-def _decompressed(name: str, start: bytes, raw: BinaryIO) -> BinaryIO:
+def _decoded(name: str, start: bytes, raw: BinaryIO) -> BinaryIO:
     if start.startswith(_GZIP):
         return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
     if start.startswith(_XZ):
@@ -148,7 +153,8 @@ def _decompressed(name: str, start: bytes, raw: BinaryIO) -> BinaryIO:
         return cast(BinaryIO, bz2.BZ2File(raw))
     if start.startswith(_ZSTD):
         return _zstandard(name, raw)
-    return raw
+    encoding = wide_encoding(start)
+    return cast(BinaryIO, Narrowed(raw, encoding)) if encoding else raw
 
 
 class _Zstandard:

@@ -22,6 +22,11 @@ def _journal_json(line: str) -> str:
     return json.dumps(fields)
 
 
+def _fluentd(line: str) -> str:
+    pod = {"pod_name": "etcd-m1", "namespace_name": "kube-system"}
+    return json.dumps({"@timestamp": "2024-05-02T10:00:00.123Z", "stream": "stderr", "log": line, "kubernetes": pod})
+
+
 FRAMES: Mapping[str, Frame] = {
     "bare": lambda line: line,
     "journald": lambda line: f"May 02 10:00:00 m1 etcd[1242]: {line}",
@@ -37,5 +42,11 @@ FRAMES: Mapping[str, Frame] = {
     "kubectl --prefix --timestamps": lambda line: f"[pod/etcd-m1/etcd] 2024-05-02T10:00:00.123456789Z {line}",
     "stern": lambda line: f"etcd-0 etcd {line}",
     "windows line end": lambda line: f"{line}\r",
+    "compose, coloured": lambda line: f"\x1b[36metcd1_1  | \x1b[0m{line}",
+    "grep -n": lambda line: f"/var/log/etcd/etcd.log:812:{line}",
+    "grep --color": lambda line: f"\x1b[35m\x1b[Ketcd.log\x1b[m\x1b[K\x1b[36m\x1b[K:\x1b[m\x1b[K{line}\x1b[m\x1b[K",
+    "mail": lambda line: f"> {line}",
+    "fluentd, fluent-bit": _fluentd,
+    "Elasticsearch": lambda line: json.dumps({"_index": "logs", "_source": {"message": line, "host": {"name": "h1"}}}),
 }
 """By name."""

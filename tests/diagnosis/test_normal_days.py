@@ -60,6 +60,19 @@ def test_a_leadership_that_is_handed_over_is_no_flapping() -> None:
     assert slugs(*won) == ["leader-flapping"]
 
 
+def test_a_question_for_a_version_that_nobody_answered_once_is_over_when_the_next_ones_are() -> None:
+    """As on a machine that is busy for a moment; where nothing follows, or a prober says so too, it stands."""
+    told = f"etcdserver: failed to reach the peerURL(http://m2:2380) of member {M2} (Get http://m2:2380/version: "
+    asked = line("10:00:20", told + "dial tcp 10.0.0.2:2380: i/o timeout)")
+    probed = line(
+        "10:00:21", f"rafthttp: health check for peer {M2} could not connect: dial tcp 10.0.0.2:2380: i/o timeout"
+    )
+    later = line("10:00:50", "mvcc: finished scheduled compaction at 7 (took 1ms)")
+    assert slugs(started("10:00:00"), active("10:00:05", M2), asked) == ["peer-io-timeout"]
+    assert slugs(started("10:00:00"), active("10:00:05", M2), asked, later) == []
+    assert slugs(started("10:00:00"), active("10:00:05", M2), asked, probed, later) == ["peer-io-timeout"]
+
+
 def test_what_a_member_that_is_stopped_answers_its_peers_is_no_trouble() -> None:
     """It serves for a moment longer than it knows anybody. Source: rafthttp/transport.go, Stop; http.go, ServeHTTP."""
     once = [started("10:00:00"), active("10:00:05", M2), stopped("12:00:00"), unknown("12:00:01", M2)]

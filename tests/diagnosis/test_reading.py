@@ -17,6 +17,7 @@ import zstandard
 from etcdops.diagnosis.diagnose import Window, diagnose
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.reading import blocks, find_sources
+from etcdops.diagnosis.wide import wide_encoding
 from etcdops.errors import UsageError
 
 LINE = "2018-11-01 16:20:35.185438 W | wal: sync duration of 1.134771573s, expected less than 1s"
@@ -36,6 +37,33 @@ def test_compressed_logs_are_read_whatever_their_name(pack: Callable[[bytes], by
     (tmp_path / "etcd.log.1").write_bytes(pack(LOG))
     diagnosis = diagnose(find_sources([str(tmp_path / "etcd.log.1")]))
     assert [(finding.slug, finding.count) for finding in diagnosis.findings] == [("disk-slow", 5)]
+
+
+@pytest.mark.parametrize("mark", [b"", "\ufeff".encode("utf-16-le")], ids=["unmarked", "marked"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_two_bytes_a_character_are_read_as_one(encoding: str, mark: bytes, tmp_path: Path) -> None:
+    """What PowerShell's `>` makes of a log, alone and in a folder; names in it may be in any script."""
+    text = (LOG.decode() + '{"level":"info","msg":"名称 etcd-北京"}\n').replace("\n", "\r\n") * 400
+    if mark and encoding == "utf-16-be":
+        mark = mark[::-1]
+    (tmp_path / "etcd.log").write_bytes(mark + text.encode(encoding))
+    for asked in (tmp_path, tmp_path / "etcd.log"):
+        diagnosis = diagnose(find_sources([str(asked)]))
+        assert [(finding.slug, finding.count) for finding in diagnosis.findings] == [("disk-slow", 2000)]
+        assert diagnosis.findings[0].evidence[0].text == LOG.decode().splitlines()[0]
+
+
+@pytest.mark.parametrize("start", [b"", b"\0", b"\xff\xfe", bytes(4096), b"\xff\xfe" + LOG, bytes(512) + LOG, LOG])
+def test_one_byte_a_character_stays_so(start: bytes) -> None:
+    """Neither a mark alone nor zeros alone, as a loss of power leaves them, make two of it."""
+    assert wide_encoding(start) == ""
+
+
+def test_standard_input_is_looked_into_as_files_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cat etcd.log.1.gz | etcdops diagnose` is not the log of something else."""
+    for given in (LOG, gzip.compress(LOG), LOG.decode().encode("utf-16")):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(given))))
+        assert slugs("-") == ["disk-slow"]
 
 
 def test_zstd_without_its_package_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

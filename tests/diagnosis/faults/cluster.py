@@ -23,7 +23,7 @@ from tests.support.real_etcd import find_etcd
 DATA: Final = "/var/lib/etcd"
 PKI: Final = "/etc/etcd/pki"
 CLIENT, PEER = 2379, 2380
-STARTED_S: Final = 30.0
+STARTED_S: Final = 90.0
 """How long a cluster may take until it serves, on a machine that is busy with other things."""
 
 _UNIT: Final = "etc/systemd/system/etcd.service"
