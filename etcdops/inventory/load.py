@@ -90,7 +90,7 @@ class Read:
 
 
 def load_inventory(paths: Sequence[Path]) -> Inventory:
-    """Read files, and directories of `*.yaml` and `*.yml`; together they are one inventory.
+    """Read files, and directories of `*.yaml` and `*.yml` that are not hidden; together they are one inventory.
 
     Raises: InventoryError - with all faults found. UsageError - a path that cannot be read.
     """
@@ -132,7 +132,8 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
         path = path.expanduser()
         if path.is_dir():
-            found = sorted(one for one in path.iterdir() if one.suffix in (".yaml", ".yml") and one.is_file())
+            shown = (one for one in path.iterdir() if not one.name.startswith("."))  # others are some program's
+            found = sorted(one for one in shown if one.suffix in (".yaml", ".yml") and one.is_file())
             if not found:
                 raise UsageError(f"the directory {path} holds no *.yaml", hint="an inventory is one or more of them")
             yield from found
@@ -234,8 +235,27 @@ def _explain(error: ValidationError, document: Document, place: tuple[Key, ...],
         elif problem["type"] == "missing":
             message = "it is missing"
         else:
-            message = message[:1].lower() + message[1:]
+            message, fix = _form(problem["type"], problem["input"], str(location[-1])) or (
+                message[:1].lower() + message[1:],
+                "",
+            )
         yield document.fault(location, message, fix)
+
+
+def _form(kind: str, value: object, key: str) -> tuple[str, str] | None:
+    """(what is wrong, what to write) of a value that has another form than it should. Never the value of a secret."""
+    if kind == "model_type" and _MODELS.get(key) is SecretSource:
+        fix = (
+            "say where it is: {env: NAME}, {file: PATH}, {command: [PROGRAM]}, {keyring: SERVICE/USER}, {prompt: TEXT}"
+        )
+        return "a secret is not written down here", fix
+    if kind == "string_type" and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"{value} is a number to YAML, and this is text", f'write it in quotes: "{value}"'
+    if kind == "tuple_type":
+        return "it must be a list", "write it in brackets: [ONE, ANOTHER], or one a line with `- ` before it"
+    if kind in ("model_type", "mapping_type", "dict_type"):
+        return "it must be a mapping", "write `key: value` below it"
+    return None
 
 
 def _fields_at(model: type, location: Sequence[Key]) -> list[str]:
@@ -273,9 +293,26 @@ def _cross_checks(inventory: Inventory, owners: Owners) -> Iterator[Fault]:
             yield owners["hosts", name].fault(
                 ("hosts", name, "local"), "this machine needs no jump host", "remove jump or local"
             )
+    yield from _circles(inventory, owners)
     seen: dict[tuple[str, str], str] = {}
     for name, cluster in inventory.clusters.items():
         yield from _check_members(inventory, name, cluster, owners["clusters", name], seen)
+
+
+def _circles(inventory: Inventory, owners: Owners) -> Iterator[Fault]:
+    """Jump hosts that lead back to where they began, each circle once."""
+    told: set[str] = set()
+    for name in inventory.hosts:
+        way = [name]
+        while (jump := inventory.hosts[way[-1]].ssh.jump) in inventory.hosts and jump not in way:
+            way.append(jump)
+        if len(way) > 1 and jump == name and not told & {*way}:
+            told |= {*way}
+            at = ("hosts", name, "ssh", "jump")
+            circle = ", ".join((*way, name))
+            yield owners["hosts", name].fault(
+                at, f"its jump hosts lead in a circle: {circle}", "one of them has to be reached directly"
+            )
 
 
 def _check_members(

@@ -211,3 +211,44 @@ def test_a_name_in_two_files_is_a_fault_that_names_both(tmp_path: Path) -> None:
     assert faults(tmp_path, SMALL, more="hosts:\n  etcd-2: {}\n") == [
         f"more.yaml:2: hosts.etcd-2: it is in {tmp_path}/main.yaml:3 too (fix: keep one of them)"
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("engine: {version: 3.5}", '.engine.version: 3.5 is a number to YAML, and this is text (fix: write it in quo'),
+        ("user: 1000", '(fix: write it in quotes: "1000")'),
+        ("access: {user: root, password: s3cret}", ".access.password: a secret is not written down here (fix: say"),
+        ("engine: etcd", ".engine: it must be a mapping (fix: write `key: value` below it)"),
+        ("firewall: {clients: 10.0.0.0/8}", ".firewall.clients: it must be a list (fix: write it in brackets"),
+        ("settings: [a]", ".settings: it must be a mapping"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_form_is_told_in_words_of_yaml(tmp_path: Path, line: str, said: str) -> None:
+    """Not in those of the library that found it; and a secret that was written down is not repeated."""
+    (found,) = faults(tmp_path, f"{SMALL.replace('    engine: {kind: etcd, version: 3.5.16}', f'    {line}')}")
+    assert said in found
+    assert "s3cret" not in found
+
+
+def test_jump_hosts_that_lead_in_a_circle_are_found_before_anybody_logs_in(tmp_path: Path) -> None:
+    """Once; and a way that only leads into the circle is not told of as well."""
+    text = """\
+    hosts:
+      h1: {address: 10.0.0.1, ssh: {jump: h2}}
+      h2: {address: 10.0.0.2, ssh: {jump: h3}}
+      h3: {address: 10.0.0.3, ssh: {jump: h2}}
+      h4: {address: 10.0.0.4, ssh: {jump: ops@elsewhere}}
+    clusters: {prod: {members: [{host: h1}]}}
+    """
+    assert faults(tmp_path, text) == [
+        "main.yaml:3: hosts.h2.ssh.jump: its jump hosts lead in a circle: h2, h3, h2"
+        " (fix: one of them has to be reached directly)"
+    ]
+
+
+def test_hidden_files_of_a_directory_are_no_inventory(tmp_path: Path) -> None:
+    """It may be a repository, with the files of the programs that look after it."""
+    (tmp_path / "prod.yaml").write_text(SMALL)
+    (tmp_path / ".gitlab-ci.yml").write_text("stages: [test]\n")
+    assert list(load_inventory([tmp_path]).clusters) == ["prod"]
