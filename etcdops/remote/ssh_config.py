@@ -12,6 +12,7 @@ import paramiko
 
 from etcdops.errors import UsageError
 from etcdops.remote.proxy_command import proxy_line
+from etcdops.remote.ssh_includes import included
 from etcdops.remote.target import Target
 
 USER_FILE = Path("~/.ssh/config")
@@ -56,7 +57,7 @@ class SSHConfig:
         except OSError as error:
             raise UsageError(f"{self._path} cannot be read", cause=error.strerror or "") from error
         try:
-            self._config = _AsWritten.from_text(text)
+            self._config = _AsWritten.from_text(included(self._path, text))
         except (paramiko.ConfigParseError, paramiko.SSHException, UnicodeDecodeError) as error:
             raise UsageError(f"{self._path} is not understood", cause=str(error)) from error
 
