@@ -17,6 +17,8 @@ from etcdops.remote.ssh import Connector, SSHSession
 from etcdops.remote.ssh_config import SSHConfig
 from etcdops.remote.target import Target
 from etcdops.remote.way import KeepAlive, Way
+from tests.hosts.hosts import Hosts
+from tests.hosts.network import OPERATOR
 from tests.support.relay import Relay, relaying
 from tests.support.sshd import SSHDaemon, running_sshd, sshd_missing
 
@@ -186,3 +188,27 @@ async def test_an_idle_connection_is_kept_alive(daemon: SSHDaemon, relay: Relay)
                 await asyncio.sleep(0.05)
         assert session.alive
         assert (await session.run(command("echo", "two"))).text == "two"
+
+
+@pytest.mark.exhaustive
+@pytest.mark.timeout(240)
+async def test_a_real_host_that_is_cut_off_while_a_command_runs(dirty_hosts: Hosts) -> None:
+    """Its packets are dropped, as a dead switch does it; once the way is there again a new connection works."""
+    host = dirty_hosts["h1"]
+    made = Connector(HostKeyPolicy((dirty_hosts.known_hosts,)), SSHConfig(Path("/dev/null")), SOON)
+    target = Target("h1", host.address, host.ssh_port, "root", dirty_hosts.key, connect_timeout_s=20)
+    session = await made.connect(target)
+    running = session.stream(script("echo started; exec sleep 60"))
+    assert await asyncio.wait_for(anext(running), _WITHIN_S) == b"started"
+    dirty_hosts.cut(OPERATOR, host)
+    try:
+        with pytest.raises(Unreachable, match="h1: the SSH connection broke") as told:
+            await asyncio.wait_for(anext(running), _WITHIN_S)
+    finally:
+        dirty_hosts.heal()
+    assert f"{host.address}:{host.ssh_port} gave no sign of life for 1 s" in told.value.cause
+    await session.close()
+    again = await made.connect(target)
+    assert (await again.run(command("echo", "again"))).text == "again"
+    await again.close()
+    made.close()
