@@ -38,6 +38,8 @@ from etcdops.services.waiting import failed, wait_started, wait_stopped
 _CREATE_TIMEOUT_S = 600.0
 """An image may have to be fetched first."""
 _RESTARTED_WITHIN_S = 1.0
+_STOPPED_WITHIN_S = 5.0
+"""After the engine's `stop`, which returns when it has ended."""
 _ABSENT = re.compile(r"no such (object|container)|no container with name", re.IGNORECASE)
 _PODMAN_UNIT = "podman-restart.service"
 _ENABLES = f"enabled {_PODMAN_UNIT}, which starts containers with --restart=always when the host starts"
@@ -136,7 +138,13 @@ class ContainerService:
             if found.was_started:
                 # The engine kills it after this long.
                 await self._run("stop", f"--time={max(int(left_s) - 3, 1)}", self._name, timeout_s=left_s + 5)
-            await wait_stopped(self, timeout_s=left_s)
+            try:
+                await wait_stopped(self, timeout_s=min(left_s, _STOPPED_WITHIN_S))
+            except ServiceFailed:
+                # The engine saw it end, so this is a start that was under way: it is told again.
+                if clock() >= deadline:
+                    raise
+                continue
             if not await self._started_again():
                 return
             if clock() >= deadline:

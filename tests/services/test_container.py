@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from etcdops.remote.command import command
-from etcdops.remote.session import Session
+from etcdops.remote.command import Command, command
+from etcdops.remote.session import Result, Session
 from etcdops.rendering.files import RenderedFile
 from etcdops.rendering.flags import variable
 from etcdops.rendering.places import container_arguments
+from etcdops.services import container
 from etcdops.services.container import ContainerService
 from etcdops.services.failures import ServiceFailed
 from etcdops.services.port import State
@@ -153,6 +154,22 @@ async def test_a_podman_without_its_boot_unit_says_that_nothing_comes_back() -> 
         assert not (await service.install([arguments])).actions
         assert (await service.status()).enabled is enabled
         assert not any("enable" in map(str, asked.argv) for asked in session.ran)
+
+
+async def test_a_start_that_came_after_the_stop_is_stopped_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that fails again and again may be about to be started when it is told to stop: it runs on then."""
+    monkeypatch.setattr(container, "_STOPPED_WITHIN_S", 0.01)
+    session = FakeSession()
+
+    def inspected(_: Command) -> Result:
+        stops = sum("stop" in map(str, asked.argv) for asked in session.ran)
+        state = {"Status": "running", "Pid": 7} if stops < 2 else {"Status": "exited"}
+        return said(json.dumps([{"Config": {}, "State": {"StartedAt": "2026-01-31T08:00:00Z", **state}}]))
+
+    session.answer("", result=said())
+    session.answer("container", "inspect", result=inspected)
+    await ContainerService(session, NAME, "podman").stop(timeout_s=30)
+    assert sum("stop" in map(str, asked.argv) for asked in session.ran) == 2
 
 
 async def test_an_image_that_is_not_there_is_named(session: Session, bench: ContainerBench) -> None:
