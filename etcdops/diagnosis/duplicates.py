@@ -42,7 +42,7 @@ def duplicates(logs: Mapping[str, SourceLog], clock: Mapping[str, float]) -> Ite
         (one, other, together)
         for one, other in permutations(runs, 2)
         if one.member == other.member
-        and (together := min(one.last, other.last) - max(one.first, other.first)) > 0
+        and (together := min(one.last, other.last) - max(one.first, other.first)) > _least(one.log)
         and _are_two(one.log, other.log)
     ]
     lasted: dict[tuple[str, str], list[float]] = {}
@@ -84,6 +84,11 @@ def _runs(log: SourceLog, offset: float) -> Iterator[Run]:
     if run is not None and log.last is not None:
         # Without a host it may be the same member, in the file that follows.
         yield replace(run, last=log.last - offset + (SILENCE_S if log.host else 0.0))
+
+
+def _least(log: SourceLog) -> float:
+    """How long two must have run together to count: lines that tell whole seconds overlap by one where files meet."""
+    return 0.0 if log.host else OVERLAP_S
 
 
 def _are_two(one: SourceLog, other: SourceLog) -> bool:

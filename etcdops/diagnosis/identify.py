@@ -27,8 +27,9 @@ _ADDRESS = re.compile(r"(?:dial (?:tcp|udp)4?6? |https?://|host )(\[[0-9a-f:]+\]
 _LOCAL_FIELDS = ("local-member-id", "local-server-member-id", "local-peer-id", "raft-local-member-id")
 _LOCAL_WORDS = re.compile(
     r"\b([0-9a-f]{13,16}) (?:is starting a new election|became (?:follower|candidate|pre-candidate|leader)|"
-    r"elected leader|lost leader|\[)"
+    r"elected leader|lost leader|\[(?!\w+://|\]))"
 )
+"""raft tells its state in brackets; of a member that is added they hold URLs, and it is anybody's line."""
 _STARTING = re.compile(
     r"(?:starting member|start member|restart member|restarting member|forcing restart of member|"
     r"added local member|local server=)[ =]([0-9a-f]{13,16})"

@@ -133,6 +133,25 @@ def test_files_that_name_no_host_are_told_apart_by_their_names() -> None:
     assert "duplicate-cloned-member" not in slugs(diagnosed(**{"etcd.log.1": one, "etcd.log": later}))
 
 
+def test_rotated_files_of_whole_seconds_are_one_member() -> None:
+    """raft's lines of 3.4 tell no fraction: where one file ends and the next begins they seem to overlap."""
+    raft = f"raft2018/03/02 10:00:%02d INFO: {M1} is starting a new election at term 5 ({{}})"
+    wal = f"2018-03-02 10:00:%02d.900000 I | etcdserver: starting member {M1} in cluster 2c48bef043e896b6 ({{}})"
+    files = {
+        f"etcd.log.{number}": [raft.format(number) % (number * 9), wal.format(number) % (number * 9 + 9)]
+        for number in range(4)
+    }
+    assert "duplicate-cloned-member" not in slugs(diagnosed(**files))
+
+
+def test_who_is_added_is_not_who_tells_it() -> None:
+    """Where a rotated file begins. Source: etcdserver/membership/cluster.go, AddMember, 3.4; raft.go."""
+    added = f"2018-03-02 10:00:00.000000 I | membership: added member {M2} [http://m2:2380] to cluster {M3}"
+    told = f"raft2018/03/02 10:00:01 INFO: {M1} [logterm: 1, index: 3] sent MsgVote request to {M2} at term 2"
+    assert diagnose_lines([added]).sources[0].member == ""
+    assert diagnose_lines([added, told]).sources[0].member == M1
+
+
 def test_a_member_that_is_down_accounts_for_what_is_said_of_it_and_of_nobody_else() -> None:
     """m2 does not start, and m3 was killed: two findings. Source: real members, two faults at once."""
     refused = '{"level":"warn","ts":"2024-05-02T10:01:%02d.000Z","msg":"prober detected unhealthy status",'

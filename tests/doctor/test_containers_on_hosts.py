@@ -31,39 +31,44 @@ NAME = "etcd-boxed"
 
 @dataclass
 class Boxed:
-    """One member on h1, in whatever way, and the commands that look at it."""
+    """A member on one host, in whatever way, and the commands that look at its cluster."""
 
     hosts: Hosts
     folder: Path
     cli: RunCli
     manager: str
     image: str
+    at: str = "h1"
+    members: tuple[str, ...] = ("h1",)
 
     @property
     def host(self) -> Host:
-        return self.hosts["h1"]
+        return self.hosts[self.at]
 
     @property
     def flags(self) -> list[str]:
         client, peer = f"http://{self.host.address}:2379", f"http://{self.host.address}:2380"
+        peers = ",".join(f"{name}=http://{self.hosts[name].address}:2380" for name in self.members)
         return [
-            "--name=h1",
+            f"--name={self.at}",
             "--data-dir=/var/lib/etcd",
             f"--listen-client-urls={client}",
             f"--listen-peer-urls={peer}",
             f"--advertise-client-urls={client}",
             f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=h1={peer}",
+            f"--initial-cluster={peers}",
         ]
 
     def inventory(self) -> Path:
-        ssh = f"user: root, port: {self.host.ssh_port}, key: {self.hosts.key}"
+        lines = ["hosts:"]
+        for name in self.members:
+            ssh = f"user: root, port: {self.hosts[name].ssh_port}, key: {self.hosts.key}"
+            lines.append(f"  {name}: {{address: {self.hosts[name].address}, ssh: {{{ssh}}}}}")
         service = f"manager: {self.manager}, name: {NAME if self.manager == 'podman' else 'etcd'}, image: {self.image}"
         path = self.folder / "etcdops.yaml"
-        path.write_text(
-            f"hosts:\n  h1: {{address: {self.host.address}, ssh: {{{ssh}}}}}\n"
-            f"clusters:\n  boxed: {{data_dir: /srv/etcd, service: {{{service}}}, members: [{{host: h1}}]}}\n"
-        )
+        members = ", ".join(f"{{host: {name}}}" for name in self.members)
+        lines += ["clusters:", f"  boxed: {{data_dir: /srv/etcd, service: {{{service}}}, members: [{members}]}}"]
+        path.write_text("\n".join(lines) + "\n")
         return path
 
     def asked(self, *words: str) -> dict[str, Any]:
@@ -135,6 +140,34 @@ def test_a_member_in_a_container_is_looked_at_as_it_runs(hosts: Hosts, tmp_path:
     bare = until(lambda: boxed.asked("doctor", "--cluster", "boxed"), lambda found: "W508" in codes(found))
     (found,) = (one for one in bare["findings"] if one["code"] == "W508")
     assert f"podman cp {NAME}:/var/lib/etcd" in found["next"]
+
+
+def test_a_container_with_the_volume_of_another_cluster_is_named(hosts: Hosts, tmp_path: Path, cli: RunCli) -> None:
+    """Somebody mounted what a cluster left there that ran before: who it is, and where its data are."""
+    etcd = find_etcd("3.5")
+    if etcd is None:
+        pytest.skip("no etcd 3.5 in .cache/etcd: `make etcd` fetches it")
+    both = ("h1", "h2")
+    one, other = (Boxed(hosts, tmp_path, cli, "podman", load_etcd_image(hosts[at], etcd), at, both) for at in both)
+    for boxed in (one, other):
+        boxed.host.run(["mkdir", "-p", "/srv/etcd", "/srv/before"])
+        boxed.run("--volume=/srv/etcd:/var/lib/etcd", flags=boxed.flags)
+    until(lambda: one.asked("doctor", "--cluster", "boxed"), lambda found: found["health"] == "HEALTHY")
+
+    alone = Boxed(hosts, tmp_path, cli, "podman", other.image, "h2", ("h2",))
+    before = "--volume=/srv/before:/var/lib/etcd"
+    alone.run(before, flags=[*alone.flags, "--initial-cluster-token=before"])
+    until(lambda: alone.asked("doctor", "--cluster", "boxed"), lambda found: found["health"] == "HEALTHY")
+    other.run(before, flags=other.flags)
+    found = until(
+        lambda: one.asked("diagnose", "--cluster", "boxed"),
+        lambda found: bool(found["findings"]) and found["findings"][0]["slug"] == "cluster-id-mismatch",
+    )
+    assert "E401" in json.dumps(found)
+    seen = one.asked("doctor", "--cluster", "boxed")
+    (stray,) = (finding for finding in seen["findings"] if finding["code"] == "E401")
+    assert stray["subject"] == "h2"
+    assert "/srv/before" in json.dumps(stray)
 
 
 def cri(lines: list[str]) -> str:
