@@ -83,6 +83,7 @@ def clusters(hosts_session: Hosts, tmp_path_factory: pytest.TempPathFactory) -> 
     made.end()
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("engine", "fault"), list(_runs()))
 def test_the_first_finding_is_the_cause(clusters: Clusters, engine: str, fault: Fault) -> None:
     """Healthy: nothing is found. Broken: the cause is. Mended: nothing new is."""
