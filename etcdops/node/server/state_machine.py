@@ -72,8 +72,10 @@ class StateMachine:
                 self._waiters.request_applied(self._applier.apply(entry))
             else:
                 self._applier.apply(entry)
-                # A leader's first entry: everything older is applied now.
-                if self._is_leading():
+                # The first entry of a term is its leader's own: everything older is applied now. Any other empty one
+                # stands for a change of members that the leader refused to begin. etcd takes it for the same, and its
+                # leases start anew: one whose revocation is under way can be renewed, and ends all the same.
+                if entry.term > self.applied_term and self._is_leading():
                     self._waiters.term_began()
             self.applied_index = entry.index
             self.applied_term = entry.term

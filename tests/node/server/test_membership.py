@@ -95,6 +95,22 @@ def test_a_change_that_everybody_ignores_is_answered_with_the_reason(world: Worl
     assert asked.answers == [MEMBER_NOT_FOUND]
 
 
+def test_a_change_that_the_leader_refuses_to_begin_is_not_the_beginning_of_a_term(world: World) -> None:
+    """raft puts an empty entry in the place of a change while another is pending; a term begins with one, too.
+
+    Leases start anew with a term: one that is being revoked must not look alive again.
+    """
+    leader = world.elect()
+    before = leader.machine.applied_index
+    asked = _Asked(world, leader)
+    asked.configure(_add_learner(1))
+    asked.configure(_add_learner(2))
+    asked.run()
+    assert leader.machine.applied_index == before + 2
+    assert len(leader.core.conf_state.learners) == 1
+    assert leader.terms_began == 1
+
+
 def test_a_change_asked_for_without_a_leader_is_proposed_once_there_is_one(world: World) -> None:
     """Once: two of it would be one too many."""
     member = world.members[0]
