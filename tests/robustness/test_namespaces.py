@@ -59,7 +59,8 @@ def _runs(pid: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", ["node", pytest.param("etcd-3.5", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", ["node", "etcd-3.5"])
 def test_lost_packets_between_members_break_no_promise(name: str, tmp_path: Path) -> None:
     """One-way and two-way, around the leader too: real retransmissions, real timeouts of connections."""
     engine_named(name)

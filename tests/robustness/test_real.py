@@ -123,6 +123,7 @@ def test_a_full_disk_breaks_no_promise(name: str, tmp_path: Path) -> None:
     expect_kept(play(engine_named(name), tmp_path, faults, seconds=9.0, seed=3, own_disks=True))
 
 
+@pytest.mark.exhaustive
 def test_a_disk_that_refuses_writes_breaks_no_promise(tmp_path: Path) -> None:
     """A limit on file sizes, which takes no root: every write behind the first kilobytes fails, fsync or not."""
     faults = planned((1.0, "full-disk"), (5.0, "full-disk"))
@@ -138,7 +139,8 @@ def test_clock_steps_break_no_promise(tmp_path: Path) -> None:
     expect_kept(play(engine_named("node"), tmp_path, faults, seconds=10.0, seed=5))
 
 
-@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.exhaustive), 5])
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("size", [1, 5])
 def test_one_member_and_five_keep_their_promises(size: int, tmp_path: Path) -> None:
     """One has nobody who remembers for it [14370]; five can lose two."""
     faults = planned((1.0, "kill"), (3.0, "pause"), (4.0, "defragment"), (6.0, "kill"))

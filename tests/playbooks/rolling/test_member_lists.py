@@ -62,7 +62,7 @@ async def test_real_lists_agree_unless_a_member_was_updated_by_an_etcd_that_forg
     for line in (
         ["member", "add", "gone", "--peer-urls=http://127.0.0.1:9", "--learner"],
         ["member", "remove", "ID"],
-        ["member", "add", "later", "--peer-urls=http://127.0.0.1:9", "--learner"],
+        ["member", "add", "later", "--peer-urls=http://127.0.0.1:10", "--learner"],
     ):
         cluster.ctl(*(learner_of(cluster) if word == "ID" else word for word in line))
     learner = learner_of(cluster)
@@ -75,7 +75,7 @@ async def test_real_lists_agree_unless_a_member_was_updated_by_an_etcd_that_forg
         "3.4": [],
         "3.5": [
             f"{learner} would be a learner again, without a vote",
-            f"{learner} would be looked for at http://127.0.0.1:9",
+            f"{learner} would be looked for at http://127.0.0.1:10",
         ],
     }
     assert differences(*await both_lists(cluster, tmp_path / "differ.db")) == told[cluster.binaries.minor]
