@@ -27,8 +27,9 @@ from etcdops.diagnosis.window import Window
 PART_SIZE = 64 << 20
 LEAST_SIZE = 72 << 20
 """Of a smaller file most is read before another process is up."""
-_LAST_PARTS = 8
-"""Parts get shorter towards the end, down to this share, so that all processes end at about the same time."""
+_LAST_PARTS, _LEAST_SHARE = 8, 4
+"""Parts get shorter towards the end, down to a quarter, so that all processes end at about the same time. What is known
+of lines is counted anew in each part, which costs as much as reading a megabyte."""
 _HELPERS_MAX = 2
 """Each holds some 40 MB."""
 _LINES_ASKED = 500
@@ -118,7 +119,7 @@ def _wait(helpers: list[_Helper]) -> None:
 
 def cut(path: Path, size: int, part_size: int = PART_SIZE) -> list[Part]:
     """The parts of a file, each at most a line's length past `part_size`."""
-    starts, least = [0], max(1, part_size // _LAST_PARTS)
+    starts, least = [0], max(1, part_size // _LEAST_SHARE)
     with path.open("rb") as file:
         while starts[-1] + least < size:
             left = size - starts[-1]

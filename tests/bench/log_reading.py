@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,14 +43,21 @@ def diagnose(path: Path) -> Taken:
     return _taken(command, processes=1 + helpers_at_most(), expected=ExitCode.UNHEALTHY)
 
 
+_STOPWATCH = """
+import resource, subprocess, sys, time
+started = time.monotonic()
+status = subprocess.call(sys.argv[2:], stdout=open(sys.argv[1], "wb"))
+print(status, time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""Runs a command in a small process: what is measured of a child includes what its parent held when it began."""
+
+
 def _taken(command: list[str], *, processes: int, expected: int) -> Taken:
     # Not to /dev/null: grep would stop at its first match.
-    with tempfile.TemporaryFile() as output:
-        started = time.monotonic()
-        running = subprocess.Popen(command, stdout=output)
-        _, status, used = os.wait4(running.pid, 0)
-        seconds = time.monotonic() - started
-    running.returncode = os.waitstatus_to_exitcode(status)
-    assert running.returncode == expected, f"{command} ended with {running.returncode}"
+    with tempfile.NamedTemporaryFile() as output:
+        told = subprocess.run(
+            [sys.executable, "-c", _STOPWATCH, output.name, *command], check=True, capture_output=True, text=True
+        ).stdout.split()
+    assert int(told[0]) == expected, f"{command} ended with {told[0]}"
     # The kernel tells the most that one of a process and its children held.
-    return Taken(seconds, processes * used.ru_maxrss * 1024)
+    return Taken(float(told[1]), processes * int(told[2]) * 1024)
