@@ -40,6 +40,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "worst": "worst",
         "confidence": "confidence",
         "source": "source",
+        "file": "file",
         "clock": "clock corrected by",
         "critical": "critical",
         "error": "error",
@@ -74,6 +75,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "worst": "最差",
         "confidence": "置信度",
         "source": "个来源",
+        "file": "个文件",
         "clock": "时钟校正",
         "critical": "严重",
         "error": "错误",
@@ -152,6 +154,7 @@ def finding_json(finding: Finding, language: str) -> dict[str, Json]:
 def _source_json(source: SourceSummary) -> dict[str, Json]:
     return {
         "source": source.name,
+        "files": list(source.files or (source.name,)),
         "member": source.member or None,
         "name": source.called or None,
         "host": source.host or None,
@@ -195,7 +198,10 @@ def render_timeline(diagnosis: Diagnosis, look: Look, *, width: int) -> str:
 
 def _head(diagnosis: Diagnosis, look: Look, words: Mapping[str, str]) -> str:
     lines = sum(source.lines for source in diagnosis.sources)
-    amounts = (_amount(len(diagnosis.sources), "source", words), _amount(lines, "line", words))
+    amounts = [_amount(len(diagnosis.sources), "source", words), _amount(lines, "line", words)]
+    files = sum(len(source.files) or 1 for source in diagnosis.sources)
+    if files > len(diagnosis.sources):
+        amounts.insert(1, _amount(files, "file", words))
     read = f"{words['read']}: {words[','].join(amounts)}"
     shifted = [f"{source.name} {source.clock_offset_s:+.1f}s" for source in diagnosis.sources if source.clock_offset_s]
     if shifted:

@@ -72,9 +72,9 @@ class Event:
     leader: str = ""
     entry: Entry | None = None
 
-    def moved(self, lines: int) -> Event:
-        """The same, that many lines further down."""
-        return replace(self, number=self.number + lines, entry=self.entry and moved(self.entry, lines))
+    def moved(self, lines: int, source: str) -> Event:
+        """The same, that many lines further down in a log of that name."""
+        return replace(self, number=self.number + lines, entry=self.entry and self.entry.moved(lines, source))
 
 
 @dataclass(slots=True)
@@ -137,7 +137,7 @@ class SourceLog:
             self.last = time if self.last is None else max(self.last, time)
 
     def absorb(self, later: SourceLog) -> None:
-        """Take in the part of the same log that follows; its lines are numbered from 1."""
+        """Take in the part of the same log that follows, or its next file; its lines are numbered from 1."""
         self.member, self.host = self.member or later.member, self.host or later.host
         self.data_dir = self.data_dir or later.data_dir
         self.called = self.called or later.called
@@ -148,11 +148,11 @@ class SourceLog:
         self.see(later.first)
         self.see(later.last)
         self.recent = self.recent if later.recent is None else later.recent
-        self.events += [event.moved(self.lines) for event in later.events[: EVENTS_KEPT - len(self.events)]]
+        self.events += [event.moved(self.lines, self.name) for event in later.events[: EVENTS_KEPT - len(self.events)]]
         if later.last_deadly is not None:
-            self.last_deadly = moved(later.last_deadly, self.lines)
+            self.last_deadly = later.last_deadly.moved(self.lines, self.name)
         for tally in later.tallies.values():
-            self.tally(tally.sign, tally.peer).absorb(tally.moved(self.lines))
+            self.tally(tally.sign, tally.peer).absorb(tally.moved(self.lines, self.name))
         for sign in [sign for sign in later.peers if later.peers[sign] > PEERS_KEPT >= self.peers[sign]]:
             self.peers[sign] = later.peers[sign]
             self._crowd(sign)
@@ -228,11 +228,6 @@ class Collector:
 def _event(kind: str, entry: Entry) -> Event:
     term, leader = term_and_leader(entry.text)
     return Event(kind, entry.number, entry.time, term, leader, entry)
-
-
-def moved(entry: Entry, lines: int) -> Entry:
-    """The same line, that many lines further down."""
-    return replace(entry, number=entry.number + lines)
 
 
 def is_about_peer(rule: Rule) -> bool:

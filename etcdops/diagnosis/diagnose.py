@@ -15,6 +15,7 @@ from etcdops.diagnosis.judge import judge
 from etcdops.diagnosis.parts import cut, pays, read_parts
 from etcdops.diagnosis.rank import rank
 from etcdops.diagnosis.reading import Damaged, Source, blocks, is_plain, opened
+from etcdops.diagnosis.rotated import in_files, join_rotated
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.timeline import timeline
 from etcdops.diagnosis.window import Window as Window
@@ -29,7 +30,8 @@ def diagnose(sources: Iterable[Source], window: Window | None = None, progress: 
     collector = Collector()
     for source in sources:
         _read(source, collector, window or Window(), progress)
-    return conclude(collector)
+    chains = join_rotated(collector)
+    return in_files(conclude(collector), chains)
 
 
 def diagnose_lines(lines: Iterable[str], source: str = "log") -> Diagnosis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 QUIET_LEVELS = frozenset({"debug", "info"})
 DEADLY_LEVELS = frozenset({"fatal", "panic"})
@@ -35,3 +35,7 @@ class Entry:
     def deadly(self) -> bool:
         """Whether the process ends with this line."""
         return self.level in DEADLY_LEVELS
+
+    def moved(self, lines: int, source: str) -> Entry:
+        """The same line, that many lines further down, in a log of that name."""
+        return replace(self, number=self.number + lines, source=source)

@@ -85,6 +85,8 @@ class SourceSummary:
     """The member's name, where the log tells."""
     left_out: LeftOut = field(default_factory=LeftOut)
     """Lines outside the time that was asked for."""
+    files: tuple[str, ...] = ()
+    """Of a log that was rotated, oldest first; empty: it is one file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,14 +60,15 @@ class Tally:
         lines = sorted((*self.lines(), *other.lines()), key=lambda line: line.number)
         self.first_lines, self.last_lines = lines[:FIRST_KEPT], lines[FIRST_KEPT:][-LAST_KEPT:]
 
-    def moved(self, lines: int) -> Tally:
-        """The same, that many lines further down the log."""
+    def moved(self, lines: int, source: str) -> Tally:
+        """The same, that many lines further down, in a log of that name."""
         return replace(
             self,
+            source=source,
             first_number=self.first_number + lines,
             last_number=self.last_number + lines,
-            first_lines=[replace(line, number=line.number + lines) for line in self.first_lines],
-            last_lines=[replace(line, number=line.number + lines) for line in self.last_lines],
+            first_lines=[line.moved(lines, source) for line in self.first_lines],
+            last_lines=[line.moved(lines, source) for line in self.last_lines],
         )
 
     def _span(self, first: float | None, last: float | None) -> None:
