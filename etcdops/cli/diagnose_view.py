@@ -16,6 +16,7 @@ from etcdops.doctor.finding import Finding as LiveFinding
 from etcdops.wording import counted, words_of
 
 SCHEMA = "etcdops.diagnose/1"
+_NAMED_MAX = 8
 _PROOF_ROWS_MAX = 5
 """Of a line that proves something, on a terminal; all of it is in the JSON and the Markdown."""
 
@@ -41,6 +42,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "confidence": "confidence",
         "source": "source",
         "file": "file",
+        "more": "and {} more",
         "clock": "clock corrected by",
         "critical": "critical",
         "error": "error",
@@ -76,6 +78,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
         "confidence": "置信度",
         "source": "个来源",
         "file": "个文件",
+        "more": "等，另有 {} 个",
         "clock": "时钟校正",
         "critical": "严重",
         "error": "错误",
@@ -232,9 +235,9 @@ def _block(
     yield f"{look.style(title, kind)}  [{finding.slug}]  {sure}"
     yield from wrapped("", cause.cause[language], width)
     yield from wrapped(words["seen"], _when(finding, words), width)
-    yield from wrapped(words["member"], ", ".join(finding.members), width)
+    yield from wrapped(words["member"], _few(finding.members, words), width)
     if finding.peers:
-        yield from wrapped(words["peer"], ", ".join(finding.peers), width)
+        yield from wrapped(words["peer"], _few(finding.peers, words), width)
     if finding.explains:
         yield from wrapped(words["explains"], ", ".join(f"{s.slug} ({s.count})" for s in finding.explains), width)
     for live in now:
@@ -250,6 +253,13 @@ def _block(
     yield from _fix(cause, finding, width, language)
     for link in cause.links:
         yield from wrapped(words["links"], link, width)
+
+
+def _few(names: Sequence[str], words: Mapping[str, str]) -> str:
+    """Peers may be clients, and hundreds of them; the JSON has them all."""
+    more = len(names) - _NAMED_MAX
+    shown = ", ".join(names[:_NAMED_MAX])
+    return shown if more <= 0 else f"{shown} {words['more'].format(more)}"
 
 
 def _proof(line: Evidence, room: int) -> Iterator[str]:
@@ -329,9 +339,9 @@ def _markdown(finding: Finding, number: int, language: str, now: Sequence[LiveFi
         cause.cause[language],
         "",
     ]
-    lines += [f"- {words['member']}: {', '.join(f'`{name}`' for name in finding.members)}"]
+    lines += [f"- {words['member']}: {_few([f'`{name}`' for name in finding.members], words)}"]
     if finding.peers:
-        lines += [f"- {words['peer']}: {', '.join(f'`{name}`' for name in finding.peers)}"]
+        lines += [f"- {words['peer']}: {_few([f'`{name}`' for name in finding.peers], words)}"]
     if finding.explains:
         lines += [f"- {words['explains']}: {', '.join(f'`{s.slug}` ({s.count})' for s in finding.explains)}"]
     lines += [f"- {words['now']}: {live.code} {live.told(language).summary}" for live in now]

@@ -62,6 +62,18 @@ def test_json_is_the_stable_document(cli: RunCli) -> None:
     assert finding["first"] == "2018-11-01T16:20:35.185Z"
 
 
+def test_of_many_peers_a_few_are_named(cli: RunCli, tmp_path: Path) -> None:
+    """Whoever is refused may be a client, and there may be hundreds of them; the JSON has them all."""
+    line = '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","caller":"embed/config_logging.go:169",'
+    line += '"msg":"rejected connection","remote-addr":"10.0.0.%d:4321","error":"remote error: tls: bad certificate"}\n'
+    path = tmp_path / "etcd.log"
+    path.write_text("".join(line % number for number in range(20)))
+    assert "10.0.0.7 and 12 more" in " ".join(cli("diagnose", str(path)).out.split())
+    assert "`10.0.0.7` and 12 more" in cli("diagnose", "--markdown", str(path)).out
+    assert "10.0.0.7 等，另有 12 个" in " ".join(cli("diagnose", "--lang", "zh", str(path)).out.split())
+    assert len(json.loads(cli("diagnose", "--json", str(path)).out)["findings"][0]["peers"]) == 20
+
+
 def test_a_normal_day_is_exit_0(cli: RunCli) -> None:
     ran = cli("diagnose", "017.log", LANG="C")
     assert (ran.code, ran.out.splitlines()[0]) == (0, "● No problem found")
