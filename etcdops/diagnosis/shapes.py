@@ -92,11 +92,6 @@ def caller_at(line: bytes) -> int:
     return at if logger < 0 or at < 0 else min(at, logger)
 
 
-def without_numbers(word: bytes) -> bytes:
-    """What is left of a word in an outline."""
-    return word.translate(_LETTERS, _DIGITS)
-
-
 def _joined(lines: Sequence[bytes]) -> bytes:
     text = b"".join(lines)
     # The last line of a log may end without, and would be none if it is nothing but numbers.
@@ -104,7 +99,7 @@ def _joined(lines: Sequence[bytes]) -> bytes:
 
 
 def _outlines(text: bytes) -> list[bytes]:
-    return BytesIO(without_numbers(text)).readlines()
+    return BytesIO(text.translate(_LETTERS, _DIGITS)).readlines()
 
 
 def _without_requests(text: bytes) -> bytes:

@@ -31,6 +31,21 @@ class Terminal:
     def flush(self) -> None: ...
 
 
+def started_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What the console is started with, once it is; it is not drawn."""
+    seen: dict[str, object] = {}
+
+    def run_tui(settings: ConnectionSettings, **options: object) -> int:
+        seen.update(options, settings=settings)
+        return 0
+
+    monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdin", Terminal())
+    monkeypatch.setattr("sys.stdout", Terminal())
+    return seen
+
+
 def invoke(*arguments: str) -> BaseException | None:
     return CliRunner().invoke(tui_command.command, list(arguments)).exception
 
@@ -64,17 +79,8 @@ def test_read_only_comes_from_flag_or_variable(
     monkeypatch: pytest.MonkeyPatch, flag: bool, variable: str, locked_by: str | None
 ) -> None:
     """And the console knows which, to name it when it refuses."""
-    seen: dict[str, object] = {}
-
-    def run_tui(settings: ConnectionSettings, **options: object) -> int:
-        seen.update(options, settings=settings)
-        return 0
-
-    monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
+    seen = started_on_a_terminal(monkeypatch)
     monkeypatch.setenv("ETCDOPS_READ_ONLY", variable)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("sys.stdout", Terminal())
     assert tui_command.command.callback is not None
     with click.Context(tui_command.command):
         tui_command.command.callback("keys", (), False, 5.0, flag, "", "zh")
@@ -91,17 +97,8 @@ def test_of_a_protected_cluster_it_begins_read_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, protection: str
 ) -> None:
     """A key leaves that, once the cluster's name was typed: no flag locks it."""
-    seen: dict[str, object] = {}
-
-    def run_tui(settings: ConnectionSettings, **options: object) -> int:
-        seen.update(options, settings=settings)
-        return 0
-
-    monkeypatch.setattr("etcdops.tui.app.run_tui", run_tui)
+    seen = started_on_a_terminal(monkeypatch)
     monkeypatch.delenv("ETCDOPS_READ_ONLY", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("sys.stdin", Terminal())
-    monkeypatch.setattr("sys.stdout", Terminal())
     inventory = tmp_path / "prod.yaml"
     inventory.write_text(
         "hosts: {h1: {address: 127.0.0.1}}\n"
