@@ -232,7 +232,11 @@ def _block(
     kind = _KINDS[finding.severity]
     title = f"{number}. {_SYMBOLS[finding.severity]} {cause.title[language]}"
     sure = f"{words[finding.severity.word]}{words[',']}{words['confidence']} {finding.confidence:.0%}"
-    yield f"{look.style(title, kind)}  [{finding.slug}]  {sure}"
+    named = f"[{finding.slug}]  {sure}"
+    if cell_width(f"{title}  {named}") <= width:
+        yield f"{look.style(title, kind)}  {named}"
+    else:
+        yield from (look.style(title, kind), f"     {named}")
     yield from wrapped("", cause.cause[language], width)
     yield from wrapped(words["seen"], _when(finding, words), width)
     yield from wrapped(words["member"], _few(finding.members, words), width)

@@ -62,6 +62,18 @@ def test_json_is_the_stable_document(cli: RunCli) -> None:
     assert finding["first"] == "2018-11-01T16:20:35.185Z"
 
 
+@pytest.mark.parametrize("name", ["003", "020", "022"])
+def test_what_a_finding_is_called_has_room_on_a_terminal(
+    cli: RunCli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Its slug and how sure it is go to the next line, where the title leaves none for them."""
+    monkeypatch.setenv("COLUMNS", "80")
+    ran = cli("diagnose", str(SAMPLES / f"{name}.log"))
+    titled = [line for line in ran.out.splitlines() if "confidence" in line]
+    assert titled
+    assert max(map(len, titled)) <= 80
+
+
 def test_of_many_peers_a_few_are_named(cli: RunCli, tmp_path: Path) -> None:
     """Whoever is refused may be a client, and there may be hundreds of them; the JSON has them all."""
     line = '{"level":"warn","ts":"2024-05-02T10:00:00.000Z","caller":"embed/config_logging.go:169",'
