@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from math import ceil, floor
 from typing import cast
 
 from etcdops.doctor.gather.pod_logs import pod_log, pod_name
@@ -154,8 +155,8 @@ async def _journal(
     """With systemd's own words about the unit: why it did not start stands nowhere else."""
     asked = command(
         "journalctl", f"--unit={unit}", f"--lines={lines}", "--no-pager", "--quiet", "--output=short-iso", "--all",
-        *(() if since is None else (f"--since=@{since:.0f}",)),
-        *(() if until is None else (f"--until=@{until:.0f}",)),
+        *(() if since is None else (f"--since=@{floor(since)}",)),
+        *(() if until is None else (f"--until=@{ceil(until)}",)),
         *(("--follow",) if follow else ()),
         user=ROOT,
     )  # fmt: skip

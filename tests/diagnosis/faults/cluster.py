@@ -227,7 +227,7 @@ class FaultCluster:
             if wrong or member.run("systemctl is-active etcd", check=False).stdout.strip() != "active":
                 member.kill()
         _each(lambda member: member.start(wait=True), self.members)
-        self.ctl("endpoint", "health")
+        wait_until(lambda: not self.ctl("endpoint", "health", check=False).status, "all are healthy again")
         self._whole = True
 
     def end(self) -> None:

@@ -157,7 +157,7 @@ def _said_by_the_command(journals: list[Path]) -> list[str]:
 
 def _require_one_finding(cluster: FaultCluster, fault: Fault) -> None:
     """Log and look are told as one: the cause first, with the live finding, and nothing that hurts beside it."""
-    since = cluster.marked.strftime("%Y-%m-%dT%H:%M:%SZ")
+    since = cluster.marked.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     named = ["--cluster=faults", f"--inventory={cluster.inventory()}", "--accept-new", f"--since={since}"]
     deadline = time.monotonic() + LOOKED_S
     while (wrong := _beside(document := _asked(named, cluster.folder), fault)) and time.monotonic() < deadline:

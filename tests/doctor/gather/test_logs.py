@@ -38,7 +38,7 @@ def journal(*lines: str, host: str = "h1") -> FakeSession:
 async def test_the_journal_of_a_unit_is_asked_for_within_its_window_with_systemds_own_words() -> None:
     """Why a unit did not start stands in no line of etcd's."""
     session = journal(OLD, WORDS)
-    got = [line async for line in lines_of(session, LogPlace(M1), since=10.0, until=20_000_000_000.0, lines=50)]
+    got = [line async for line in lines_of(session, LogPlace(M1), since=10.7, until=19_999_999_999.2, lines=50)]
     assert got == [OLD, WORDS]
     asked = [str(word) for word in session.ran[-1].argv]
     assert {"--unit=etcd.service", "--lines=50", "--output=short-iso", "--since=@10", "--until=@20000000000"} <= {
