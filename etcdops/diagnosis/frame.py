@@ -45,9 +45,13 @@ _CRI = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\S+) (?:stdout|stderr) [FP] ?(?P<me
 _STAMPED = re.compile(r"(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*)\s+(?P<message>.*)", re.DOTALL)
 _COMPOSE = re.compile(r"(?:\d\d:\d\d:\d\d )?(?P<host>[\w.@/-]+)\s*\| (?P<message>.*)", re.DOTALL)
 _KLOG = re.compile(r"(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+\s+\d+ [\w.-]+:\d+\] (?P<message>.*)", re.DOTALL)
+_FIRST = re.compile(
+    r"\[etcd\] (?P<time>[A-Z][a-z]{2}\s+\d+ \d\d:\d\d:\d\d\.\d+) (?P<level>[A-Z]+)\s+\| (?P<message>.*)", re.DOTALL
+)
+"""Of 0.4, which came before capnslog."""
 _KUBECTL = re.compile(r"\[pod/(?P<host>[\w./-]+)\] (?P<message>.*)", re.DOTALL)
 """Of `kubectl logs --prefix`."""
-_PREFIXES = (_KUBECTL, _SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
+_PREFIXES = (_FIRST, _KUBECTL, _SYSLOG, _CRI, _KLOG, _PLAIN, _STAMPED, _COMPOSE)
 _POD = re.compile(r"^\[?(?:pod/)?(?!\d{4}-\d\d-\d\d[T ])(?P<host>[a-z0-9][\w./-]*)\]?[\s|:]")
 _PACKAGE = re.compile(r"(?P<package>[a-z][\w/-]{2,30}): ")
 _PAIR = re.compile(r'"([\w-]+)"\s*:\s*("(?:[^"\\]|\\.)*"?|[^,}\s]+)')
@@ -58,6 +62,7 @@ _ANSI = re.compile(r"\x1b\[[\d;?]*[A-Za-z]")
 
 _LETTER_LEVELS = {
     "D": "debug", "T": "debug", "I": "info", "N": "info", "W": "warn", "E": "error", "C": "fatal", "F": "fatal",
+    "DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error", "CRITICAL": "fatal",
 }  # fmt: skip
 _UNREAD_FIELDS = frozenset(
     {
@@ -277,7 +282,7 @@ def _framed(line: str, outer: dict[str, str]) -> _Part:
             break
         for name, value in found.groupdict().items():
             if value and name in ("time", "host", "program", "level"):
-                outer.setdefault(name, _LETTER_LEVELS[value] if name == "level" else value)
+                outer.setdefault(name, _LETTER_LEVELS.get(value, "") if name == "level" else value)
         message = found["message"].strip()
     package = _PACKAGE.match(message)
     message = _without_request(message)

@@ -13,7 +13,9 @@ from dataclasses import replace
 from etcdops.diagnosis.collect import Event, SourceLog
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.identify import is_id, member_of
+from etcdops.diagnosis.loopback import loopback
 from etcdops.diagnosis.rules import facts
+from etcdops.diagnosis.rules.answers import DEFRAG_UNANSWERED
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE
 from etcdops.diagnosis.tally import Tally
 
@@ -53,7 +55,7 @@ def judge(log: SourceLog) -> Iterator[Tally]:
             kept = verdict(log, tally) if verdict else tally
             if kept is not None:
                 yield kept
-    for derive in (_elections, _signals, _loopback, _peers_lost, _misplaced):
+    for derive in (_elections, _signals, loopback, _peers_lost, _misplaced):
         yield from derive(log)
 
 
@@ -66,7 +68,8 @@ def _compaction(log: SourceLog, tally: Tally) -> Tally | None:
 
 
 def _defrag(log: SourceLog, tally: Tally) -> Tally | None:
-    return tally if tally.worst >= SLOW_DEFRAG_S else None
+    unanswered = any(DEFRAG_UNANSWERED in line.text for line in tally.lines())
+    return tally if unanswered or tally.worst >= SLOW_DEFRAG_S else None
 
 
 def _once_is_weak(log: SourceLog, tally: Tally) -> Tally | None:
@@ -322,49 +325,6 @@ _TELLS_LATE = re.compile(
 )
 
 _VERSION_ASKED = re.compile(r"failed to reach the peer ?URL|failed to get version|cannot get the version of member")
-
-_ADVERTISED = re.compile(
-    r"(?:initial[-_ ]advertise[-_ ](?P<peer>peer)[-_ ]urls?|advertise[-_ ]client[-_ ]urls?)\"?\s*[=:]\s*\"?\[?\"?"
-    r"(?P<url>https?://(?:localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])[^\s\"\],]*)",
-    re.IGNORECASE,
-)
-
-
-_ELSEWHERE = re.compile(r"(?://|dial tcp )(?!localhost|127\.|0\.|\[?::)[\w.-]+:\d+")
-
-
-_UNHEARD = 0.45
-"""Clients are sent to the wrong place, which accounts for nothing that members say."""
-
-
-def _loopback(log: SourceLog) -> Iterator[Tally]:
-    """An address others cannot use matters only where there are others, on other hosts."""
-    away = any(
-        _ELSEWHERE.search(line.text)
-        for tally in log.tallies.values()
-        if tally.sign.startswith("peer-")
-        for line in tally.lines()
-    )
-    for tally in log.of(facts.LOOPBACK):
-        found = [(line, match) for line in tally.lines() for match in _ADVERTISED.finditer(line.text)]
-        wild = any("//0." in match["url"] or "//[::]" in match["url"] for _, match in found)
-        many = any(_ELSEWHERE.search(_members(line)) for line in tally.lines())
-        peers = any(match["peer"] for _, match in found)
-        if found and (away or wild or many):
-            lines = list({line.number: line for line, _ in found}.values())[:3]
-            yield replace(
-                tally,
-                sign="advertise-loopback",
-                confidence=_UNHEARD if not peers else CERTAIN if many else LIKELY if wild else POSSIBLE,
-                count=len(lines),
-                first_lines=lines,
-                last_lines=[],
-            )
-
-
-def _members(line: Entry) -> str:
-    """The initial cluster, where the line tells it: a field, or a setting that was read from the environment."""
-    return line.fields.get("initial-cluster", "") or line.text.partition("ETCD_INITIAL_CLUSTER=")[2]
 
 
 def _peers_lost(log: SourceLog) -> Iterator[Tally]:

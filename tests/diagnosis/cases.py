@@ -78,7 +78,11 @@ def made() -> list[Case]:
 
 def held_out() -> list[Case]:
     """Excerpts of what people posted that no rule was written from; heldout/README.md."""
-    cases = tomllib.loads((HELDOUT / "cases.toml").read_text(encoding="utf-8"))["case"]
+    cases = [
+        case
+        for path in sorted(HELDOUT.glob("*.toml"))
+        for case in tomllib.loads(path.read_text(encoding="utf-8"))["case"]
+    ]
     return [
         Case(
             name=case["source"],

@@ -8,6 +8,7 @@ round it.
 from __future__ import annotations
 
 from etcdops.diagnosis.rules import (
+    answers,
     backend,
     bundled,
     clients,
@@ -40,5 +41,6 @@ RULES: tuple[Rule, ...] = (
     *start.RULES,
     *load.RULES,
     *clients.RULES,
+    *answers.RULES,
 )
 """All of them, those whose match decides most first."""

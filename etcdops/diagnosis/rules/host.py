@@ -150,6 +150,8 @@ RULES = (
             "exit status 137",
             "exitCode=137",
             "Exit Code: 137",
+            "Exit Code:    137",  # kubectl describe
+            "exitCode: 137",
             "signal: killed",
             "State 'stop-sigterm' timed out",
             "Killing process",

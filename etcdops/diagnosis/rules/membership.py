@@ -154,6 +154,7 @@ RULES = (
             "ember exists with identical ID",
         ),
         LIKELY,
+        none=("discovery cluster",),
         group="initial",
     ),
     Rule(
@@ -204,7 +205,8 @@ RULES = (
             "unhealthy cluster",
             "local member has not been connected to",
         ),
-        none=("leadership",),  # a leader that stops finds nobody to hand over to
+        # A leader that stops finds nobody to hand over to; `etcdctl endpoint health` sums up what it said before.
+        none=("leadership", "Error: unhealthy cluster"),
         group="reconfig",
     ),
     Rule(

@@ -64,6 +64,11 @@ RULES = (
         ),
         group="reach",
     ),
+    # Two entries under one token with one URL: the machine registered before, with an ID it has no more.
+    Rule("discovery-token-reused", ("bad discovery cluster",), LIKELY, deadly=True, group="reach"),
+    Rule(
+        "discovery-token-reused", ("has duplicate url",), LIKELY, all=("discovery cluster",), deadly=True, group="reach"
+    ),
     Rule(
         "discovery-full",
         ("discovery: cluster is full", "discovery cluster is full", "discovery cluster full", "cluster is full"),
@@ -196,7 +201,7 @@ RULES = (
         ("lookup ",),
         LIKELY,
         all=("dial ",),
-        none=("operation was canceled", NAMES_CHECKED),
+        none=("operation was canceled", "too many open files", NAMES_CHECKED),
         group="reach",
     ),
     Rule(

@@ -107,6 +107,8 @@ RULES = (
             "AllowedCN and AllowedHostname",
             "cipher suites cannot be configured",
             "unexpected TLS cipher suite",
+            "TLSConfig.CipherSuites is missing",
+            "TLSConfig.CipherSuites index",
             "distributed tracing configurition is not valid",
             "discovery URL should not be set when joining",
             "unexpected clusterState",
@@ -180,4 +182,5 @@ RULES = (
     ),
     Rule(LOOPBACK, _LOCAL, HINT, all=("dvertise",), group="advertise"),
     Rule(LOOPBACK, _LOCAL, HINT, all=("environment variable ETCD_",), group="advertise"),
+    Rule(LOOPBACK, _LOCAL, HINT, all=("got endpoints(", " after sync"), group="advertise"),
 )

@@ -244,7 +244,7 @@ RULES = (
             "close storage error",
         ),
         POSSIBLE,
-        none=("permission denied",),
+        none=("permission denied", "too many open files"),
         group="disk",
     ),
 )

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
 
+_ENDS = (".pem", ".crt", ".key", ".cert")
+_MARKS = ("", '"', "'")
+"""Quotes that an environment file, or a list in compose, made part of the path: `open "/etc/server.crt": no such`."""
+
+_UNREAD = ("no such file", "permission denied", "is a directory", "The system cannot find the", "Access is denied")
+"""As Unix says it and as Windows does."""
+
 RULES = (
     Rule(
         "tls-expired",
@@ -32,6 +39,7 @@ RULES = (
             "parent certificate cannot sign",
             "CA certificate with path length constraint",
         ),
+        none=("by the host CA bundle",),  # k3s on a token that does not name its CA
         group="tls",
     ),
     Rule(
@@ -83,6 +91,19 @@ RULES = (
         CERTAIN,
         group="tls",
     ),
+    # What gRPC's client says where it speaks plain HTTP/2 to a port with TLS; a server that is just ending, too.
+    Rule(
+        "tls-plaintext-mismatch",
+        (
+            "connection closed before server preface received",
+            "error reading server preface: EOF",
+            "error reading server preface: http2: frame too large",
+            "error reading server preface: http2: failed reading the frame payload",
+            "looked like an HTTP/1.1 header",
+        ),
+        LIKELY,
+        group="tls",
+    ),
     Rule(
         "tls-bad-certificate",
         (
@@ -103,18 +124,9 @@ RULES = (
     Rule(
         "tls-file-error",
         (
-            ".pem: no such file",
-            ".crt: no such file",
-            ".key: no such file",
-            ".cert: no such file",
-            ".pem: permission denied",
-            ".crt: permission denied",
-            ".key: permission denied",
-            ".cert: permission denied",
-            ".pem: is a directory",
+            *(f"{end}{mark}: {what}" for end in _ENDS for mark in _MARKS for what in _UNREAD),
             "cert: no such file",
             "ca: no such file",
-            'pem": no such file',
         ),
         group="tls",
     ),

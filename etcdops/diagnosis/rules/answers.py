@@ -1,0 +1,79 @@
+"""What etcdctl and other clients print when members answer late or not at all, and what the first etcd (0.4) said.
+
+Clients tell little: that time ran out. A reason that stands in the same line, or that the members tell, is worth more.
+"""
+
+from __future__ import annotations
+
+from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
+
+DEFRAG_UNANSWERED = "Failed to defragment etcd member"
+
+RULES = (
+    # A client gives up after 5 s; the member goes on, and answers nobody until it has done.
+    Rule(
+        "defrag-stall",
+        (DEFRAG_UNANSWERED,),
+        LIKELY,
+        all=("context deadline exceeded",),
+        group="slow",
+    ),
+    Rule(
+        "no-leader",
+        ('{"health": "false"', '{"health":"false"'),
+        POSSIBLE,
+        none=("reason", "ALARM"),
+        group="leader",
+    ),
+    Rule(
+        "request-timeout",
+        (
+            "exceeded header timeout",
+            "cluster may be unhealthy: failed to list members",
+            "grpc: timed out when dialing",
+            "Error: context deadline exceeded",
+            "Error:  context deadline exceeded",
+        ),
+        POSSIBLE,
+        group="leader",
+    ),
+    Rule(
+        "request-timeout",
+        (
+            "Failed to get the status of endpoint",
+            "Failed to get the hash of endpoint",
+            "failed to fetch endpoints from etcd cluster member list",
+            "retrying of unary invoker failed",
+        ),
+        POSSIBLE,
+        all=("context deadline exceeded",),
+        group="leader",
+    ),
+    Rule("peer-unreachable", ("are all unreachable", "no available published client urls"), POSSIBLE, group="reach"),
+    Rule("config-invalid", ("No help topic for '", 'for "etcdctl"'), LIKELY, group="flags"),
+    # 0.4: one package for joining, none for members.
+    Rule(
+        "discovery-unreachable",
+        (
+            "Discovery encountered an error",
+            "failed to connect discovery service[",
+            "must register itself to discovery service as required",
+            "Discovery heartbeat failed",
+        ),
+        LIKELY,
+        none=("cluster is full",),
+        group="reach",
+    ),
+    Rule(
+        "join-cluster-unreachable",
+        ("cannot connect to existing peers", "cannot connect to previous cluster"),
+        LIKELY,
+        group="reach",
+    ),
+    Rule("peer-unreachable", ("warning: heartbeat time out peer=",), POSSIBLE, group="reach"),
+    Rule("version-incompatible", ("fail passing version compatibility(",), CERTAIN, group="version"),
+    Rule("member-removed", ("removed during cluster re-configuration",), CERTAIN, group="removed"),
+    Rule(
+        "config-invalid", ("failed sanitizing configuration", "The data dir was not set and could not"), group="flags"
+    ),
+)
