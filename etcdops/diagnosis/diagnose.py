@@ -19,6 +19,7 @@ from etcdops.diagnosis.rotated import in_files, join_rotated
 from etcdops.diagnosis.sieve import Sieve
 from etcdops.diagnosis.timeline import timeline
 from etcdops.diagnosis.window import Window as Window
+from etcdops.diagnosis.wrapped import is_broken, rejoined, unbroken, wrap_of
 from etcdops.errors import UsageError
 
 Progress = Callable[[str, int, int | None], None]
@@ -38,7 +39,9 @@ def diagnose_lines(lines: Iterable[str], source: str = "log") -> Diagnosis:
     """The same for lines at hand, such as those a screen follows."""
     collector = Collector()
     collector.source(source)
-    for number, line in enumerate(lines, 1):
+    lines = list(lines)
+    wrap = wrap_of(lines)
+    for number, line in enumerate(rejoined(lines, wrap) if wrap else lines, 1):
         collector.add(parse_line(line, source, number))
         collector.source(source).lines = number
     return conclude(collector)
@@ -83,13 +86,13 @@ def _unexplained(logs: Iterable[SourceLog], findings: Sequence[Finding]) -> Iter
 
 def _read(source: Source, collector: Collector, window: Window, progress: Progress | None) -> None:
     log = collector.source(source.name)
-    if source.path is not None and pays(source.size) and is_plain(source):
+    if source.path is not None and pays(source.size) and is_plain(source) and not _is_wrapped(source):
         _read_by_several(source, source.path, collector, window, progress)
         return
     sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
         try:
-            for lines in blocks(stream, source.name):
+            for lines in unbroken(blocks(stream, source.name)):
                 sieve.block(lines)
                 if progress is not None:
                     progress(source.name, beneath.tell() if source.size else 0, source.size)
@@ -97,6 +100,11 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
             log.damage = str(error)
     sieve.finish()
     log.lines = sieve.lines
+
+
+def _is_wrapped(source: Source) -> bool:
+    with opened(source) as (stream, _):
+        return is_broken(next(blocks(stream, source.name), []))
 
 
 def _read_by_several(

@@ -8,8 +8,6 @@ from tests.diagnosis.cases import Case, held_out
 from tests.diagnosis.eval import REQUIRED_SHARE, evaluate
 
 LAST_WORDS = {
-    # The terminal it was copied from broke the line within the word that tells.
-    "kelseyhightower/kubernetes-the-hard-way#899": "discovery failed",
     # Of cipher suites that HTTP/2 does not take, etcd 3.3 told nothing but that it ended.
     "etcd-io/etcd#10652": "use of closed network connection",
 }
