@@ -1,4 +1,4 @@
-"""What etcdctl and other clients print when members answer late or not at all, and what the first etcd (0.4) said.
+"""What etcdctl and those who use etcd print when members answer late or not at all, and what the first etcd (0.4) said.
 
 Clients tell little: that time ran out. A reason that stands in the same line, or that the members tell, is worth more.
 """
@@ -43,13 +43,46 @@ RULES = (
             "Failed to get the status of endpoint",
             "Failed to get the hash of endpoint",
             "failed to fetch endpoints from etcd cluster member list",
-            "retrying of unary invoker failed",
         ),
         POSSIBLE,
         all=("context deadline exceeded",),
         group="leader",
     ),
+    Rule("request-timeout", ("retrying of unary invoker failed",), POSSIBLE, all=("DeadlineExceeded",), group="leader"),
     Rule("peer-unreachable", ("are all unreachable", "no available published client urls"), POSSIBLE, group="reach"),
+    # Patroni, by Python's urllib3; the reasons that the system tells are known as everybody's.
+    Rule("peer-io-timeout", ("ConnectTimeoutError",), LIKELY, group="reach"),
+    Rule("request-timeout", ("ReadTimeoutError", "Read timed out. (read timeout="), POSSIBLE, group="reach"),
+    Rule(
+        "peer-unreachable",
+        (
+            "Failed to get list of machines from",
+            "Could not get the list of servers",
+            "DCS is not accessible",
+            "etcd.EtcdConnectionFailed",
+            "waiting on etcd",
+            # flannel, calico and docker, by the client of the v2 API
+            "client: etcd cluster is unavailable or misconfigured",
+            "returns server error [Bad Gateway]",
+            # APISIX
+            "no healthy etcd endpoint available",
+            "failed to fetch data from etcd",
+            "failed to fetch etcd version",
+            # kube-apiserver
+            "[-]etcd failed",
+            "error getting data from etcd",
+            "Unable to create storage backend",
+            "error creating storage factory",
+            # clients of the v3 API
+            "etcdclient: no available endpoints",
+            "etcd3.exceptions.ConnectionFailedError",
+            "etcd3.exceptions.ConnectionTimeoutError",
+            "Not able to connect to any etcd endpoints",
+        ),
+        POSSIBLE,
+        none=("exceeded header timeout", "has no leader"),
+        group="reach",
+    ),
     Rule("config-invalid", ("No help topic for '", 'for "etcdctl"'), LIKELY, group="flags"),
     # 0.4: one package for joining, none for members.
     Rule(

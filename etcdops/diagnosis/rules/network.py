@@ -264,7 +264,7 @@ RULES = (
         "discovery-unreachable",
         ("client: etcd cluster is unavailable or misconfigured",),
         POSSIBLE,
-        none=("Error:",),
+        none=("Error:", "Error response", "ailed to ", "ould not ", "ouldn't "),
         group="reach",
     ),
     # Something answers where the peer should, and it is none: another program, or the port of clients.

@@ -42,7 +42,7 @@ RULES = (
         "snapshot-db-missing",
         (
             "failed to find [SNAPSHOT-INDEX].snap.db",
-            "does not match with snapshot (index",
+            "does not match with snapshot",
             "failed to recover v3 backend from snapshot",
             "recovering backend from snapshot error",
             "snapshot file doesn't exist",
