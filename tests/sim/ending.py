@@ -196,6 +196,12 @@ class Ending:
         if not survivors:
             return
         survivor = random.Random(f"{cluster.seed}/survivor").choice(survivors)
+        # What only the others have is lost with them, and leaders go on compacting: nobody can keep that promise.
+        await cluster.wait_until(
+            lambda: survivor.server.applied_index == len(cluster.truth.log),
+            CATCH_UP_TICKS_MAX,
+            f"{survivor.name} has applied everything",
+        )
         before = _everything(cluster)
         for member in cluster.up():
             if member is not survivor:
