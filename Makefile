@@ -55,10 +55,11 @@ check: venv  ## format, lint, types, import rules, fast tests
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n $(WORKERS) -m 'not slow and not real'
 
-test: venv  ## all tests; what cannot run here is listed with the reason
+# CHECKED=1: the checks and fast tests were just made.
+test: $(if $(CHECKED),venv,check)  ## all tests; what cannot run here is listed with the reason
 	@.ci/fetch-etcd || echo "real etcd is not here: tests that need it are skipped and listed"
 	@$(BIN)/python -m tests.hosts base >/dev/null || echo "test hosts are not here: tests that need them are skipped and listed"
-	$(BIN)/pytest -q -n $(WORKERS) -m 'not exhaustive'
+	$(BIN)/pytest -q -n $(WORKERS) -m '(slow or real) and not exhaustive'
 
 exhaustive: venv  ## what takes long: procedures killed at every step
 	@.ci/fetch-etcd

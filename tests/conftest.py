@@ -24,6 +24,41 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_LONG = frozenset(
+    {
+        "cli/test_access_real.py",
+        "cli/test_local.py",
+        "cli/test_status_real.py",
+        "client/test_real_client.py",
+        "differential/test_disturbances.py",
+        "differential/test_starting_and_ending.py",
+        "differential/test_three_alike.py",
+        "differential/test_without_quorum.py",
+        "playbooks/test_local_cluster.py",
+        "playbooks/test_recover.py",
+    }
+)
+"""Whole clusters, some seconds a test: with etcd 3.5 in `make test`, with 3.4 as well in `make exhaustive`."""
+
+_WITH_BOTH = frozenset(
+    {
+        "test_a_lost_cluster_comes_back_as_the_snapshot_was",
+        "test_passwords_and_permissions",
+        "test_tls_with_a_client_certificate",
+    }
+)
+"""Of these, what `make test` tries with both."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest's own, which leaves out what is marked
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        name, _, parameters = item.name.partition("[")
+        if "3.4" in parameters and name not in _WITH_BOTH and item.path.relative_to(here).as_posix() in _LONG:
+            item.add_marker(pytest.mark.exhaustive)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--rewrite",

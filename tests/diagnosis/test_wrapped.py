@@ -15,6 +15,7 @@ from etcdops.diagnosis.wrapped import rejoined, unbroken, wrap_of
 from tests.diagnosis.cases import Case, answer, held_out, made, posted
 
 WIDTHS = (80, 100, 120, 132, 160)
+SOME = [width if width in (80, 132) else pytest.param(width, marks=pytest.mark.exhaustive) for width in WIDTHS]
 HEAD = "2024-05-02 10:00:0{} W | etcdserver: "
 
 
@@ -38,7 +39,8 @@ def source_of(path: Path) -> Source:
     return Source(path.name, path, path.stat().st_size)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.slow
+@pytest.mark.parametrize("width", SOME)
 def test_a_log_that_a_terminal_broke_has_the_same_first_finding(width: int) -> None:
     """Every log that people posted, at the usual widths."""
     assert lost_at(width, posted()) == []
@@ -50,6 +52,7 @@ def lost_at(width: int, cases: Sequence[Case]) -> list[str]:
     return [case.name for case, diagnosis in broken_ones if answer(diagnosis) != answer(case.diagnosed())]
 
 
+@pytest.mark.slow
 def test_few_of_the_excerpts_of_others_lose_their_finding() -> None:
     """Some are of text without any head, in which nobody can tell where a line ended."""
     cases = held_out()[::4]

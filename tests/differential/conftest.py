@@ -51,17 +51,6 @@ def start_server(kind: str, folder: Path, *, nursery: Nursery | None = None, **o
     return Server(kind, cluster, clients)
 
 
-_CLUSTERS = ("test_disturbances.py", "test_starting_and_ending.py", "test_three_alike.py")
-"""Whole clusters, some seconds a test: beside etcd 3.5 in `make test`, beside 3.4 as well in `make exhaustive`."""
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest's own, which leaves out what is marked
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent and item.path.name in _CLUSTERS and "etcd-3.4" in item.name:
-            item.add_marker(pytest.mark.exhaustive)
-
-
 @pytest.fixture(scope="session", params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     """One kind after the other: all tests of one are run before the next is started."""

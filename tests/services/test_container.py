@@ -67,7 +67,7 @@ def image(host: Host) -> str:
     return name
 
 
-@pytest.fixture(params=[False, True], ids=["flags", "variables"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["flags", "variables"])
 async def bench(
     request: pytest.FixtureRequest, host: Host, image: str, session: Session
 ) -> AsyncIterator[ContainerBench]:
