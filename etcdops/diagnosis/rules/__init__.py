@@ -14,6 +14,7 @@ from etcdops.diagnosis.rules import (
     clients,
     data,
     facts,
+    first,
     host,
     load,
     membership,
@@ -42,5 +43,6 @@ RULES: tuple[Rule, ...] = (
     *load.RULES,
     *clients.RULES,
     *answers.RULES,
+    *first.RULES,
 )
 """All of them, those whose match decides most first."""

@@ -1,11 +1,11 @@
-"""What etcdctl and those who use etcd print when members answer late or not at all, and what the first etcd (0.4) said.
+"""What etcdctl and those who use etcd print when members answer late or not at all.
 
 Clients tell little: that time ran out. A reason that stands in the same line, or that the members tell, is worth more.
 """
 
 from __future__ import annotations
 
-from etcdops.diagnosis.rules.rule import CERTAIN, LIKELY, POSSIBLE, Rule
+from etcdops.diagnosis.rules.rule import LIKELY, POSSIBLE, Rule
 
 DEFRAG_UNANSWERED = "Failed to defragment etcd member"
 
@@ -84,29 +84,4 @@ RULES = (
         group="reach",
     ),
     Rule("config-invalid", ("No help topic for '", 'for "etcdctl"'), LIKELY, group="flags"),
-    # 0.4: one package for joining, none for members.
-    Rule(
-        "discovery-unreachable",
-        (
-            "Discovery encountered an error",
-            "failed to connect discovery service[",
-            "must register itself to discovery service as required",
-            "Discovery heartbeat failed",
-        ),
-        LIKELY,
-        none=("cluster is full",),
-        group="reach",
-    ),
-    Rule(
-        "join-cluster-unreachable",
-        ("cannot connect to existing peers", "cannot connect to previous cluster"),
-        LIKELY,
-        group="reach",
-    ),
-    Rule("peer-unreachable", ("warning: heartbeat time out peer=",), POSSIBLE, group="reach"),
-    Rule("version-incompatible", ("fail passing version compatibility(",), CERTAIN, group="version"),
-    Rule("member-removed", ("removed during cluster re-configuration",), CERTAIN, group="removed"),
-    Rule(
-        "config-invalid", ("failed sanitizing configuration", "The data dir was not set and could not"), group="flags"
-    ),
 )
