@@ -30,6 +30,10 @@ LOOKED_S = 60.0
 """How long members may take until they are as the fault leaves them: one that hangs answers for a while."""
 
 QUIET_S = 40.0
+HEARD_S = 0.5
+REPEATED_S = 6.0
+"""How long members must have written nothing of a fault. One of TLS is repeated by the prober, mended or not, up to 5 s
+later (rafthttp/probing_status.go, statusErrorInterval), and would be taken for the next fault's."""
 BUSY = frozenset(
     {
         "apply-slow",
@@ -101,7 +105,11 @@ def test_the_first_finding_is_the_cause(clusters: Clusters, engine: str, fault: 
         _require_one_finding(cluster, fault)
     if fault.spares_data:
         cluster.restore()
-        quiet = _poll(lambda: _written_since(cluster), lambda found: not _troubles(found), QUIET_S)
+        quiet = _poll(
+            lambda: _written_since(cluster, REPEATED_S if fault.tls else HEARD_S),
+            lambda found: not _troubles(found),
+            QUIET_S,
+        )
         assert _troubles(quiet) == [], _told(quiet)
 
 
@@ -126,11 +134,11 @@ def _diagnosed(cluster: FaultCluster, fault: Fault) -> Diagnosis:
     return diagnose(find_sources([str(path) for path in cluster.journals(fault.logs, fault.unit)]))
 
 
-def _written_since(cluster: FaultCluster) -> Diagnosis:
-    """What members write while a client reads and writes."""
+def _written_since(cluster: FaultCluster, seconds: float) -> Diagnosis:
+    """What members write for so long, while a client writes and reads."""
     cluster.mark()
     cluster.ctl("put", "mended", "yes")
-    time.sleep(0.5)
+    time.sleep(seconds)
     cluster.ctl("get", "mended")
     return diagnose(find_sources([str(path) for path in cluster.journals()]))
 
