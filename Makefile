@@ -22,6 +22,9 @@ LIVES  ?= 50
 # More options for `etcdops demo`, e.g. make demo ARGS="--data /etc --keep"
 ARGS   ?=
 
+# Images of Python set it; then each of the thousand processes that tests start would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help venv etcd demo check test exhaustive sim differential robustness power soak eval-diagnose bench hosts hosts-down hosts-base format proto lock clean
 
 help:  ## this list

@@ -93,6 +93,8 @@ class SourceLog:
     recent: float | None = None
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    events_kept: int = EVENTS_KEPT
+    """How many of them at most; fewer in a part of a log, when those before it have some."""
     last_deadly: Entry | None = None
     data_dir: str = ""
     versions: list[str] = field(default_factory=list)
@@ -130,6 +132,11 @@ class SourceLog:
             crowd.absorb(self.tallies.pop(key))
         return crowd
 
+    @property
+    def events_left(self) -> int:
+        """How many more are wanted."""
+        return self.events_kept - len(self.events)
+
     def see(self, time: float | None) -> None:
         """Note that a line was written then."""
         if time is not None:
@@ -148,7 +155,7 @@ class SourceLog:
         self.see(later.first)
         self.see(later.last)
         self.recent = self.recent if later.recent is None else later.recent
-        self.events += [event.moved(self.lines, self.name) for event in later.events[: EVENTS_KEPT - len(self.events)]]
+        self.events += [event.moved(self.lines, self.name) for event in later.events[: self.events_left]]
         if later.last_deadly is not None:
             self.last_deadly = later.last_deadly.moved(self.lines, self.name)
         for tally in later.tallies.values():
@@ -202,7 +209,7 @@ class Collector:
             confidence = min(confidence, 0.6)
         seconds = max(measured(rule, entry), worst if rule.measure else 0.0)
         tally.add(entry, confidence, entry.deadly or rule.deadly, seconds, count)
-        if rule.sign in EVENTS and len(log.events) < EVENTS_KEPT:
+        if rule.sign in EVENTS and log.events_left > 0:
             log.events.append(_event(rule.sign, entry))
             if len(log.events) > 1 and entry.number < log.events[-2].number:
                 log.events.sort(key=lambda event: event.number)

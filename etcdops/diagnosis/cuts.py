@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -13,9 +14,12 @@ _DIGITS = b"0123456789"
 _LEADS = (14, 30, 60)
 """How many bytes before something tell where it is; more, where fewer stand elsewhere in the line too."""
 _DURATION = re.compile(rb"(?:\d+(?:\.\d+)?(?:h|ms|us|\xc2\xb5s|\xce\xbcs|ns|m|s))+")
-_PLAIN = re.compile(rb"(\d+)(\.\d+)?(ms|s)")
+_PLAIN = re.compile(rb"(\d+)(\.\d+)(ms|s)")
+"""With a point: without one, 1m2s is of the same shape as 62ms."""
 _MOST_DIGITS = {b"s": 2, b"ms": 3}
 """Before the point: Go writes 60 s as 1m0s, and 1,000 ms as 1s."""
+_CEILINGS = {b"s": 60.0, b"ms": 1.0}
+_AFTER_DIGITS = frozenset((b".", b"m", b"s"))
 _LENGTH = 16
 """Bytes of a duration that are compared: more than Go writes of one of seconds or milliseconds."""
 
@@ -76,10 +80,12 @@ def duration_cut(line: bytes, seconds: float) -> Cut | None:
 class Longest:
     """The longest of the durations in lines of one shape, which are of one unit."""
 
-    __slots__ = ("_cut", "_limit", "_most", "_point", "seconds")
+    __slots__ = ("_cut", "_limit", "_most", "_point", "ceiling", "seconds")
 
     def __init__(self, cut: Cut) -> None:
         self.seconds = 0.0
+        self.ceiling = math.inf
+        """Seconds that none can reach."""
         self._cut = cut
         self._limit = b""
         """Up to here, by bytes, none is longer of those with as many digits before the point; b"": any may be."""
@@ -87,36 +93,45 @@ class Longest:
         self._most = False
         """None has more digits before its point than the longest."""
 
-    def see(self, lines: Sequence[bytes]) -> None:
-        """Take in some lines."""
-        for line in self._doubtful(lines):
+    def see(self, lines: Sequence[bytes], hits: Sequence[int]) -> None:
+        """Take in the lines at `hits`."""
+        for line in self._doubtful(lines, hits):
             text = self._cut.of(line)
             found = parse_duration(text.decode("utf-8", "replace"))
             if found is not None and found > self.seconds:
                 self.seconds = found
                 self._remember(text)
 
-    def _doubtful(self, lines: Sequence[bytes]) -> Sequence[bytes]:
+    def _doubtful(self, lines: Sequence[bytes], hits: Sequence[int]) -> Iterable[bytes]:
         """Those that may have a longer one than all before. Mostly none, which is known without a step for each."""
         lead, limit, point = self._cut.lead, self._limit, self._point
         if not limit:
-            return lines
-        at = lines[0].find(lead)
-        texts = list(map(itemgetter(slice(at, at + len(lead) + _LENGTH)), lines))
-        if self._most:
-            if min(texts) >= lead and max(texts) <= limit:
-                return ()
-            return [line for line, text in zip(lines, texts, strict=True) if not lead <= text <= limit]
+            return [lines[at] for at in hits]
+        begin = lines[hits[0]].find(lead)
+        there = slice(begin, begin + len(lead) + _LENGTH)
+        texts = [lines[at][there] for at in hits]
+        if min(texts) < lead:
+            texts = [self._text(lines[at]) for at in hits]
+        short = self._most or set(map(itemgetter(slice(point, point + 1)), texts)) <= _AFTER_DIGITS
+        if short and lead <= min(texts) and max(texts) <= limit:
+            return ()
+        digits = len(lead)
         return [
-            line
-            for line, text in zip(lines, texts, strict=True)
-            if not lead <= text <= limit or text[point : point + 1] not in b".ms"
+            lines[at]
+            for at, text in zip(hits, texts, strict=True)
+            if not (lead <= text <= limit and (self._most or text[point : point + 1] in _AFTER_DIGITS))
+            and not (text.startswith(lead) and text.find(b".", digits, point) > 0)  # of fewer digits
         ]
+
+    def _text(self, line: bytes) -> bytes:
+        begin = line.find(self._cut.lead)
+        return line[begin : begin + len(self._cut.lead) + _LENGTH]
 
     def _remember(self, text: bytes) -> None:
         plain = _PLAIN.fullmatch(text)
         self._limit = b""
         if plain:
-            self._limit = self._cut.lead + plain[1] + (plain[2] or b"")
+            self._limit = self._cut.lead + plain[1] + plain[2]
             self._point = len(self._cut.lead) + len(plain[1])
             self._most = len(plain[1]) == _MOST_DIGITS[plain[3]]
+            self.ceiling = _CEILINGS[plain[3]]

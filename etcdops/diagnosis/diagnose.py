@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from etcdops.diagnosis.causes import severities
@@ -92,8 +93,8 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
     sieve = Sieve(source.name, collector, window.holds if window.limited else None)
     with opened(source) as (stream, beneath):
         try:
-            for lines in unbroken(blocks(stream, source.name)):
-                sieve.block(lines)
+            for block in unbroken(blocks(stream, source.name)):
+                sieve.block(block)
                 if progress is not None:
                     progress(source.name, beneath.tell() if source.size else 0, source.size)
         except Damaged as error:
@@ -104,7 +105,7 @@ def _read(source: Source, collector: Collector, window: Window, progress: Progre
 
 def _is_wrapped(source: Source) -> bool:
     with opened(source) as (stream, _):
-        return is_broken(next(blocks(stream, source.name), []))
+        return any(is_broken(block.lines) for block in islice(blocks(stream, source.name), 1))
 
 
 def _read_by_several(

@@ -34,6 +34,7 @@ _HELPERS_MAX = 2
 """Each holds some 40 MB."""
 _LINES_ASKED = 500
 """Lines after a cut that are asked for a time."""
+_LOOKED_FOR_END = 4096
 _QUIT_S = 5.0
 
 
@@ -79,13 +80,13 @@ def read_parts(
         while todo or any(helper.busy for helper in helpers):
             if todo:
                 number, part = todo.popleft()
-                for step in reader.read(part):
-                    read += step + _serve(helpers, todo, done)
+                for step in reader.read(part, whole.events_left):
+                    read += step + _serve(helpers, todo, done, whole.events_left)
                     told(read)
                 done[number] = reader.log
             else:
                 _wait(helpers)
-                read += _serve(helpers, todo, done)
+                read += _serve(helpers, todo, done, whole.events_left)
             while merged in done:
                 whole.absorb(done.pop(merged))
                 merged += 1
@@ -93,8 +94,11 @@ def read_parts(
     return whole
 
 
-def _serve(helpers: list[_Helper], todo: deque[tuple[int, Part]], done: dict[int, SourceLog]) -> int:
-    """Take what the other processes have, and give them more. Returns: the bytes they have read."""
+def _serve(helpers: list[_Helper], todo: deque[tuple[int, Part]], done: dict[int, SourceLog], events: int) -> int:
+    """Take what the other processes have, and give them more. Returns: the bytes they have read.
+
+    `events`: how many are still wanted of parts that are begun now.
+    """
     read = 0
     for helper in helpers:
         if helper.busy and helper.ready():
@@ -106,7 +110,7 @@ def _serve(helpers: list[_Helper], todo: deque[tuple[int, Part]], done: dict[int
                 done[number] = log
                 read += part.end - part.start
         if helper.up and not helper.busy and todo:
-            helper.ask(*todo.popleft())
+            helper.ask(*todo.popleft(), events)
     return read
 
 
@@ -151,17 +155,18 @@ class PartReader:
         self._sieve = Sieve(name, self._collector, window.holds if window.limited else None)
         self.log = self._collector.source(name)
 
-    def read(self, part: Part) -> Iterator[int]:
-        """Read it into `log`, a new one; yields the bytes of each step."""
+    def read(self, part: Part, events: int) -> Iterator[int]:
+        """Read it into `log`, a new one, with at most so many events; yields the bytes of each step."""
         self._collector.sources.clear()
-        self._sieve.forget()
         self.log = self._collector.source(self._name)
+        self.log.events_kept = events
+        self._sieve.forget()
         with self._path.open("rb", buffering=0) as file:
             file.seek(part.start)
             before = part.start
             try:
-                for lines in blocks(cast(BinaryIO, _Upto(file, part.end - part.start)), self._name):
-                    self._sieve.block(lines)
+                for block in blocks(cast(BinaryIO, _Upto(file, part.end - part.start)), self._name):
+                    self._sieve.block(block)
                     yield file.tell() - before
                     before = file.tell()
             except Damaged as error:
@@ -171,13 +176,15 @@ class PartReader:
 
 
 class _Upto:
-    """So many bytes of a file."""
+    """So many bytes of a file, read up to ends of lines: a line in two pieces must be put together, with its block."""
 
     def __init__(self, file: BinaryIO, left: int) -> None:
         self._file = file
         self._left = left
 
     def read(self, size: int) -> bytes:
+        if size < self._left:
+            size += os.pread(self._file.fileno(), _LOOKED_FOR_END, self._file.tell() + size).find(b"\n") + 1
         chunk = self._file.read(min(size, self._left))
         self._left -= len(chunk)
         return chunk
@@ -211,9 +218,9 @@ class _Helper:
             return False
         return True
 
-    def ask(self, number: int, part: Part) -> None:
+    def ask(self, number: int, part: Part, events: int) -> None:
         self.busy = (number, part)
-        self._send(part)
+        self._send((part, events))
 
     def ready(self) -> bool:
         """Whether it answers, or ended."""
@@ -240,8 +247,8 @@ def main() -> None:
     try:
         reader = PartReader(*pickle.load(asked))  # noqa: S301 - from the process that started this one
         while True:
-            part: Part = pickle.load(asked)  # noqa: S301
-            for _ in reader.read(part):
+            part, events = pickle.load(asked)  # noqa: S301
+            for _ in reader.read(part, events):
                 pass
             pickle.dump(reader.log, answers)
             answers.flush()

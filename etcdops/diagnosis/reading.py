@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from etcdops.diagnosis.wide import LOOKED_AT_BYTES, Narrowed, wide_encoding
 from etcdops.errors import UsageError
 
-BLOCK_SIZE = 1 << 20
+BLOCK_SIZE = 512 << 10
 _LINE_MAX = 8 << 20
 """A line longer than that is cut: no log has one, a binary file may."""
 STDIN = "-"
@@ -203,8 +203,15 @@ class Damaged(Exception):
     """What could be read of a log was read; the rest of it cannot be."""
 
 
-def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
-    """Blocks of whole lines, each with its newline (the last of all, or one that was cut, may have none).
+class Block(NamedTuple):
+    """Whole lines, each with its newline (the last of all, or one that was cut, may have none)."""
+
+    text: bytes
+    lines: list[bytes]
+
+
+def blocks(stream: BinaryIO, name: str) -> Iterator[Block]:
+    """The lines of a log, in blocks.
 
     Raises: UsageError - compressed data that cannot be read at all; Damaged - after everything that can be read.
     """
@@ -225,15 +232,12 @@ def blocks(stream: BinaryIO, name: str) -> Iterator[list[bytes]]:
             break
         any_yet = True
         # Looks for newlines with memchr, as split() does not.
-        lines = io.BytesIO(chunk).readlines()
-        lines[0] = rest + lines[0]
-        rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
-        if len(rest) > _LINE_MAX:
-            lines.append(rest)
-            rest = b""
+        text = rest + chunk if rest else chunk
+        lines = io.BytesIO(text).readlines()
+        rest = b"" if text.endswith(b"\n") or len(lines[-1]) > _LINE_MAX else lines.pop()
         if lines:
-            yield lines
+            yield Block(text[: len(text) - len(rest)], lines)
     if rest:
-        yield [rest]
+        yield Block(rest, [rest])
     if broken:
         raise Damaged(broken)

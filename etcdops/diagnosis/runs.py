@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from etcdops.diagnosis.cuts import Cut, Longest
 from etcdops.diagnosis.rules.rule import Rule
+
+
+class Kept(NamedTuple):
+    """A line that may be needed: its number, its text, and that of the line that tells its time if it has none."""
+
+    number: int
+    line: bytes
+    dated: bytes = b""
+
+
+_NONE = Kept(0, b"")
 
 
 @dataclass(slots=True)
@@ -14,22 +26,29 @@ class Run:
     """Lines of one shape about one peer: how many wait to be counted, and the last two of them."""
 
     longest: Longest | None
+    """None: no line of it tells a duration, or none can be longer than what is known."""
+    measured: tuple[tuple[str, str], ...] = ()
+    """The signs and peers whose tallies the longest is for."""
+    timeless: bool = False
     understood: int = 0
     hits: list[int] = field(default_factory=list)
     """Where in this block they are."""
     waiting: int = 0
-    last: tuple[int, bytes] = (0, b"")
-    before: tuple[int, bytes] = (0, b"")
+    last: Kept = _NONE
+    before: Kept = _NONE
 
-    def settle(self, first: int, lines: Sequence[bytes]) -> None:
-        """At the end of a block, whose first line has the number `first`."""
+    def settle(self, first: int, lines: Sequence[bytes], dated: Callable[[int], bytes] | None) -> None:
+        """At the end of a block, whose first line has the number `first`.
+
+        `dated`: of lines without a time, which line tells that of the one at an index.
+        """
         hits = self.hits
         hits.sort()
         self.waiting += len(hits)
-        self.before = (first + hits[-2], lines[hits[-2]]) if len(hits) > 1 else self.last
-        self.last = (first + hits[-1], lines[hits[-1]])
+        kept = [Kept(first + at, lines[at], dated(at) if dated else b"") for at in hits[-2:]]
+        self.before, self.last = (self.last, *kept)[-2:]
         if self.longest is not None:
-            self.longest.see([lines[at] for at in hits])
+            self.longest.see(lines, hits)
         hits.clear()
 
 
@@ -42,6 +61,7 @@ class Shape:
     alone: bool = False
     """Its lines are understood one by one: too much depends on each."""
     event: bool = False
+    timeless: bool = False
     doubts: tuple[bytes, ...] = ()
     """Words with numbers, which a shape has not, on which it depends what a line means."""
     sure: dict[bytes, Shape] = field(default_factory=dict)
@@ -58,6 +78,9 @@ class Shape:
 
     def spread(self, lines: Sequence[bytes]) -> Iterator[tuple[Shape | None, bytes, list[int]]]:
         """The hits by the shape they are of when doubts are answered (None: a new one), and by peer."""
+        if not self.doubts and self.peer is None:
+            yield self, b"", self.hits
+            return
         for answers, hits in self._by_answers(lines).items():
             sure = self.sure.get(answers) if self.doubts else self
             if sure is None or sure.peer is None:
@@ -67,6 +90,8 @@ class Shape:
                     yield sure, about, some
 
     def _by_answers(self, lines: Sequence[bytes]) -> dict[bytes, list[int]]:
+        if not self.doubts:
+            return {b"": self.hits}
         some = [lines[index] for index in self.hits]
         # By words, not by lines: most often all lines have one, or none has.
         columns = [[word in line for line in some] for word in self.doubts]

@@ -1,135 +1,87 @@
 """What lines have in common. Lines of one *shape* match the same rules, and lines of one *outline* are of one shape.
 
-The outline of a line is the line without its numbers. Its shape is without what clients wrote into it, too: that costs
-more, and is made where outlines do not repeat.
+The outline of a line is the line without its numbers. Its shape is without what clients wrote into it, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from io import BytesIO
 
 _DIGITS = b"0123456789"
 _LETTERS = bytes(ord("a") if byte in b"bcdef" else byte for byte in range(256))
 """With `_DIGITS` left out, the bytes' form of `match.SHAPE`."""
-_REQUEST, _ERROR = b'"request":"', b'","error":"'
 LINE_MAX = 16_384
 """What of a line is understood. Longer ones carry stack traces or requests."""
 _SHAPE_LENGTH_MAX = 500
 
-_OUTLINE_LENGTH_MAX = 2_000
-_OUTLINES_MAX, _OUTLINES_BYTES_MAX = 20_000, 8 << 20
-_NEW_SHARE = 4
-"""When every fourth line has a new outline, they do not repeat, and learning them is no use."""
-_STRANGE_SHARE = 2
-_TRIALS, _PAUSE = 3, 15
-"""Blocks with half of their lines unknown before outlines are not made any more, and blocks until they are again."""
 
-Taker = Callable[[int], None]
-"""Takes in the line at an index of the block."""
+def outlines_of(text: bytes, *, short: bool = False) -> list[bytes]:
+    """One for each line of a text, with a newline at its end. `short`: without what clients wrote, as far as is known.
 
-
-class Outlines:
-    """Which lines are known by their outlines, and who takes them in."""
-
-    def __init__(self) -> None:
-        self.takers: dict[bytes, Taker | None] = {}
-        """None: nobody; such lines mean nothing."""
-        self._bytes = 0
-        self._trials = _TRIALS
-        self._pause = 0
-
-    def of(self, lines: Sequence[bytes]) -> list[bytes] | None:
-        """One for each line; None while they are no use."""
-        if self._pause:
-            self._pause -= 1
-            return None
-        return _outlines(_joined(lines))
-
-    def worth_learning(self, outlines: Sequence[bytes], strange: Sequence[int], many: int) -> dict[bytes, int]:
-        """The outlines of strange lines, each with the index of one of them. `many`: lines, the known ones too."""
-        self._trials = _TRIALS if len(strange) * _STRANGE_SHARE <= many else self._trials - 1
-        if self._trials < 0:
-            self._trials, self._pause = 0, _PAUSE
-        found = dict(zip(outlines, strange, strict=True))
-        if len(found) * _NEW_SHARE > many:
-            return {}
-        return {outline: index for outline, index in found.items() if len(outline) <= _OUTLINE_LENGTH_MAX}
-
-    def learn(self, outline: bytes, taker: Taker | None) -> None:
-        """Lines like that are for `taker` from now on."""
-        self._bytes += len(outline)
-        if len(self.takers) >= _OUTLINES_MAX or self._bytes > _OUTLINES_BYTES_MAX:
-            self.takers.clear()
-            self._bytes = len(outline)
-        self.takers[outline] = taker
-
-    def release(self) -> None:
-        """Nobody takes lines in any more; what means nothing is still known."""
-        self.takers = {outline: None for outline, taker in self.takers.items() if taker is None}
-        self._bytes = sum(map(len, self.takers))
+    That is worth its time where clients' words make all outlines differ.
+    """
+    if not text.endswith(b"\n"):
+        text += b"\n"  # the last line of a log may end without, and would be none if it is nothing but numbers
+    return BytesIO(_outline(_without_requests(text) if short else text)).readlines()
 
 
-def shapes_of(lines: Sequence[bytes], *, zaps: bool = False) -> list[bytes]:
-    """Lines without numbers and requests: lines of equal shape match equal rules. `zaps`: they are JSON."""
-    # One step for all lines at a time is quicker than all steps for each line.
-    text = _joined(lines)
-    if zaps:
-        text = _without_requests(text)
-    elif b"request" in text:
-        text = _joined([_without_request(line) if b"request" in line else line for line in lines])
-    names = _outlines(text)
-    if max(map(len, names), default=0) > _SHAPE_LENGTH_MAX:
-        names = [name if len(name) <= _SHAPE_LENGTH_MAX else _digest(name[:LINE_MAX]) for name in names]
-    return names
+def _outline(text: bytes) -> bytes:
+    return text.translate(_LETTERS, _DIGITS)
 
 
-def caller_at(line: bytes) -> int:
-    """Where zap's call site begins; -1 in a line without."""
-    at = line.find(b'","caller":"', 0, 400)
-    logger = line.find(b'","logger":"', 0, 400)
-    return at if logger < 0 or at < 0 else min(at, logger)
-
-
-def _joined(lines: Sequence[bytes]) -> bytes:
-    text = b"".join(lines)
-    # The last line of a log may end without, and would be none if it is nothing but numbers.
-    return text if not lines or text.endswith(b"\n") else text + b"\n"
-
-
-def _outlines(text: bytes) -> list[bytes]:
-    return BytesIO(text.translate(_LETTERS, _DIGITS)).readlines()
+_REQUEST, _REQUESTS = b'"request', (b'":"', b' content":"')
+_ERROR = b'","error":"'
+_TRACE = b'"msg":"trace['
+_TEXT_REQUEST, _TEXT_RESULT = b' request "', b'" with re'
+_REQUEST_OUTLINES = tuple(_outline(_REQUEST + begin) for begin in _REQUESTS)
+_ERROR_OUTLINE, _TRACE_OUTLINE = _outline(_ERROR), _outline(_TRACE)
+_TEXT_REQUEST_OUTLINE, _TEXT_RESULT_OUTLINE = _outline(_TEXT_REQUEST), _outline(_TEXT_RESULT)
 
 
 def _without_requests(text: bytes) -> bytes:
-    """What `_without_request` leaves of lines of JSON, in which a quote inside a request is never bare."""
-    rest, *pieces = text.split(b'"request')
+    """Lines without what `shape_of` leaves out."""
+    rest, *pieces = text.split(_REQUEST)
     kept = [rest]
     for piece in pieces:
-        if piece.startswith((b'":"', b' content":"')):
-            end = piece.find(b"\n")
-            error = piece.find(_ERROR, 0, end if end >= 0 else len(piece))
-            if error >= 0:
-                kept.append(piece[error:])
-            elif end >= 0:
-                kept.append(piece[end:])
-        else:
-            kept += (b'"request', piece)
-    return b"".join(kept)
+        if not piece.startswith(_REQUESTS):
+            kept += (_REQUEST, piece)
+            continue
+        # In a line of JSON a quote inside a request is never bare.
+        end = piece.find(b"\n")
+        error = piece.find(_ERROR, 0, end if end >= 0 else len(piece))
+        if error >= 0:
+            kept.append(piece[error:])
+        elif end >= 0:
+            kept.append(piece[end:])
+    text = b"".join(kept) if pieces else text
+    rest, *pieces = text.split(_TRACE)
+    if pieces:
+        return _TRACE.join([rest, *(piece[end:] for piece in pieces if (end := piece.find(b"\n")) >= 0)])
+    rest, *pieces = text.split(_TEXT_REQUEST)
+    ends = [max(0, piece.rfind(_TEXT_RESULT, 0, piece.find(b"\n") + 1)) for piece in pieces]
+    return _TEXT_REQUEST.join([rest, *(piece[end:] for piece, end in zip(pieces, ends, strict=True))])
 
 
-def _without_request(line: bytes) -> bytes:
-    """A line without the request and what was answered, in which clients may write any words."""
-    begin = line.find(_REQUEST)
-    if begin < 0:
-        begin = line.find(b'"request content":"')
-    if begin >= 0:
-        error = line.find(_ERROR, begin)
-        return line[:begin] + (line[error:] if error >= 0 else b"\n")
-    begin, end = line.find(b' request "'), line.rfind(b'" with re')
-    return line[: begin + 10] + line[end:] if 0 <= begin < end else line
+def shape_of(outline: bytes) -> bytes:
+    """The shape of the lines of an outline. That of long ones is a digest."""
+    # One letter is found much sooner than a word, and these two are rare.
+    if b"q" in outline:
+        outline = _without_request(outline)
+    if b"[" in outline and _TRACE_OUTLINE in outline:
+        # A traced request has a number of its own, and steps with what a client asked for.
+        outline = outline[: outline.find(_TRACE_OUTLINE) + len(_TRACE_OUTLINE)] + b"\n"
+    if len(outline) > _SHAPE_LENGTH_MAX:
+        return blake2b(outline[:LINE_MAX], digest_size=16).digest()
+    return outline
 
 
-def _digest(name: bytes) -> bytes:
-    return blake2b(name, digest_size=16).digest()
+def _without_request(outline: bytes) -> bytes:
+    """Without the request and what was answered, in which clients may write any words. An error is kept."""
+    for request in _REQUEST_OUTLINES:
+        begin = outline.find(request)
+        if begin >= 0:
+            error = outline.find(_ERROR_OUTLINE, begin)
+            return outline[:begin] + (outline[error:] if error >= 0 else b"\n")
+    begin, end = outline.find(_TEXT_REQUEST_OUTLINE), outline.rfind(_TEXT_RESULT_OUTLINE)
+    return outline[: begin + len(_TEXT_REQUEST_OUTLINE)] + outline[end:] if 0 <= begin < end else outline

@@ -5,56 +5,52 @@ shape match the same rules (match.py: a shape of bytes is never wider than one o
 the last two of them are only counted, with the seconds they tell and the peer they are about (runs.py). What is found
 is what understanding each line would have found.
 
-A line goes the shortest of three ways. Those that zap wrote at info level from one place of etcd's code, and that
-never meant anything, are known by the bytes round `"caller"`, without a step of Python. Whose *outline*, the line
-without its numbers, was seen before is given to who counts such lines. Of the rest the shape is made, and looked up.
+Most lines pass without a step of Python for each: the lines of a block are looked up by their *outlines* in one go,
+and those of a shape that is known well enough are noted with it. Only of lines of other outlines the shape is made.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from itertools import compress, repeat
+from itertools import compress, count, repeat
 from operator import itemgetter
 
-from etcdops.diagnosis.collect import EVENTS, EVENTS_KEPT, PEERS_KEPT, Collector, is_about_peer, is_last_word
+from etcdops.diagnosis.collect import EVENTS, PEERS_KEPT, Collector, is_about_peer, is_last_word
 from etcdops.diagnosis.cuts import Longest, cut_of, duration_cut
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.identify import is_etcds, measured, peer_of
+from etcdops.diagnosis.reading import Block
 from etcdops.diagnosis.rules.rule import Rule
-from etcdops.diagnosis.runs import Run, Shape
-from etcdops.diagnosis.shapes import LINE_MAX, Outlines, Taker, caller_at, shapes_of
+from etcdops.diagnosis.runs import Kept, Run, Shape
+from etcdops.diagnosis.shapes import LINE_MAX, outlines_of, shape_of
 
 _SHAPES_MAX = 20_000
 _FIRST_LINES = 3
 """Lines of each shape understood at once, so that a tally has its first lines in order."""
-_CALLER = 52
-"""Bytes from `"caller"` on that tell from where in etcd's code a line came: its place, and the start of its message."""
 _RUNS_MAX = 256
 """Peers of one shape; past them each line is understood."""
-_QUIET_AFTER = 200
-_QUIET_SHAPES_MAX = 8
-"""Lines of one place that meant nothing, and the shapes they had, before it is not looked at any more. One that writes
-ever new shapes may write one that matters."""
-_PLACES_MAX = 20_000
+_OUTLINES_MAX, _OUTLINES_BYTES_MAX = 20_000, 8 << 20
+_STRANGE_SHARE, _SHORT_BLOCKS = 4, 31
+"""When so many of a block's lines have no known outline, clients' words are taken out first, for that many blocks."""
+_LEARNT_AGAIN_AFTER = 200_000
+"""Lines without an outline learnt, after so many were learnt that they seem not to repeat."""
+_CLOCK = re.compile(
+    rb'(?:\d[-/]\d\d[T ]|[a-z] +\d{1,2} |\xe6\x9c\x88 +\d+ )\d\d:\d\d:\d\d|"ts":|"__REALTIME_TIMESTAMP"'
+)
+_CLOCK_WITHIN = 400
+"""What a time looks like, and within how many bytes of a line."""
 _CLOCK_STEPS_MAX = 200
 """How far back the time of a line without one is looked for."""
 _KEPT_FREE = 8 << 20
 _SEEN_AT = 8
-"""Lines of a block that are looked at to know what it is: of which time, and where call sites stand."""
+"""Lines of a block that are looked at to know of which time it is."""
 
 
-class _Place:
-    """Where in etcd's code lines come from."""
-
-    __slots__ = ("lines", "shapes")
-
-    def __init__(self) -> None:
-        self.lines = 0
-        self.shapes: set[bytes] = set()
-
-
+Taker = Callable[[int], None]
+"""Notes that the line at an index of the block is one of its own."""
 Holds = Callable[[float | None], bool]
 
 
@@ -69,49 +65,61 @@ class Sieve:
         self._log = collector.source(source)
         self._holds = holds
         self._shapes: dict[bytes, Shape] = {}
-        self._places: dict[bytes, _Place] = {}
-        self._quiet: set[bytes] = set()
-        self._outlines = Outlines()
-        self._fast: dict[bytes, Taker] = {}
-        """Of shapes whose lines need no understanding any more: what takes in a line."""
-        self._fast_runs: list[Run] = []
+        self._takers: dict[bytes, Taker | None] = {}
+        """Who notes lines of a shape, of those whose lines need no understanding any more. None: nobody needs to."""
+        self._by_outline: dict[bytes, Taker | None] = {b"\n": None}
+        """The same by outline, of those that repeat."""
+        self._outlines_bytes = 0
+        self._short_blocks = 0
+        """Blocks whose outlines are made without what clients wrote."""
+        self._learns_from = 0
+        """The number of the line from which on outlines are learnt."""
+        self._taking: list[Shape] = []
+        """The shapes that are among the takers."""
         self._touched: list[Run] = []
         """Runs with lines in this block."""
-        self._spreads: dict[bytes, Shape] = {}
-        """Shapes whose lines are told apart at the end of a block."""
         self._block: list[bytes] = []
         self._clock: tuple[int, float | None] = (0, None)
         """How many lines have passed, and the time of the last one of them that has one."""
         self._begin: tuple[int, float | None] = self._clock
         """The same when this block began."""
+        self._dated_before = b""
+        """The last line before this block that has a time."""
         self.lines = 0
 
-    def block(self, lines: list[bytes]) -> None:
-        """Take in lines, each with its newline, but for the last one of a log, perhaps."""
+    def block(self, block: Block) -> None:
+        """Take in some lines."""
+        lines = block.lines
         self._block, self._begin = lines, self._clock
         if self._holds is None:
-            self._bounds(lines)
-            self._sift(lines)
+            self._sift(block)
         else:
-            self._sift_window(lines, self._holds)
+            self._sift_window(block, self._holds)
         self._settle(lines)
-        if self._clock[0] <= self.lines:
-            self._clock = (self.lines + len(lines), self._time_before(len(lines)))
+        self._clock = (self.lines + len(lines), self._time_before(len(lines)))
+        if self._holds is None:
+            if not self.lines:
+                self._log.see(self._first_time(lines))
+            self._log.see(self._clock[1])
+        self._dated_before = self._dated(len(lines))
         self.lines += len(lines)
 
     def finish(self) -> None:
         """Count what waits; afterwards the collector has everything."""
-        ends: list[tuple[int, bytes, int, float]] = []
+        ends: list[tuple[Kept, int, float]] = []
         for shape in self._shapes.values():
             for each in (shape, *shape.sure.values()):
                 for run in each.runs.values():
                     if run.waiting > 1:
-                        ends.append((*run.before, run.waiting - 1, 0.0))
+                        ends.append((run.before, run.waiting - 1, 0.0))
                     if run.waiting:
-                        ends.append((*run.last, 1, run.longest.seconds if run.longest else 0.0))
+                        ends.append((run.last, 1, run.longest.seconds if run.longest else 0.0))
                     run.waiting = 0
-        for number, line, many, worst in sorted(ends):
-            self._collector.add(self._parsed(number, line), many, worst)
+        for kept, many, worst in sorted(ends):
+            entry = self._parsed(kept.number, kept.line)
+            if entry.time is None:
+                entry = replace(entry, time=self._parsed(0, kept.dated).time)
+            self._collector.add(entry, many, worst)
 
     def forget(self) -> None:
         """Begin a new part: what lines mean is still known, none is counted. The collector has a new log."""
@@ -119,94 +127,88 @@ class Sieve:
         for shape in self._shapes.values():
             for each in (shape, *shape.sure.values()):
                 each.runs.clear()
-        self._release()
-        self._clock = (0, None)
+        if any(each.event for shape in self._taking for each in (shape, *shape.sure.values())):
+            self._release()  # of a new log the first events are understood one by one
+        self._clock, self._dated_before = (0, None), b""
+        self._learns_from = max(0, self._learns_from - self.lines)
         self.lines = 0
 
     def _release(self) -> None:
-        """Nobody takes lines in without a look any more."""
-        self._outlines.release()
-        self._fast.clear()
-        self._fast_runs.clear()
-        self._spreads.clear()
+        """Every shape is looked at again, but for those that mean nothing."""
+        self._takers = {name: take for name, take in self._takers.items() if take is None}
+        self._by_outline = {outline: take for outline, take in self._by_outline.items() if take is None}
+        self._outlines_bytes = sum(map(len, self._by_outline))
+        self._taking.clear()
 
-    def _sift(self, lines: list[bytes]) -> None:
-        # One step for all lines at a time is quicker than all steps for each line, here and below.
-        at = max(map(caller_at, lines[:_SEEN_AT]))
-        chosen: Sequence[int] = range(len(lines))
-        if at >= 0 and self._quiet:
-            quiet = self._quiet
-            places = map(itemgetter(slice(at, at + _CALLER)), lines)
-            chosen = [index for index, place in enumerate(places) if place not in quiet]
-        some = lines if len(chosen) == len(lines) else [lines[index] for index in chosen]
-        outlines = self._outlines.of(some)
-        if outlines is None:
-            self._look(chosen, some, at)
-            return
-        strange, new = self._familiar(chosen, outlines)
-        if strange:
-            self._look(strange, [lines[index] for index in strange], at)
-            self._become_familiar(self._outlines.worth_learning(new, strange, len(some)), lines, at)
-
-    def _familiar(self, chosen: Sequence[int], outlines: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
-        """Hand lines to those who take in such. Returns: where those are that nobody knows, and their outlines."""
+    def _sift(self, block: Block) -> None:
+        outlines = outlines_of(block.text, short=self._short_blocks > 0)
         strange: list[int] = []
-        mark = strange.append
-        takers = list(map(self._outlines.takers.get, outlines, repeat(mark)))
-        for take, index in zip(filter(None, takers), compress(chosen, takers), strict=True):
+        # One step for all lines at a time is quicker than all steps for each line.
+        takers = list(map(self._by_outline.get, outlines, repeat(strange.append)))
+        for take, index in zip(filter(None, takers), compress(count(), takers), strict=True):
             take(index)
-        new = [outline for outline, take in zip(outlines, takers, strict=True) if take is mark] if strange else []
-        return strange, new
+        if strange:
+            self._look(strange, block.lines, [outlines[index] for index in strange])
+        if self._short_blocks:
+            self._short_blocks -= 1
+        elif len(strange) * _STRANGE_SHARE > len(outlines):
+            self._short_blocks = _SHORT_BLOCKS
 
-    def _look(self, chosen: Sequence[int], some: Sequence[bytes], at: int) -> None:
-        """Take in the lines `some`, those at `chosen`, by their shapes. `at`: where call sites stand, -1 in text."""
-        fast = self._fast
-        for index, line, name in zip(chosen, some, shapes_of(some, zaps=at >= 0), strict=True):
-            hit = fast.get(name)
-            if hit is not None:
-                hit(index)
-            elif name != b"\n" and self._line(index, line, name) and at >= 0:
-                self._still(line[at : at + _CALLER], name)
+    def _look(self, strange: Sequence[int], lines: Sequence[bytes], outlines: Sequence[bytes]) -> None:
+        """Take in the lines at `strange`, which have these outlines, by their shapes."""
+        names = list(map(shape_of, outlines))
+        unknown = set()
+        for index, name in zip(strange, names, strict=True):
+            if name not in self._takers:
+                self._line(index, lines[index], name)
+                unknown.add(name)
+            elif (take := self._takers[name]) is not None:
+                take(index)
+        for name in unknown:
+            self._become_familiar(name)
+        if self.lines >= self._learns_from:
+            for outline, name in dict(zip(outlines, names, strict=True)).items():
+                if name in self._takers:
+                    self._remember(outline, self._takers[name])
 
-    def _become_familiar(self, firsts: dict[bytes, int], lines: list[bytes], at: int) -> None:
-        """Note who takes in lines such as these from now on."""
-        some = [lines[index] for index in firsts.values()]
-        for outline, name in zip(firsts, shapes_of(some, zaps=at >= 0), strict=True):
-            shape = self._shapes.get(name)
-            if outline == b"\n" or (shape is not None and shape.noise):
-                self._outlines.learn(outline, None)
-            elif shape is not None:
-                taker = self._taker(shape, name)
-                if taker is not None:
-                    self._outlines.learn(outline, taker)
-
-    def _taker(self, shape: Shape, name: bytes) -> Taker | None:
-        """What takes in a line of a shape without a look at it; None: each must be looked at."""
+    def _become_familiar(self, name: bytes) -> None:
+        """From now on lines of this shape are not looked at, if that is possible."""
+        shape = self._shapes[name]
+        if shape.noise:
+            self._takers[name] = None
+            return
         each = shape.sure.values() if shape.doubts else (shape,)
-        if any(one.alone or self._is_event(one) for one in each):
-            return None
-        if shape.doubts or shape.peer:
-            self._spreads[name] = shape
-            return shape.hits.append
-        return self._fast.get(name)
+        if not any(one.alone or self._is_event(one) for one in each):
+            self._takers[name] = shape.hits.append
+            self._taking.append(shape)
+
+    def _remember(self, outline: bytes, taker: Taker | None) -> None:
+        """Lines of this outline are for `taker` from now on."""
+        self._outlines_bytes += len(outline)
+        if len(self._by_outline) >= _OUTLINES_MAX or self._outlines_bytes > _OUTLINES_BYTES_MAX:
+            self._by_outline.clear()
+            self._outlines_bytes = len(outline)
+            self._learns_from = self.lines + _LEARNT_AGAIN_AFTER
+        self._by_outline[outline] = taker
 
     def _is_event(self, shape: Shape) -> bool:
-        return shape.event and len(self._log.events) < EVENTS_KEPT
+        return shape.event and self._log.events_left > 0
 
-    def _line(self, index: int, line: bytes, name: bytes) -> bool:
-        """Take in the line at `index` of this block. Returns: whether it is of info level and means nothing."""
+    def _line(self, index: int, line: bytes, name: bytes) -> None:
+        """Take in the line at `index` of this block."""
         shape: Shape | None = self._shapes.get(name)
         if shape is None:
-            shape = self._learn(name, index, line)
-        elif not shape.noise:
-            if shape.doubts:
-                shape = self._sure(shape, index, line)
-            if shape is not None and not shape.noise:
-                self._count(shape, index, line, name)
-            return False
-        return shape.noise and b'"level":"info"' in line[:400]
+            self._learn(name, index, line)
+        else:
+            self._more(shape, index, line)
 
-    def _count(self, shape: Shape, index: int, line: bytes, name: bytes) -> None:
+    def _more(self, shape: Shape, index: int, line: bytes) -> None:
+        """Take in one more line of a shape."""
+        sure = self._sure(shape, index, line) if shape.doubts else shape
+        if sure is not None and not sure.noise:
+            self._count(sure, index, line)
+
+    def _count(self, shape: Shape, index: int, line: bytes) -> None:
         """Take in one more line of a shape that means something."""
         if shape.alone or self._is_event(shape):
             self._understand(index, line)
@@ -220,9 +222,6 @@ class Sieve:
             self._understand(index, line)
         else:
             self._hit(run, (index,))
-            if self._shapes[name] is shape and not shape.peer:
-                self._fast[name] = run.hits.append
-                self._fast_runs.append(run)
 
     def _hit(self, run: Run, hits: Iterable[int]) -> None:
         if not run.hits:
@@ -239,10 +238,12 @@ class Sieve:
             return None
         run = shape.runs.get(about)
         if run is None:
-            run = shape.runs[about] = Run(Longest(shape.took) if shape.took else None)
+            peer = about.decode("utf-8", "replace")
+            measured = tuple((rule.sign, peer if is_about_peer(rule) else "") for rule in shape.rules if rule.measure)
+            run = shape.runs[about] = Run(Longest(shape.took) if shape.took else None, measured, shape.timeless)
         return run
 
-    def _learn(self, name: bytes, index: int, line: bytes) -> Shape:
+    def _learn(self, name: bytes, index: int, line: bytes) -> None:
         """The first line of a shape."""
         if len(self._shapes) >= _SHAPES_MAX:
             self._settle_all()
@@ -254,7 +255,6 @@ class Sieve:
         else:
             shape = self._shape(entry, rules, line)
         self._shapes[name] = shape
-        return shape
 
     def _sure(self, shape: Shape, index: int, line: bytes) -> Shape | None:
         """The shape a line has when its doubts are answered; None when it was understood for that."""
@@ -267,27 +267,47 @@ class Sieve:
 
     def _settle(self, lines: Sequence[bytes]) -> None:
         """At the end of a block: count its lines, and keep of each run what its end may need."""
-        for name, shape in self._spreads.items():
+        for shape in self._taking:
             if shape.hits:
-                self._spread(name, shape, lines)
-        for run in self._touched + self._fast_runs:
-            if run.hits:
-                run.settle(self.lines + 1, lines)
+                self._spread(shape, lines)
+        for run in self._touched:
+            if run.longest is not None and run.longest.ceiling <= min(map(self._worst, run.measured)):
+                run.longest = None
+            run.settle(self.lines + 1, lines, self._dated if run.timeless else None)
         self._touched.clear()
 
-    def _spread(self, name: bytes, shape: Shape, lines: Sequence[bytes]) -> None:
-        """Give lines of one shape to the runs they belong to; those of a new one are taken in one by one."""
+    def _worst(self, measured: tuple[str, str]) -> float:
+        """The longest duration that is known of a sign and a peer."""
+        tally = self._log.tallies.get(measured)
+        return tally.worst if tally else 0.0
+
+    def _spread(self, shape: Shape, lines: Sequence[bytes]) -> None:
+        """Give lines of one shape to the runs they belong to; the first few of a new one are taken in one by one."""
         for each, about, hits in shape.spread(lines):
-            if each is not None and each.noise:
-                continue
-            counted = each is not None and not each.alone and not self._is_event(each)
-            run = each.runs.get(about) if each is not None and counted else None
+            run = each.runs.get(about) if each else None
             if run is not None and run.understood >= _FIRST_LINES:
                 self._hit(run, hits)
             else:
-                for index in hits:
-                    self._line(index, lines[index], name)
+                self._begin_run(shape, each, about, hits, lines)
         shape.hits.clear()
+
+    def _begin_run(
+        self, shape: Shape, each: Shape | None, about: bytes, hits: Sequence[int], lines: Sequence[bytes]
+    ) -> None:
+        """Take in lines of a shape (`each`: when its doubts are answered) one by one until they need no look."""
+        if each is not None and each.noise:
+            return
+        counted = each is not None and not each.alone and not self._is_event(each)
+        few = _FIRST_LINES if counted else len(hits)
+        for index in hits[:few]:
+            self._more(shape, index, lines[index])
+        # Peers may have become a crowd by these.
+        run = each.runs.get(about if each.peer else b"") if each is not None and hits[few:] else None
+        if run is not None and run.understood >= _FIRST_LINES:
+            self._hit(run, hits[few:])
+        else:
+            for index in hits[few:]:
+                self._more(shape, index, lines[index])
 
     def _settle_all(self) -> None:
         """Too many shapes: count what waits, and begin anew."""
@@ -298,12 +318,12 @@ class Sieve:
 
     def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
-        timeless = bool(rules) and parse_line(entry.raw).time is None
-        if rules and (timeless or len(line) > LINE_MAX):
+        if rules and len(line) > LINE_MAX:
             return Shape(rules, alone=True)
         if not rules and not is_last_word(entry):
             return Shape(noise=True)
-        shape = Shape(rules, event=any(rule.sign in EVENTS for rule in rules))
+        timeless = parse_line(entry.raw).time is None
+        shape = Shape(rules, event=any(rule.sign in EVENTS for rule in rules), timeless=timeless)
         peer = peer_of(entry) if any(map(is_about_peer, rules)) else ""
         seconds = max((measured(rule, entry) for rule in rules), default=0.0)
         shape.peer = cut_of(line, peer.encode()) if peer else None
@@ -314,23 +334,6 @@ class Sieve:
             if run is not None:
                 run.understood += 1  # by this line
         return shape
-
-    def _still(self, place: bytes, name: bytes) -> None:
-        """One more line of this place said nothing."""
-        if b'"msg":"trace[' in place:
-            # Traced requests carry their number and what clients asked for; nothing of it is looked at by rules.
-            self._quiet.add(place)
-            return
-        if len(self._places) >= _PLACES_MAX:
-            self._places.clear()
-        found = self._places.get(place)
-        if found is None:
-            found = self._places[place] = _Place()
-        found.lines += 1
-        if len(found.shapes) <= _QUIET_SHAPES_MAX:
-            found.shapes.add(name)
-            if found.lines >= _QUIET_AFTER and len(found.shapes) <= _QUIET_SHAPES_MAX and b'"msg":"' in place:
-                self._quiet.add(place)
 
     def _parsed(self, number: int, line: bytes) -> Entry:
         return parse_line(line[:LINE_MAX].decode("utf-8", "replace"), self._source, number)
@@ -346,31 +349,34 @@ class Sieve:
         here = self.lines + index
         known, time = self._clock if self._clock[0] <= here else self._begin
         for back in range(index - 1, max(-1, index - _CLOCK_STEPS_MAX, known - self.lines - 1), -1):
-            found = self._parsed(0, self._block[back]).time
+            line = self._block[back]
+            found = self._parsed(0, line).time if _CLOCK.search(line, 0, _CLOCK_WITHIN) else None
             if found is not None:
                 time = found
                 break
         self._clock = max(self._clock, (here, time), key=itemgetter(0))
         return time
 
-    def _bounds(self, lines: Sequence[bytes]) -> None:
-        """Note the times of the first and the last line that have one."""
-        for some in (lines[:_SEEN_AT], lines[: -_SEEN_AT - 1 : -1]):
-            for line in some:
-                time = self._parsed(0, line).time
-                if time is not None:
-                    self._log.see(time)
-                    break
+    def _dated(self, index: int) -> bytes:
+        """The nearest line with a time before the line at `index` of this block; b"" when none is near."""
+        near = self._block[max(0, index - _CLOCK_STEPS_MAX) : index]
+        return next((line for line in reversed(near) if _CLOCK.search(line, 0, _CLOCK_WITHIN)), self._dated_before)
 
-    def _sift_window(self, lines: list[bytes], holds: Holds) -> None:
+    def _first_time(self, lines: Sequence[bytes]) -> float | None:
+        """That of the first line that has one; None when none of the first few has."""
+        return next((time for line in lines[:_SEEN_AT] if (time := self._parsed(0, line).time) is not None), None)
+
+    def _sift_window(self, block: Block, holds: Holds) -> None:
         """The lines of a block whose time counts. Whether it lies inside or outside as a whole, a few lines tell."""
+        lines = block.lines
         step = max(1, len(lines) // _SEEN_AT)
         some = [self._parsed(0, line) for line in (*lines[::step], lines[-1])]
         seen = [entry.time for entry in some]
         held = {holds(time) for time in seen if time is not None}
         if held == {True} and seen[0] is not None and seen[-1] is not None:
-            self._bounds(lines)
-            self._sift(lines)
+            self._sift(block)
+            for time in seen:
+                self._log.see(time)
             return
         if held == {False} and seen[0] is not None and seen[-1] is not None:
             self._log.is_etcds = self._log.is_etcds or any(map(is_etcds, some))
@@ -385,7 +391,7 @@ class Sieve:
                 self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
                 self._log.left_out = self._log.left_out.and_more(1, (time,))
             elif line != b"\n":
-                self._line(index, line, shapes_of([line])[0])
+                self._line(index, line, shape_of(outlines_of(line)[0]))
             if inside:
                 self._log.see(time)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
-from etcdops.diagnosis.reading import Damaged
+from etcdops.diagnosis.reading import Block, Damaged
 
 LOOKED_AT_LINES = 2000
 _LOOKED_AT_BYTES = 1 << 20
@@ -168,7 +168,7 @@ def is_broken(lines: Iterable[bytes]) -> bool:
     return wrap_of([_text(line) for line in islice(lines, LOOKED_AT_LINES)]) is not None
 
 
-def unbroken(blocks: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+def unbroken(blocks: Iterable[Block]) -> Iterator[Block]:
     """Blocks of lines as reading.py gives them, put together where a terminal broke them.
 
     Raises: Damaged - after everything that could be read.
@@ -176,25 +176,26 @@ def unbroken(blocks: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
     rest = iter(blocks)
     damaged: list[Damaged] = []
     looked_at = list(_beginning(rest, damaged))
-    wrap = wrap_of([_text(line) for line in islice(chain.from_iterable(looked_at), LOOKED_AT_LINES)])
+    first = chain.from_iterable(block.lines for block in looked_at)
+    wrap = wrap_of([_text(line) for line in islice(first, LOOKED_AT_LINES)])
     if wrap is None:
         yield from looked_at
         yield from rest
     else:
         lines = rejoined(_lines(chain(looked_at, rest), damaged), wrap)
         while some := [line.encode(errors="surrogateescape") + b"\n" for line in islice(lines, _LINES_AT_ONCE)]:
-            yield some
+            yield Block(b"".join(some), some)
     for error in damaged:
         raise error
 
 
-def _beginning(blocks: Iterator[list[bytes]], damaged: list[Damaged]) -> Iterator[list[bytes]]:
+def _beginning(blocks: Iterator[Block], damaged: list[Damaged]) -> Iterator[Block]:
     """As many blocks as have the lines that tell what kind of log it is: a pipe gives few at a time."""
     lines, size = 0, 0
     try:
         for block in blocks:
             yield block
-            lines, size = lines + len(block), size + sum(map(len, block))
+            lines, size = lines + len(block.lines), size + len(block.text)
             if lines >= LOOKED_AT_LINES or size >= _LOOKED_AT_BYTES:
                 return
     except Damaged as error:
@@ -205,9 +206,9 @@ def _text(line: bytes) -> str:
     return line.decode(errors="surrogateescape").rstrip("\r\n")
 
 
-def _lines(blocks: Iterable[list[bytes]], damaged: list[Damaged]) -> Iterator[str]:
+def _lines(blocks: Iterable[Block], damaged: list[Damaged]) -> Iterator[str]:
     try:
         for block in blocks:
-            yield from map(_text, block)
+            yield from map(_text, block.lines)
     except Damaged as error:
         damaged.append(error)

@@ -148,7 +148,9 @@ def test_blocks_hold_whole_lines_however_the_bytes_come(size: int) -> None:
             return super().read(size)
 
     text = b"a\n\nlong line\r\nlast without end"
-    found = [line for lines in blocks(Drip(text), "x") for line in lines]
+    given = list(blocks(Drip(text), "x"))
+    assert b"".join(block.text for block in given) == text
+    found = [line for block in given for line in block.lines]
     assert found == text.splitlines(keepends=True)
 
 

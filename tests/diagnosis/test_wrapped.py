@@ -10,7 +10,7 @@ import pytest
 
 from etcdops.diagnosis.diagnose import diagnose, diagnose_lines
 from etcdops.diagnosis.parts import LEAST_SIZE
-from etcdops.diagnosis.reading import Damaged, Source
+from etcdops.diagnosis.reading import Block, Damaged, Source
 from etcdops.diagnosis.wrapped import rejoined, unbroken, wrap_of
 from tests.diagnosis.cases import Case, answer, held_out, made, posted
 
@@ -147,18 +147,22 @@ def test_tables_and_stack_traces_are_no_broken_lines() -> None:
     assert [wrap_of(lines) for lines in (table, frames, same)] == [None, None, None]
 
 
+def block_of(lines: list[bytes]) -> Block:
+    return Block(b"".join(lines), lines)
+
+
 def test_a_damaged_archive_gives_its_last_lines_first() -> None:
     """Of what was read nothing is lost to the error that ends it."""
 
-    def blocks() -> Iterator[list[bytes]]:
-        yield [row.encode() + b"\n" for _ in range(3) for row in broken(HEAD.format(1) + "x" * 200, 80)]
+    def blocks() -> Iterator[Block]:
+        yield block_of([row.encode() + b"\n" for _ in range(3) for row in broken(HEAD.format(1) + "x" * 200, 80)])
         raise Damaged("cut")
 
     seen: list[bytes] = []
 
     def read() -> None:
         for block in unbroken(blocks()):
-            seen.extend(block)
+            seen.extend(block.lines)
 
     with pytest.raises(Damaged, match="cut"):
         read()
@@ -167,7 +171,7 @@ def test_a_damaged_archive_gives_its_last_lines_first() -> None:
 
 def test_a_log_that_was_not_broken_is_passed_on_untouched() -> None:
     """Also in memory: the very blocks that were read, for these are what a gigabyte comes in."""
-    given = [[(HEAD.format(1) + "x" * number + "\n").encode() for number in range(300)] for _ in range(3)]
+    given = [block_of([(HEAD.format(1) + "x" * many + "\n").encode() for many in range(300)]) for _ in range(3)]
     assert [id(block) for block in unbroken(given)] == [id(block) for block in given]
 
 
