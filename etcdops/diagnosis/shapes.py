@@ -66,11 +66,11 @@ def _without_requests(text: bytes) -> bytes:
 def shape_of(outline: bytes) -> bytes:
     """The shape of the lines of an outline. That of long ones is a digest."""
     # One letter is found much sooner than a word, and these two are rare.
-    if b"q" in outline:
-        outline = _without_request(outline)
     if b"[" in outline and _TRACE_OUTLINE in outline:
         # A traced request has a number of its own, and steps with what a client asked for.
-        outline = outline[: outline.find(_TRACE_OUTLINE) + len(_TRACE_OUTLINE)] + b"\n"
+        return outline[: outline.find(_TRACE_OUTLINE) + len(_TRACE_OUTLINE)] + b"\n"
+    if b"q" in outline:
+        outline = _without_request(outline)
     if len(outline) > _SHAPE_LENGTH_MAX:
         return blake2b(outline[:LINE_MAX], digest_size=16).digest()
     return outline

@@ -33,6 +33,7 @@ _FIRST_LINES = 3
 _RUNS_MAX = 256
 """Peers of one shape; past them each line is understood."""
 _OUTLINES_MAX, _OUTLINES_BYTES_MAX = 20_000, 8 << 20
+"""Outlines known at a time."""
 _STRANGE_SHARE, _SHORT_BLOCKS = 4, 31
 """When so many of a block's lines have no known outline, clients' words are taken out first, for that many blocks."""
 _LEARNT_AGAIN_AFTER = 200_000
@@ -47,7 +48,7 @@ _CLOCK_STEPS_MAX = 200
 _KEPT_FREE = 8 << 20
 _SEEN_AT = 8
 """Lines of a block that are looked at to know of which time it is."""
-
+_EMPTY = b"\n"
 
 Taker = Callable[[int], None]
 """Notes that the line at an index of the block is one of its own."""
@@ -65,9 +66,9 @@ class Sieve:
         self._log = collector.source(source)
         self._holds = holds
         self._shapes: dict[bytes, Shape] = {}
-        self._takers: dict[bytes, Taker | None] = {}
+        self._takers: dict[bytes, Taker | None] = {_EMPTY: None}
         """Who notes lines of a shape, of those whose lines need no understanding any more. None: nobody needs to."""
-        self._by_outline: dict[bytes, Taker | None] = {b"\n": None}
+        self._by_outline: dict[bytes, Taker | None] = {}
         """The same by outline, of those that repeat."""
         self._outlines_bytes = 0
         self._short_blocks = 0
@@ -173,7 +174,9 @@ class Sieve:
 
     def _become_familiar(self, name: bytes) -> None:
         """From now on lines of this shape are not looked at, if that is possible."""
-        shape = self._shapes[name]
+        shape = self._shapes.get(name)
+        if shape is None:
+            return
         if shape.noise:
             self._takers[name] = None
             return
@@ -315,6 +318,7 @@ class Sieve:
         self.finish()
         self._shapes.clear()
         self._release()
+        self._takers = {_EMPTY: None}
 
     def _shape(self, entry: Entry, rules: tuple[Rule, ...], line: bytes) -> Shape:
         """What the first line of a shape, which was understood, tells of those to come."""
@@ -390,7 +394,7 @@ class Sieve:
             if not inside:
                 self._log.is_etcds = self._log.is_etcds or is_etcds(entry)
                 self._log.left_out = self._log.left_out.and_more(1, (time,))
-            elif line != b"\n":
+            elif line != _EMPTY:
                 self._line(index, line, shape_of(outlines_of(line)[0]))
             if inside:
                 self._log.see(time)

@@ -1,16 +1,17 @@
-"""What makes a gigabyte pass in seconds changes no finding: shapes, places that are still, parts, several processes."""
+"""What makes a gigabyte pass in seconds changes no finding: outlines, shapes, parts, several processes."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from etcdops.diagnosis import parts, reading
-from etcdops.diagnosis.collect import PEERS_KEPT, Collector
+from etcdops.diagnosis import parts, reading, sieve
+from etcdops.diagnosis.collect import EVENTS_KEPT, PEERS_KEPT, Collector
 from etcdops.diagnosis.diagnose import conclude, diagnose, diagnose_lines
 from etcdops.diagnosis.finding import Diagnosis, Finding
 from etcdops.diagnosis.frame import parse_line
@@ -100,9 +101,9 @@ def test_posted_logs_say_the_same(tmp_path: Path) -> None:
 
 def test_the_longest_of_many_durations_is_kept(tmp_path: Path) -> None:
     """Also when it is not the last, and whatever its unit and its digits."""
-    for took in ("12.5s", "1m2.5s", "999.4ms"):
+    for took in ("12.5s", "1m2.5s", "999.4ms", "1m2s"):
         lines = [zap("finished scheduled compaction", "info", took=f"{number}.45ms") for number in range(1, 999, 9)]
-        lines += [zap("slow fdatasync", took="143.4ms"), zap("slow fdatasync", took="143.45ms")] * 20
+        lines += [zap("slow fdatasync", took=each) for each in ("143.4ms", "143.45ms", "9.7ms", "62ms")] * 20
         lines[50:50] = [zap("slow fdatasync", took=took)]
         path = written(lines, tmp_path)
         assert by_sieve(path) == line_by_line(path)
@@ -144,6 +145,76 @@ def test_where_no_line_repeats_all_are_looked_at(tmp_path: Path) -> None:
     found = by_sieve(path)
     assert replace(found, sources=()) == replace(line_by_line(path), sources=())
     assert [finding.count for finding in found.findings] == [700]
+
+
+def test_clients_words_make_no_line_another(tmp_path: Path) -> None:
+    """Keys and traces that never repeat, also with words in them that mean something elsewhere."""
+    dice = random.Random(3)
+
+    def words() -> str:
+        kept = " lost the TCP streaming connection with peer" * (dice.random() < 0.1)
+        return "".join(dice.choices("ghijklmnopqrst/", k=30)) + kept
+
+    def slow(number: int) -> str:
+        error = {"error": "etcdserver: request timed out"} if number % 9 == 0 else {}
+        return zap(
+            "apply request took too long",
+            took=f"{dice.uniform(100, 999):.4f}ms",
+            request=f'key:"{words()}" ',
+            response=f"size:{number}",
+            **error,
+        )
+
+    def text(number: int) -> str:
+        head = "2018-11-01 16:20:35.185438 W | etcdserver: "
+        took = f"took too long ({dice.uniform(100, 999):.4f}ms) to execute"
+        return f'{head}read-only range request "key:\\"{words()}\\" " with result "size:{number}" {took}'
+
+    def trace(number: int) -> str:
+        return zap(f"trace[{number}] range", "info", detail=words(), duration="101ms")
+
+    for kinds in ([slow, trace], [text], [slow, text, trace]):
+        path = written([dice.choice(kinds)(number) for number in range(1_500)], tmp_path)
+        found = by_sieve(path)
+        assert found == line_by_line(path)
+        assert {finding.slug for finding in found.findings} <= {"apply-slow", "slow-range"}
+        assert found.findings
+
+
+def test_lines_without_a_time_have_that_of_the_line_before(tmp_path: Path) -> None:
+    """Of a panic that came back hundreds of times, between lines of any form."""
+    stack = ["panic: page 1938 already freed", "", "goroutine 78 [running]:", "I0502 10:00:00.1 1 x.go:1] main.main()"]
+    heads: list[Callable[[int], str]] = [
+        lambda second: f'{{"level":"info","ts":"2024-05-02T10:{second // 60:02}:{second % 60:02}.000Z","msg":"x"}}',
+        lambda second: f"2024-05-02 10:{second // 60:02}:{second % 60:02}.000000 I | etcdmain: x",
+        lambda second: f"May 02 10:{second // 60:02}:{second % 60:02} m1 etcd[1]: x",
+    ]
+    for head in heads:
+        path = written([line for second in range(400) for line in (head(second), *stack)], tmp_path)
+        found = by_sieve(path)
+        assert found == line_by_line(path)
+        assert found.findings[0].count == 400
+        assert found.findings[0].last == found.sources[0].last
+        assert by_parts(path, 9_000, helpers=0) == found
+
+
+def test_more_events_than_are_kept_change_nothing_in_any_part(tmp_path: Path) -> None:
+    """Past them elections are counted; those kept are the first ones of the whole log."""
+    raft = "9b2f9d2c3b4e5f61 is starting a new election at term {}"
+    path = written([zap(raft.format(number), "info") for number in range(EVENTS_KEPT + 900)], tmp_path)
+    whole = line_by_line(path)
+    assert by_sieve(path) == whole
+    assert by_parts(path, path.stat().st_size // 9, helpers=0) == whole
+
+
+def test_more_shapes_than_are_remembered_are_learnt_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what they mean is counted all the same."""
+    monkeypatch.setattr(sieve, "_SHAPES_MAX", 20)
+    monkeypatch.setattr(sieve, "_OUTLINES_MAX", 10)
+    noise = [zap(f"{first}{second} happened", "warn") for first in "ghijklm" for second in "ghijklm"]
+    lines = [line for _ in range(20) for line in (*noise, zap("slow fdatasync", took="2s"), "")]
+    path = written(lines, tmp_path)
+    assert by_sieve(path) == line_by_line(path)
 
 
 def test_words_with_numbers_tell_lines_of_one_shape_apart(tmp_path: Path) -> None:
