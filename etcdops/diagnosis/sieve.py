@@ -35,7 +35,7 @@ _RUNS_MAX = 256
 _OUTLINES_MAX, _OUTLINES_BYTES_MAX = 20_000, 8 << 20
 """Outlines known at a time."""
 _STRANGE_SHARE, _SHORT_BLOCKS = 4, 31
-"""When so many of a block's lines have no known outline, clients' words are taken out first, for that many blocks."""
+"""When so many lines of two blocks have no known outline, clients' words are taken out first, for that many blocks."""
 _LEARNT_AGAIN_AFTER = 200_000
 """Lines without an outline learnt, after so many were learnt that they seem not to repeat."""
 _CLOCK = re.compile(
@@ -71,6 +71,8 @@ class Sieve:
         self._by_outline: dict[bytes, Taker | None] = {}
         """The same by outline, of those that repeat."""
         self._outlines_bytes = 0
+        self._strange_blocks = 0
+        """Blocks in a row in which many lines have no known outline."""
         self._short_blocks = 0
         """Blocks whose outlines are made without what clients wrote."""
         self._learns_from = 0
@@ -142,18 +144,19 @@ class Sieve:
         self._taking.clear()
 
     def _sift(self, block: Block) -> None:
-        outlines = outlines_of(block.text, short=self._short_blocks > 0)
+        lines, outlines = block.lines, outlines_of(block.text, short=self._short_blocks > 0)
         strange: list[int] = []
         # One step for all lines at a time is quicker than all steps for each line.
         takers = list(map(self._by_outline.get, outlines, repeat(strange.append)))
         for take, index in zip(filter(None, takers), compress(count(), takers), strict=True):
             take(index)
         if strange:
-            self._look(strange, block.lines, [outlines[index] for index in strange])
+            self._look(strange, lines, [outlines[index] for index in strange])
         if self._short_blocks:
             self._short_blocks -= 1
-        elif len(strange) * _STRANGE_SHARE > len(outlines):
-            self._short_blocks = _SHORT_BLOCKS
+        else:
+            self._strange_blocks = self._strange_blocks + 1 if len(strange) * _STRANGE_SHARE > len(lines) else 0
+            self._short_blocks = _SHORT_BLOCKS if self._strange_blocks > 1 else 0
 
     def _look(self, strange: Sequence[int], lines: Sequence[bytes], outlines: Sequence[bytes]) -> None:
         """Take in the lines at `strange`, which have these outlines, by their shapes."""
