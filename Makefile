@@ -7,7 +7,7 @@ LOCK   := .ci/requirements.lock
 # Processes of what computes all the time; two: the machines this runs on in CI have two cores
 JOBS   ?= 2
 # Processes that run tests: more, for tests of real members wait most of the time
-WORKERS ?= 4
+WORKERS ?= 5
 ENGINE ?= node
 # What `make sim` runs, e.g. make sim SEEDS=10000, or SEEDS=500..600
 SEEDS  ?= 200

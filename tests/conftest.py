@@ -49,14 +49,41 @@ _WITH_BOTH = frozenset(
 )
 """Of these, what `make test` tries with both."""
 
+_ONE_ENGINE = {
+    "test_a_recovery_cut_off_at_every_step_ends_the_same": "node",
+    "test_a_recovery_killed_again_and_again_ends_the_same": "node",
+    "test_a_recovery_taken_back_leaves_the_old_state": "node",
+    "test_alarms_and_leases_come_along_and_are_reported": "node",
+    "test_kills_and_pauses_break_no_promise": "etcd",
+}
+"""Long tests, and the engine they are tried with in `make exhaustive` only."""
+
+_RARE = frozenset({"services/test_container.py", "services/test_supervised.py"})
+_OF_RARE = frozenset(
+    {
+        "test_a_member_is_started_stopped_and_started_again",
+        "test_a_member_that_does_not_start_is_told_with_its_own_words",
+        "test_what_it_runs_with_and_would_run_with",
+    }
+)
+"""Of what holds for each kind of service, what `make test` tries with other kinds than systemd and plain processes."""
+
 
 @pytest.hookimpl(tryfirst=True)  # before pytest's own, which leaves out what is marked
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
     for item in items:
-        name, _, parameters = item.name.partition("[")
-        if "3.4" in parameters and name not in _WITH_BOTH and item.path.relative_to(here).as_posix() in _LONG:
+        if _is_long(item):
             item.add_marker(pytest.mark.exhaustive)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    name, _, parameters = item.name.partition("[")
+    file = item.path.relative_to(Path(__file__).parent).as_posix()
+    return (
+        (file in _LONG and "3.4" in parameters and name not in _WITH_BOTH)
+        or (name in _ONE_ENGINE and _ONE_ENGINE[name] in parameters)
+        or (file in _RARE and item.parent is not None and item.parent.name.startswith("Test") and name not in _OF_RARE)
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

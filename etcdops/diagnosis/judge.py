@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from etcdops.diagnosis import planned
 from etcdops.diagnosis.collect import Event, SourceLog
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.identify import is_id, member_of
@@ -178,12 +179,23 @@ def _stopping_at(log: SourceLog, line: Entry) -> bool:
 
 
 def _unknown(log: SourceLog, tally: Tally) -> Tally | None:
-    """A peer that is stopped says, at the end, that it knows nobody; afterwards it does not answer."""
+    """A peer that is stopped says, at the end, that it knows nobody; afterwards it does not answer.
+
+    It closes its streams at the same time. Source: rafthttp/transport.go, Stop, which forgets all peers.
+    """
     kept = _reach(log, tally)
     if kept is None or kept.confidence >= LIKELY:
         return kept
+    if any(_moments(lost, tally) for lost in log.of(facts.PEER_LOST) if lost.peer == tally.peer):
+        return replace(kept, sign="peer-unreachable")
     later = [other for other in log.tallies.values() if other.sign.startswith("peer-") and other.peer == tally.peer]
     return None if any(other.last_number > tally.last_number for other in later) else kept
+
+
+def _moments(one: Tally, other: Tally) -> bool:
+    """Whether both were within a moment of each other, and over."""
+    times = [time for tally in (one, other) for time in (tally.first, tally.last) if time is not None]
+    return len(times) == 4 and max(times) - min(times) <= MOMENT_S
 
 
 def _srv(log: SourceLog, tally: Tally) -> Tally | None:
@@ -198,8 +210,14 @@ def _join(log: SourceLog, tally: Tally) -> Tally | None:
     return None if kept is not None and not kept.deadly and tried else kept
 
 
-def _forced(log: SourceLog, tally: Tally) -> Tally | None:
-    return tally if tally.count > 1 else _trusted(tally, POSSIBLE)
+def _incompatible(log: SourceLog, tally: Tally) -> Tally | None:
+    kept = _until_ready(log, tally)
+    return kept and planned.upgraded(log, kept)
+
+
+def _removed(log: SourceLog, tally: Tally) -> Tally | None:
+    kept = _until_ready(log, tally)
+    return kept and planned.leaving(log, kept)
 
 
 _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
@@ -215,9 +233,9 @@ _VERDICTS: dict[str, Callable[[SourceLog, Tally], Tally | None]] = {
     "no-leader": _until_elected,
     "dns-srv-failure": _srv,
     "join-cluster-unreachable": _join,
-    "force-new-cluster-left-on": _forced,
-    "version-incompatible": _until_ready,
-    "removed-peer-dialing": _until_ready,
+    "force-new-cluster-left-on": planned.forced,
+    "version-incompatible": _incompatible,
+    "removed-peer-dialing": _removed,
     "watch-compacted": _until_ready,
     "member-not-found": _unknown,
     "member-id-mismatch": _reach,

@@ -13,7 +13,6 @@ from etcdops.errors import UsageError
 DEDUCED = {
     "benign",
     "leader-election",
-    "quorum-lost",
     "duplicate-cloned-member",
     "advertise-loopback",
     "restore-misplaced",

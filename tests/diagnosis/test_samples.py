@@ -45,7 +45,8 @@ def test_every_cause_has_a_case() -> None:
 def test_frames_change_nothing(frame: str) -> None:
     """The same lines behind any prefix have the same first finding."""
     wrong = []
-    for case in made():
+    # Each frame has a third of them, and not the same one.
+    for case in made()[list(FRAMES).index(frame) % 3 :: 3]:
         wrapped = [FRAMES[frame](line) for line in case.text.splitlines() if line]
         found = answer(diagnose_lines(wrapped))
         # What systemd and kubelet say comes by the journal alone.

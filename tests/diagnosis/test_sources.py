@@ -1,4 +1,4 @@
-"""Lines that etcd's sources can print, one by one: the cause each speaks for, and near misses that speak for none."""
+"""Lines that etcd, and programs round it, can print, one by one: the cause of each, and near misses that have none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from etcdops.diagnosis.match import Matcher
 from tests.diagnosis.cases import SAMPLES
 from tests.diagnosis.words import taken_for, words_of
 
-LINES = tomllib.loads((SAMPLES / "sources.toml").read_text(encoding="utf-8"))["line"]
+LINES = [
+    line
+    for name in ("sources.toml", "programs.toml")
+    for line in tomllib.loads((SAMPLES / name).read_text(encoding="utf-8"))["line"]
+]
 CAUSES = sorted({line["cause"] for line in LINES} - {"benign"})
 
 
@@ -38,7 +42,7 @@ def first_slug(text: str) -> str:
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_line_of_the_sources_is_known_for_its_cause(cause: str) -> None:
-    """samples/sources.toml; each line names the release, the file and the function that prints it."""
+    """samples/sources.toml and programs.toml; each line names the release, the file and the function that prints it."""
     lines = [line["text"] for line in LINES if line["cause"] == cause]
     assert [(text, first_slug(text)) for text in lines] == [(text, cause) for text in lines]
 

@@ -14,7 +14,7 @@ from tests.sim.plan import draw_plan
 from tests.sim.run import run_seed
 from tests.sim.shrink import shrink
 
-SEEDS = 200
+SEEDS = 100
 CHUNK = 10
 FINGERPRINTED = range(7, 13)
 

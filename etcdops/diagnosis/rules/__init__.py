@@ -19,6 +19,7 @@ from etcdops.diagnosis.rules import (
     load,
     membership,
     network,
+    programs,
     raft,
     start,
     storage,
@@ -42,6 +43,7 @@ RULES: tuple[Rule, ...] = (
     *start.RULES,
     *load.RULES,
     *clients.RULES,
+    *programs.RULES,
     *answers.RULES,
     *first.RULES,
 )

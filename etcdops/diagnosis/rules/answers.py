@@ -83,5 +83,35 @@ RULES = (
         none=("exceeded header timeout", "has no leader"),
         group="reach",
     ),
+    # go-etcd, of the time of 0.4: etcdctl, fleet, confd, the first kube-apiserver. Discovery has words of its own.
+    Rule(
+        "peer-unreachable",
+        ("All the given peers are not reachable",),
+        POSSIBLE,
+        none=("iscovery",),
+        group="reach",
+    ),
+    # gRPC in Python, C++ and Java: nobody accepted, or who did hung up at once; why, other lines may tell.
+    Rule(
+        "peer-unreachable",
+        (
+            "failed to connect to all addresses",
+            "etcd connection failed",
+            "StatusRuntimeException: UNAVAILABLE",
+            "io.etcd.jetcd.common.exception.EtcdException: io exception",
+        ),
+        POSSIBLE,
+        group="reach",
+    ),
+    # python-etcd, the client of the v2 API
+    Rule("request-timeout", ("EtcdException", "etcd error"), POSSIBLE, all=("timed out",), group="reach"),
+    # A member is added whose address is taken: by an attempt before, or by itself when it still had its data.
+    Rule(
+        "already-bootstrapped",
+        ("Peer URLs already exists", "membership: peerURL exists"),
+        POSSIBLE,
+        none=("Validation on configuration change",),
+        group="identity",
+    ),
     Rule("config-invalid", ("No help topic for '", 'for "etcdctl"'), LIKELY, group="flags"),
 )

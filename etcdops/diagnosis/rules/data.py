@@ -67,6 +67,7 @@ RULES = (
             "failed to close database snapshot",
             "snapshot sending failed",
             "failed to receive and save",
+            "snapshot failed, resumed sending replication messages to",
         ),
         CERTAIN,
         none=("(stopped)", "error=stopped"),  # by the end of this member, or of the peer's membership

@@ -48,6 +48,10 @@ RULES = (
             "serving client traffic",
             "published {Name:",
             "published local member to cluster",
+            # who watches over them: talosctl, OpenShift's operator, Cilium
+            "waiting for etcd to be healthy: OK",
+            "No unhealthy members found",
+            "has-quorum=true",
         ),
         HINT,
         group="life",

@@ -30,6 +30,7 @@ RULES = (
         (
             "invoked oom-killer",
             "Memory cgroup out of memory",
+            "killed as a result of limit of",  # kernels before 5.0
             "Out of memory: Kill",
             "System OOM encountered",
             "out of memory",

@@ -25,6 +25,13 @@ RULES = (
         deadly=True,
         group="identity",
     ),
+    # k3s and rke2, of a node whose address is another than in the member list; their own misprint
+    Rule(
+        "peer-urls-unmatched",
+        ("this server is a not a member of the etcd cluster", "this server is not a member of the etcd cluster"),
+        LIKELY,
+        group="identity",
+    ),
     Rule(
         "member-removed",
         (

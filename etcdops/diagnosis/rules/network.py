@@ -30,6 +30,14 @@ PEER_TALK = (
 NAMES_CHECKED = "does not match any of"
 """A certificate's names are looked up before it is refused: why one of them was not found is no reason of the line."""
 
+_OTHER_PORTS = ("443", "5432", "6443", "8008", "8080", "8443", "10250", "10257", "10259")
+OTHERS = (
+    *(f":{port}: {how}" for port in _OTHER_PORTS for how in ("connect: ", "getsockopt: ", "i/o timeout")),
+    "port 5432 failed: ",
+    "plugin/errors",
+)
+"""Whoever was dialled here is not etcd: the API server, the kubelet, PostgreSQL, Patroni, a registry, a name server."""
+
 RULES = (
     Rule(
         "clock-drift",
@@ -208,7 +216,7 @@ RULES = (
         "peer-no-route",
         ("no route to host", "host is down", "host is unreachable", "No route to host"),
         CERTAIN,
-        none=(NAMES_CHECKED,),
+        none=(NAMES_CHECKED, *OTHERS),
         group="reach",
     ),
     # etcd's own gateway dials its own client port, and says so whenever that opens late or closes early.
@@ -217,14 +225,14 @@ RULES = (
         ("grpc: addrConn", "pickfirstBalancer", "Error while dialing"),
         0.45,
         all=("connection refused",),
-        none=("retrying of unary",),
+        none=("retrying of unary", *OTHERS),
         group="reach",
     ),
     Rule(
         "peer-connection-refused",
         ("connection refused", "actively refused", "Connection refused"),
         CERTAIN,
-        none=(NAMES_CHECKED,),
+        none=(NAMES_CHECKED, *OTHERS),
         group="reach",
     ),
     Rule(
@@ -248,6 +256,7 @@ RULES = (
             # Clients that went away.
             "http2Server.HandleStreams",
             "error reading preface from client",
+            *OTHERS,
         ),
         group="reach",
     ),
