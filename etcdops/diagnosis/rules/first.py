@@ -25,7 +25,7 @@ RULES = (
     ),
     Rule("peer-unreachable", ("warning: heartbeat time out peer=",), POSSIBLE, group="reach"),
     Rule("version-incompatible", ("fail passing version compatibility(",), CERTAIN, group="version"),
-    # Its own data are of another name than the cluster has at this address. Source: 0.4 server/peer_server.go, FindCluster
+    # Its data are of another name than the cluster has at this address. Source: server/peer_server.go, FindCluster
     Rule(
         "already-bootstrapped",
         ("is not allowed to join the cluster with existing URL", "tries to join the cluster with existing URL"),
