@@ -45,6 +45,7 @@ _BEGINNINGS = (
     r"(?:ok|changed|fatal|failed): \[",
     r"(?:\d{1,3}\.){3}\d{1,3}: ",
     r"\d+\.\d+(?:e\+\d+)?\s+(?:\{|[a-z]+\s)",
+    r"\[[A-Z]+\]\[\d+\] |(?:[a-z]+\.)+\w+Exception: ",
     r"panic: |fatal error: |goroutine \d+ \[",
     r"> |[|+][-= ]",
 )
