@@ -35,6 +35,7 @@ EVENTS = frozenset(
         facts.READY,
         facts.SIGNAL,
         facts.STOPPING,
+        facts.CLOSING,
         facts.CAMPAIGN,
         facts.ELECTED,
         facts.LOST,

@@ -109,7 +109,7 @@ def _reach(log: SourceLog, tally: Tally) -> Tally | None:
     One that was removed is not to be reached any more, nor one of a cluster that this member has left.
     """
     last = max((line.number for line in tally.lines() if not _stopping_at(log, line)), default=0)
-    if not last or last < _born_at(log) or _answered_next(log, tally):
+    if not last or last < _born_at(log) or _answered_next(log, tally) or planned.own_door(log, tally):
         return None
     back = _back_at(log, tally.peer)
     if back <= last and not _old_news(log, tally, back):
@@ -186,16 +186,17 @@ def _unknown(log: SourceLog, tally: Tally) -> Tally | None:
     kept = _reach(log, tally)
     if kept is None or kept.confidence >= LIKELY:
         return kept
-    if any(_moments(lost, tally) for lost in log.of(facts.PEER_LOST) if lost.peer == tally.peer):
+    if any(_just_before(lost, tally) for lost in log.of(facts.PEER_LOST) if lost.peer == tally.peer):
         return replace(kept, sign="peer-unreachable")
     later = [other for other in log.tallies.values() if other.sign.startswith("peer-") and other.peer == tally.peer]
     return None if any(other.last_number > tally.last_number for other in later) else kept
 
 
-def _moments(one: Tally, other: Tally) -> bool:
-    """Whether both were within a moment of each other, and over."""
-    times = [time for tally in (one, other) for time in (tally.first, tally.last) if time is not None]
-    return len(times) == 4 and max(times) - min(times) <= MOMENT_S
+def _just_before(lost: Tally, tally: Tally) -> bool:
+    """Whether all of the second was said within a moment after a line of the first."""
+    since, until = lost.first, tally.last
+    before = min(line.number for line in lost.lines()) < min(line.number for line in tally.lines())
+    return before and since is not None and until is not None and until - since <= MOMENT_S
 
 
 def _srv(log: SourceLog, tally: Tally) -> Tally | None:
@@ -306,6 +307,7 @@ def _quorum_gone(log: SourceLog, open_campaigns: list[Event], leaderless: int, s
     troubled = any(
         tally.sign.startswith(("peer-", "tls-", "dns-", "network-", "cluster-id")) or tally.sign == facts.PEER_LOST
         for tally in log.tallies.values()
+        if not planned.own_door(log, tally)
     )
     return bool(open_campaigns) and (troubled or leaderless > 0 or len(open_campaigns) == 2)
 

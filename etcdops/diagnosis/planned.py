@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from etcdops.diagnosis.collect import SourceLog
+from etcdops.diagnosis.collect import Event, SourceLog
+from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.identify import member_of
 from etcdops.diagnosis.rules import facts
 from etcdops.diagnosis.rules.rule import LIKELY, POSSIBLE
@@ -19,6 +20,10 @@ LEAVES_S = 10.0
 
 Source: etcdserver/server.go, stopWithDelay, a second after a peer or the log told it.
 """
+QUIET_S = 1.0
+"""Without a word of it after that time it has stopped: it dials ten times a second. Source: rafthttp/stream.go, run."""
+STARTS_S = 10.0
+"""How long a start may take of which no end is told."""
 
 _MINOR = re.compile(
     r'(?:higher version|local etcd version)"? (\d+\.\d+)\.|member-version"?[:=] ?"?(\d+\.\d+)\.|'
@@ -27,9 +32,11 @@ _MINOR = re.compile(
 
 
 def leaving(log: SourceLog, tally: Tally) -> Tally | None:
-    """Who was removed dials until it knows; only who goes on was forgotten."""
+    """Who was removed dials until it knows; only who goes on, or of whom no more is told, may have been forgotten."""
     told = [gone.last for gone in log.of(facts.PEER_GONE) if gone.peer == tally.peer and gone.last is not None]
-    return None if told and tally.last is not None and 0 <= tally.last - max(told) <= LEAVES_S else tally
+    if not told or tally.last is None or log.last is None:
+        return tally
+    return None if tally.last - max(told) <= LEAVES_S and log.last - tally.last >= QUIET_S else tally
 
 
 def upgraded(log: SourceLog, tally: Tally) -> Tally | None:
@@ -57,3 +64,29 @@ def forced(log: SourceLog, tally: Tally) -> Tally | None:
     if log.count(facts.RESTORED):
         return None
     return replace(tally, confidence=min(tally.confidence, POSSIBLE))
+
+
+def own_door(log: SourceLog, tally: Tally) -> bool:
+    """Whether it is this process that calls at its own door while nobody is in: it starts, or has closed.
+
+    As the gateway from HTTP to gRPC does, and k3s, of which etcd is a part. Source: embed/serve.go, registerGateway.
+    """
+    lines = list(tally.lines())
+    if not tally.peer.startswith(_OWN) or len(lines) < tally.count:
+        return False
+    life = [event for event in log.events if event.kind in _LIFE]
+    return all(_nobody_in(life, line, log.last) for line in lines)
+
+
+def _nobody_in(life: list[Event], line: Entry, end: float | None) -> bool:
+    before = [event for event in life if event.number < line.number]
+    if not before or before[-1].kind == facts.READY:
+        return False
+    began = before[-1].time
+    if before[-1].kind != facts.START or any(event.number > line.number for event in life):
+        return True
+    return began is not None and end is not None and end - began < STARTS_S
+
+
+_OWN = ("127.0.0.1:", "localhost:", "[::1]:")
+_LIFE = (facts.START, facts.READY, facts.SIGNAL, facts.CLOSING)

@@ -8,6 +8,7 @@ START = "+start"
 READY = "+ready"
 SIGNAL = "+signal"
 STOPPING = "+stopping"
+CLOSING = "+closing"
 CAMPAIGN = "+campaign"
 ELECTED = "+elected"
 LOST = "+lost-leader"
@@ -57,6 +58,7 @@ RULES = (
         group="life",
     ),
     Rule(SIGNAL, ("received signal; shutting down", "signal, shutting down"), HINT, group="life"),
+    Rule(CLOSING, ("closing etcd server",), HINT, group="life"),  # also where it is part of another program, as in k3s
     Rule(STOPPING, ("Stopped etcd", "Stopped Etcd", "Stopping container"), HINT, group="life"),
     # systemd names the unit by its description, which is whatever somebody wrote into it
     Rule(

@@ -30,13 +30,18 @@ PEER_TALK = (
 NAMES_CHECKED = "does not match any of"
 """A certificate's names are looked up before it is refused: why one of them was not found is no reason of the line."""
 
-_OTHER_PORTS = ("443", "5432", "6443", "8008", "8080", "8443", "10250", "10257", "10259")
+_OTHER_PORTS = (
+    *("22", "80", "443", "6443", "8080", "8443", "10250", "10257", "10259"),
+    *("2181", "3100", "3306", "5432", "5672", "6379", "8008", "8300", "8500", "9090", "9092", "9200", "27017"),
+)
 OTHERS = (
     *(f":{port}: {how}" for port in _OTHER_PORTS for how in ("connect: ", "getsockopt: ", "i/o timeout")),
+    *(f"port={port})" for port in _OTHER_PORTS),
     "port 5432 failed: ",
     "plugin/errors",
 )
-"""Whoever was dialled here is not etcd: the API server, the kubelet, PostgreSQL, Patroni, a registry, a name server."""
+"""Whoever was dialled here is not etcd: the API server, the kubelet, a registry, a database, Patroni, Consul, Kafka, a
+name server."""
 
 RULES = (
     Rule(
@@ -293,6 +298,7 @@ RULES = (
             "unexpected http status Moved",
             "unexpected http status Found",
             "unexpected http status Gateway Timeout",
+            "unhandled http status ",
             "the response body from the peerURL",
             "the response body got from the peerURL",
         ),
