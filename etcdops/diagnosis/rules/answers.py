@@ -5,6 +5,7 @@ Clients tell little: that time ran out. A reason that stands in the same line, o
 
 from __future__ import annotations
 
+from etcdops.diagnosis.rules.network import OTHERS
 from etcdops.diagnosis.rules.rule import LIKELY, POSSIBLE, Rule
 
 DEFRAG_UNANSWERED = "Failed to defragment etcd member"
@@ -51,8 +52,14 @@ RULES = (
     Rule("request-timeout", ("retrying of unary invoker failed",), POSSIBLE, all=("DeadlineExceeded",), group="leader"),
     Rule("peer-unreachable", ("are all unreachable", "no available published client urls"), POSSIBLE, group="reach"),
     # Patroni, by Python's urllib3; the reasons that the system tells are known as everybody's.
-    Rule("peer-io-timeout", ("ConnectTimeoutError",), LIKELY, group="reach"),
-    Rule("request-timeout", ("ReadTimeoutError", "Read timed out. (read timeout="), POSSIBLE, group="reach"),
+    Rule("peer-io-timeout", ("ConnectTimeoutError",), LIKELY, none=OTHERS, group="reach"),
+    Rule(
+        "request-timeout",
+        ("ReadTimeoutError", "Read timed out. (read timeout="),
+        POSSIBLE,
+        none=OTHERS,
+        group="reach",
+    ),
     Rule(
         "peer-unreachable",
         (
@@ -98,10 +105,17 @@ RULES = (
             "failed to connect to all addresses",
             "etcd connection failed",
             "StatusRuntimeException: UNAVAILABLE",
+            "status = StatusCode.UNAVAILABLE",
             "io.etcd.jetcd.common.exception.EtcdException: io exception",
         ),
         POSSIBLE,
         group="reach",
+    ),
+    Rule(
+        "request-timeout",
+        ("status = StatusCode.DEADLINE_EXCEEDED", "StatusRuntimeException: DEADLINE_EXCEEDED"),
+        POSSIBLE,
+        group="leader",
     ),
     # python-etcd, the client of the v2 API
     Rule("request-timeout", ("EtcdException", "etcd error"), POSSIBLE, all=("timed out",), group="reach"),

@@ -73,6 +73,10 @@ RULES = (
             "UnhealthyEtcdMember",
             "UnstartedEtcdMember",
             "EtcdMembersDegraded: ",
+            # kubeadm
+            "Failed to get etcd status for",
+            "etcd cluster is not healthy",
+            "error syncing endpoints with etc",
             # kops' etcd-manager
             "unable to reach member ",
             # Cilium
