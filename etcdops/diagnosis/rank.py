@@ -21,6 +21,8 @@ _EXPLAINER_CONFIDENCE = 0.5
 _LEAST_CONFIDENCE = 0.4
 """Less sure candidates are no findings."""
 _LINE_LENGTH_MAX = 2000
+_REASONS = ("peer-no-route", "peer-io-timeout", "peer-connection-refused")
+"""Why one peer is not reached; what they have in common is another slug."""
 
 
 @dataclass(slots=True)
@@ -108,9 +110,19 @@ def _too_late(cause: Candidate, symptom: Candidate) -> bool:
 
 
 def _explains(cause: Candidate, symptom: Candidate) -> bool:
-    if _too_late(cause, symptom):
+    if _too_late(cause, symptom) or _is_of_another(cause, symptom):
         return False
     return symptom.slug in EXPLAINS.get(cause.slug, ()) and cause.severity > Severity.INFO
+
+
+def _is_of_another(cause: Candidate, symptom: Candidate) -> bool:
+    """Whether one log tells why a peer is not reached, and of another only that it is not."""
+    if symptom.slug != "peer-unreachable" or cause.slug not in _REASONS or len(cause.sources | symptom.sources) > 1:
+        return False
+    reasons = {tally.peer for tally in cause.tallies}
+    return all(map(is_id, reasons)) and any(
+        is_id(tally.peer) and tally.peer not in reasons for tally in symptom.tallies
+    )
 
 
 def _keeps_down(cause: Candidate, symptom: Candidate) -> bool:

@@ -168,6 +168,20 @@ def test_a_member_that_is_down_accounts_for_what_is_said_of_it_and_of_nobody_els
     assert slugs(diagnosed(m1=own + others, m2=m2, m3=m3)) == ["wal-corrupt", "port-in-use"]
 
 
+def test_the_reason_at_one_peer_is_not_that_of_another() -> None:
+    """In one log: why m2 is not reached is told, of m3 only that its streams broke."""
+    refused = "2018-03-02 10:00:0%d.000000 W | rafthttp: health check for peer %s could not connect: "
+    refused += "dial tcp 10.0.0.9:2380: connect: connection refused"
+    lost = "2018-03-02 10:00:0%d.000000 W | rafthttp: lost the TCP streaming connection with peer %s (stream Message)"
+    own = [refused % (second, M2) for second in range(3)]
+    assert slugs(diagnosed(m1=[*own, lost % (4, M2), lost % (5, M2)])) == ["peer-connection-refused"]
+    both = diagnosed(m1=[*own, lost % (4, M3), lost % (5, M3)])
+    assert [(found.slug, found.peers) for found in both.findings] == [
+        ("peer-connection-refused", (M2,)),
+        ("peer-unreachable", (M3,)),
+    ]
+
+
 def test_a_disk_that_moved_to_another_host_is_no_copy() -> None:
     """The old host stopped first, and has another member by now."""
     moved = [
