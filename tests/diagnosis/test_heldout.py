@@ -22,8 +22,9 @@ SYMPTOMS = {
 """Logs that tell a symptom only, and what is made of it."""
 
 NOT_TOLD = {
-    # A name that is not found is no other for a program that has nothing to do with etcd.
+    # A name that is not found, or a port nobody listens at, of a program that has nothing to do with etcd.
     "grafana/loki#13944",
+    "grafana/loki#9646",
     # It waited, and does not say for whom.
     "apache/incubator-seata#3114",
 }

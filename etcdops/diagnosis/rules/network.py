@@ -30,18 +30,16 @@ PEER_TALK = (
 NAMES_CHECKED = "does not match any of"
 """A certificate's names are looked up before it is refused: why one of them was not found is no reason of the line."""
 
-_OTHER_PORTS = (
-    *("22", "80", "443", "6443", "8080", "8443", "10250", "10257", "10259"),
-    *("2181", "3100", "3306", "5432", "5672", "6379", "8008", "8300", "8500", "9090", "9092", "9200", "27017"),
-)
 OTHERS = (
-    *(f":{port}: {how}" for port in _OTHER_PORTS for how in ("connect: ", "getsockopt: ", "i/o timeout")),
-    *(f"port={port})" for port in _OTHER_PORTS),
-    "port 5432 failed: ",
+    *("/api/v1/", "/apis/", "/openapi/", "/healthz", "/v1-k3s/", "/v1-rke2/"),
+    *("/patroni", "connection to server"),
+    *("docker.io", "gcr.io"),
     "plugin/errors",
 )
-"""Whoever was dialled here is not etcd: the API server, the kubelet, a registry, a database, Patroni, Consul, Kafka, a
-name server."""
+"""Whoever was called here is not etcd: the API server, Patroni or PostgreSQL, a registry, a name server.
+
+Ports would tell it, too, but then each line would have to be looked through for each of them.
+"""
 
 RULES = (
     Rule(
@@ -206,7 +204,7 @@ RULES = (
             "cannot unmarshal DNS",
         ),
         CERTAIN,
-        none=(NAMES_CHECKED,),
+        none=(NAMES_CHECKED, *OTHERS),
         group="reach",
     ),
     Rule(
@@ -214,7 +212,7 @@ RULES = (
         ("lookup ",),
         LIKELY,
         all=("dial ",),
-        none=("operation was canceled", "too many open files", NAMES_CHECKED),
+        none=("operation was canceled", "too many open files", NAMES_CHECKED, *OTHERS),
         group="reach",
     ),
     Rule(
