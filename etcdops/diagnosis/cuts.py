@@ -1,4 +1,4 @@
-"""Where something stands in lines of one shape: a peer, a duration, words with numbers; and the longest duration."""
+"""Where something stands in lines of one shape: a peer, a duration; and the longest duration of many lines."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 from typing import NamedTuple
 
-from etcdops.diagnosis.shapes import outline_of
 from etcdops.diagnosis.times import parse_duration
 
 _DIGITS = b"0123456789"
 _LEADS = (14, 30, 60)
 """How many bytes before something tell where it is; more, where fewer stand elsewhere in the line too."""
-_NUMBER = re.compile(rb"\d+")
 _DURATION = re.compile(rb"(?:\d+(?:\.\d+)?(?:h|ms|us|\xc2\xb5s|\xce\xbcs|ns|m|s))+")
 _PLAIN = re.compile(rb"(\d+)(\.\d+)(ms|s)")
 """With a point: without one, 1m2s is of the same shape as 62ms."""
@@ -42,7 +40,12 @@ class Cut(NamedTuple):
         at = first.find(self.lead)
         end = first.find(self.end, at + len(self.lead)) + len(self.end)
         # Mostly it stands at the same place in all of them, and is as long.
-        found = _by_text([(index, lines[index][at:end]) for index in hits])
+        found: dict[bytes, list[int]] = {}
+        for index, text in zip(hits, map(itemgetter(slice(at, end)), [lines[index] for index in hits]), strict=True):
+            if text in found:
+                found[text].append(index)
+            else:
+                found[text] = [index]
         if all(self.lead + self.of(text) + self.end == text for text in found):
             return {self.of(text): some for text, some in found.items()}
         found = {}
@@ -72,57 +75,6 @@ def duration_cut(line: bytes, seconds: float) -> Cut | None:
         if parse_duration(found[0].decode()) == seconds:
             return cut_of(line, found[0])
     return None
-
-
-class Doubts:
-    """Words with numbers, which a shape has not, on which it depends what a line means."""
-
-    def __init__(self, words: Sequence[bytes], line: bytes) -> None:
-        """`line`: one of the shape."""
-        form = outline_of(line)
-        self.words = tuple(word for word in words if outline_of(word) in form)
-        forms = {_NUMBER.sub(rb"\\d*", re.escape(word)) for word in self.words}
-        self._forms = [re.compile(form) for form in sorted(forms)]
-
-    def __bool__(self) -> bool:
-        return bool(self.words)
-
-    def answers(self, text: bytes) -> bytes:
-        """Which of the words a line has, or a piece of one that has all that are in it."""
-        return bytes([word in text for word in self.words])
-
-    def split(self, lines: Sequence[bytes], hits: Sequence[int]) -> dict[bytes, list[int]]:
-        """Where in `lines` those with equal answers are, in order, of the lines at `hits`, which are of one shape."""
-        found: dict[bytes, list[int]] = {}
-        where = self._where(lines[hits[0]])
-        form = outline_of(lines[hits[0]][where])
-        # Mostly they stand at the same place in all of them, and are few.
-        for text, some in _by_text([(index, lines[index][where]) for index in hits]).items():
-            if outline_of(text) == form:
-                found.setdefault(self.answers(text), []).extend(some)
-            else:
-                for index in some:
-                    found.setdefault(self.answers(lines[index]), []).append(index)
-        for some in found.values():
-            some.sort()
-        return found
-
-    def _where(self, line: bytes) -> slice:
-        """The piece of a line that has everything that may be one of the words."""
-        spans = [[match.span() for match in form.finditer(line)] for form in self._forms]
-        if not all(spans):
-            return slice(0, len(line))  # numbers stand within a word, where none has any
-        return slice(min(begin for some in spans for begin, _ in some), max(end for some in spans for _, end in some))
-
-
-def _by_text(texts: Iterable[tuple[int, bytes]]) -> dict[bytes, list[int]]:
-    found: dict[bytes, list[int]] = {}
-    for index, text in texts:
-        if text in found:
-            found[text].append(index)
-        else:
-            found[text] = [index]
-    return found
 
 
 class Longest:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from etcdops.diagnosis.cuts import Cut, Doubts, Longest
+from etcdops.diagnosis.cuts import Cut, Longest
 from etcdops.diagnosis.rules.rule import Rule
 
 
@@ -62,7 +62,8 @@ class Shape:
     """Its lines are understood one by one: too much depends on each."""
     event: bool = False
     timeless: bool = False
-    doubts: Doubts | None = None
+    doubts: tuple[bytes, ...] = ()
+    """Words with numbers, which a shape has not, on which it depends what a line means."""
     sure: dict[bytes, Shape] = field(default_factory=dict)
     """With doubts: the shapes of lines with and without those words."""
     peer: Cut | None = None
@@ -71,16 +72,32 @@ class Shape:
     hits: list[int] = field(default_factory=list)
     """Lines of this block that are not yet told apart by doubts and peers."""
 
+    def answers(self, line: bytes) -> bytes:
+        """Which of the doubtful words a line has; the key of `sure`."""
+        return bytes([word in line for word in self.doubts])
+
     def spread(self, lines: Sequence[bytes]) -> Iterator[tuple[Shape | None, bytes, list[int]]]:
         """The hits by the shape they are of when doubts are answered (None: a new one), and by peer."""
         if not self.doubts and self.peer is None:
             yield self, b"", self.hits
             return
-        answered = self.doubts.split(lines, self.hits) if self.doubts else {b"": self.hits}
-        for answers, hits in answered.items():
+        for answers, hits in self._by_answers(lines).items():
             sure = self.sure.get(answers) if self.doubts else self
             if sure is None or sure.peer is None:
                 yield sure, b"", hits
             else:
                 for about, some in sure.peer.split(lines, hits).items():
                     yield sure, about, some
+
+    def _by_answers(self, lines: Sequence[bytes]) -> dict[bytes, list[int]]:
+        if not self.doubts:
+            return {b"": self.hits}
+        some = [lines[index] for index in self.hits]
+        # By words, not by lines: most often all lines have one, or none has.
+        columns = [[word in line for line in some] for word in self.doubts]
+        if all(all(column) or not any(column) for column in columns):
+            return {bytes([column[0] for column in columns]): list(self.hits)}
+        found: dict[bytes, list[int]] = {}
+        for index, answers in zip(self.hits, map(bytes, zip(*columns, strict=True)), strict=True):
+            found.setdefault(answers, []).append(index)
+        return found

@@ -23,11 +23,10 @@ def outlines_of(text: bytes, *, short: bool = False) -> list[bytes]:
     """
     if not text.endswith(b"\n"):
         text += b"\n"  # the last line of a log may end without, and would be none if it is nothing but numbers
-    return BytesIO(outline_of(_without_requests(text) if short else text)).readlines()
+    return BytesIO(_outline(_without_requests(text) if short else text)).readlines()
 
 
-def outline_of(text: bytes) -> bytes:
-    """That of lines, or of a piece of one."""
+def _outline(text: bytes) -> bytes:
     return text.translate(_LETTERS, _DIGITS)
 
 
@@ -35,9 +34,9 @@ _REQUEST, _REQUESTS = b'"request', (b'":"', b' content":"')
 _ERROR = b'","error":"'
 _TRACE = b'"msg":"trace['
 _TEXT_REQUEST, _TEXT_RESULT = b' request "', b'" with re'
-_REQUEST_OUTLINES = tuple(outline_of(_REQUEST + begin) for begin in _REQUESTS)
-_ERROR_OUTLINE, _TRACE_OUTLINE = outline_of(_ERROR), outline_of(_TRACE)
-_TEXT_REQUEST_OUTLINE, _TEXT_RESULT_OUTLINE = outline_of(_TEXT_REQUEST), outline_of(_TEXT_RESULT)
+_REQUEST_OUTLINES = tuple(_outline(_REQUEST + begin) for begin in _REQUESTS)
+_ERROR_OUTLINE, _TRACE_OUTLINE = _outline(_ERROR), _outline(_TRACE)
+_TEXT_REQUEST_OUTLINE, _TEXT_RESULT_OUTLINE = _outline(_TEXT_REQUEST), _outline(_TEXT_RESULT)
 
 
 def _without_requests(text: bytes) -> bytes:

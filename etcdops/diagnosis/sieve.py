@@ -18,7 +18,7 @@ from itertools import compress, count, repeat
 from operator import itemgetter
 
 from etcdops.diagnosis.collect import EVENTS, PEERS_KEPT, Collector, is_about_peer, is_last_word
-from etcdops.diagnosis.cuts import Doubts, Longest, cut_of, duration_cut
+from etcdops.diagnosis.cuts import Longest, cut_of, duration_cut
 from etcdops.diagnosis.entry import Entry
 from etcdops.diagnosis.frame import parse_line
 from etcdops.diagnosis.identify import is_etcds, measured, peer_of
@@ -210,7 +210,7 @@ class Sieve:
 
     def _more(self, shape: Shape, index: int, line: bytes) -> None:
         """Take in one more line of a shape."""
-        sure = self._sure(shape, shape.doubts, index, line) if shape.doubts else shape
+        sure = self._sure(shape, index, line) if shape.doubts else shape
         if sure is not None and not sure.noise:
             self._count(sure, index, line)
 
@@ -254,17 +254,17 @@ class Sieve:
         if len(self._shapes) >= _SHAPES_MAX:
             self._settle_all()
         entry, rules = self._understand(index, line)
-        words = self._collector.matcher.doubts(entry) if entry.level != "debug" else ()
-        if doubts := Doubts([form for word in words for form in _forms(word)], line):
-            shape = Shape(doubts=doubts)
-            shape.sure[doubts.answers(line)] = self._shape(entry, rules, line)
+        doubts = self._collector.matcher.doubts(entry) if entry.level != "debug" else ()
+        if doubts:
+            shape = Shape(doubts=tuple(form for word in doubts for form in _forms(word)))
+            shape.sure[shape.answers(line)] = self._shape(entry, rules, line)
         else:
             shape = self._shape(entry, rules, line)
         self._shapes[name] = shape
 
-    def _sure(self, shape: Shape, doubts: Doubts, index: int, line: bytes) -> Shape | None:
+    def _sure(self, shape: Shape, index: int, line: bytes) -> Shape | None:
         """The shape a line has when its doubts are answered; None when it was understood for that."""
-        answers = doubts.answers(line)
+        answers = shape.answers(line)
         found = shape.sure.get(answers)
         if found is None:
             entry, rules = self._understand(index, line)

@@ -226,22 +226,6 @@ def test_words_with_numbers_tell_lines_of_one_shape_apart(tmp_path: Path) -> Non
     assert [finding.count for finding in found.findings] == [40]
 
 
-def test_a_port_with_its_address_wherever_it_stands_tells_whose_it_is(tmp_path: Path) -> None:
-    """Addresses are of any length, and numbers stand before them; twice in a line, too."""
-    dice = random.Random(5)
-
-    def dialled() -> str:
-        address = dice.choice(("10.0.0.3", "10.10.10.130", "7.7.7.7"))
-        return f"dial tcp {address}:{dice.choice((2380, 6443, 443, 10250, 22))}: connect: connection refused"
-
-    for form in ("prober detected unhealthy status {}", "x failed (attempt {}): {}; before: {}"):
-        lines = [zap(form.format(*(dice.choice((dialled(), 7, 700)) for _ in range(3)))) for _ in range(1_500)]
-        path = written(lines, tmp_path)
-        found = by_sieve(path)
-        assert found == line_by_line(path)
-        assert 0 < sum(finding.count for finding in found.findings) < len(lines)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("many", [PEERS_KEPT, PEERS_KEPT + 1, 500])
 def test_a_crowd_of_peers_is_one(many: int, tmp_path: Path) -> None:
