@@ -204,7 +204,7 @@ RULES = (
             "cannot unmarshal DNS",
         ),
         CERTAIN,
-        none=(NAMES_CHECKED, *OTHERS),
+        none=(NAMES_CHECKED, *OTHERS, "(resolved from "),
         group="reach",
     ),
     Rule(
