@@ -32,8 +32,8 @@ LOOKED_S = 60.0
 QUIET_S = 40.0
 HEARD_S = 0.5
 REPEATED_S = 6.0
-"""How long members must have written nothing of a fault. One of TLS is repeated by the prober, mended or not, up to 5 s
-later (rafthttp/probing_status.go, statusErrorInterval), and would be taken for the next fault's."""
+"""How long members must have written nothing of a fault. What peers say of one is repeated by the prober, mended or not, up
+to 5 s later (rafthttp/probing_status.go, statusErrorInterval), and would be taken for the next fault's."""
 BUSY = frozenset(
     {
         "apply-slow",
@@ -106,11 +106,15 @@ def test_the_first_finding_is_the_cause(clusters: Clusters, engine: str, fault: 
     if fault.spares_data:
         cluster.restore()
         quiet = _poll(
-            lambda: _written_since(cluster, REPEATED_S if fault.tls else HEARD_S),
+            lambda: _written_since(cluster, REPEATED_S if _is_probed(fault) else HEARD_S),
             lambda found: not _troubles(found),
             QUIET_S,
         )
         assert _troubles(quiet) == [], _told(quiet)
+
+
+def _is_probed(fault: Fault) -> bool:
+    return fault.tls or fault.slug.startswith("peer-")
 
 
 def test_thirty_causes_are_made() -> None:
