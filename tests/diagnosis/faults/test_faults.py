@@ -166,7 +166,7 @@ def _troubles(found: Diagnosis) -> list[str]:
 
 
 def _first_said(cluster: FaultCluster, fault: Fault) -> str:
-    """The first finding of `etcdops diagnose` on the hosts' logs as files, but for those of a busy machine; "": none."""
+    """The first finding of `etcdops diagnose` on the hosts' logs as files, but for those of a busy machine, or ""."""
     journals = cluster.journals(fault.logs, fault.unit)
     said = _slugs([str(path) for path in journals], journals[0].parent)
     return next((slug for slug in said if slug in fault.first or slug not in BUSY), "")
