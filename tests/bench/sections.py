@@ -19,6 +19,9 @@ SECTIONS = ("1", "3", "watch", "lease", "growth", "rollout", "logs")
 ROLLOUT = "rollout (ssh loop, etcdops)"
 """Its columns are no engines: what makes the cluster is compared."""
 LOGS = "logs (grep, etcdops)"
+_LOG_ROUNDS = 3
+"""For each round of the other sections: one takes seconds, and who else uses the cores disturbs what computes more than
+what waits for memory."""
 TITLES = ("1 member", "3 members", "watch", "lease", "growth", ROLLOUT, LOGS)
 """What they are called in the table, in its order, whichever is measured first."""
 
@@ -257,7 +260,7 @@ def logs(bench: Bench) -> None:
     """`etcdops diagnose` on a log of a busy member, beside grep on the same file."""
     size = bench.plan.log_bytes
     path = log_reading.make_log(bench.folder, size)
-    found = [(log_reading.grep(path), log_reading.diagnose(path)) for _ in range(bench.plan.rounds + 1)]
+    found = [(log_reading.grep(path), log_reading.diagnose(path)) for _ in range(_LOG_ROUNDS * bench.plan.rounds)]
     path.unlink()
     beside = {
         "etcd": min(searched.seconds for searched, _ in found),

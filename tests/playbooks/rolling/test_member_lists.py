@@ -10,7 +10,7 @@ import pytest
 from etcdops.client.client import Client
 from etcdops.client.settings import ConnectionSettings
 from etcdops.client.view import ClusterView, observe
-from etcdops.ids import LogIndex, MemberID, Term
+from etcdops.ids import LogIndex, MemberID, Term, padded_id
 from etcdops.playbooks.rolling.member_lists import differences
 from etcdops.playbooks.snapshot_save import save_snapshot
 from etcdops.snapshot.buckets import read_facts
@@ -70,12 +70,13 @@ async def test_real_lists_agree_unless_a_member_was_updated_by_an_etcd_that_forg
     assert len(view.members) == len(stored.members) == 2
     assert stored.removed_members
     assert differences(view, stored) == []
+    shown = padded_id(int(learner, 16))
     cluster.ctl("member", "update", learner, "--peer-urls=http://127.0.0.1:19")
     told = {
         "3.4": [],
         "3.5": [
-            f"{learner} would be a learner again, without a vote",
-            f"{learner} would be looked for at http://127.0.0.1:10",
+            f"{shown} would be a learner again, without a vote",
+            f"{shown} would be looked for at http://127.0.0.1:10",
         ],
     }
     assert differences(*await both_lists(cluster, tmp_path / "differ.db")) == told[cluster.binaries.minor]
