@@ -35,6 +35,7 @@ _HELPERS_MAX = 2
 _LINES_ASKED = 500
 """Lines after a cut that are asked for a time."""
 _LOOKED_FOR_END = 4096
+"""Bytes within which the end of the line at a block's end is looked for; a longer line comes in two pieces."""
 _QUIT_S = 5.0
 
 
